@@ -1,0 +1,1 @@
+"""portbev_rocm"""

@@ -1,0 +1,1 @@
+"""BEVDepth and MatrixVT."""

@@ -1,0 +1,84 @@
+"""The command line: one file per command, thin. May import: everything of portbev; commands load their rooms when they run."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import Any
+
+from portbev.errors import PortbevError
+
+_COMMANDS = {
+    "train": ("portbev.cli.train", "Train a model and write a run directory."),
+    "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
+    "viz": ("portbev.cli.viz", "Draw a run's detections in the cameras and from above."),
+    "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
+    "data": ("portbev.cli.data", "Generate and check data sets."),
+    "parity": ("portbev.cli.parity", "Compare runs across devices."),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point of ``portbev`` and ``python -m portbev``. Returns the exit status: 2 for an error that the user can mend."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        return _run(arguments)
+    except PortbevError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"portbev: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("portbev: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def _run(arguments: list[str]) -> int:
+    import click
+    import typer
+
+    app = typer.main.get_command(build_app(arguments[0] if arguments else None))
+    try:
+        result = app.main(args=arguments, prog_name="portbev", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Abort:
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def build_app(only: str | None = None) -> Any:
+    """Typer application; with ``only``, the other commands are listed but not imported."""
+    import typer
+
+    app = typer.Typer(
+        name="portbev",
+        help="BEV perception models on NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU, with evidence that they agree.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback(invoke_without_command=True)
+    def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+        """BEV perception models from one source on every accelerator. --debug, anywhere, shows tracebacks."""
+        if version:
+            from portbev import __version__
+
+            print(__version__)
+            raise typer.Exit
+
+    for name, (module, text) in _COMMANDS.items():
+        if only == name or only not in _COMMANDS:
+            importlib.import_module(module).register(app, name, text)
+    return app

@@ -1,0 +1,6 @@
+"""Configuration: YAML with ``extends:``, validated, with overrides. See :mod:`portbev.config.load` and :mod:`portbev.config.schema`."""
+
+from portbev.config.load import config_digest, dump_config, load_config, read_layers
+from portbev.config.schema import RunConfig
+
+__all__ = ["RunConfig", "config_digest", "dump_config", "load_config", "read_layers"]

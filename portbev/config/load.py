@@ -1,0 +1,183 @@
+"""Reading configurations: inheritance, overrides, one clear line for every mistake. May import: schema, errors, files, plugins."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from portbev.config.schema import RunConfig
+from portbev.errors import ConfigError
+from portbev.plugins import Plugins, plugins
+
+
+def load_config(source: Path | str | Mapping[str, Any], overrides: Iterable[str] = (), *, among: Plugins | None = None) -> RunConfig:
+    """Read, merge and validate a configuration.
+
+    Args:
+        source: a YAML file, the name of a configuration that comes with portbev (``bevdepth/laptop``), or a mapping.
+        overrides: ``key.path=value`` items, values in YAML: ``optimizer.lr=1e-4``, ``data.sweeps=[0,1]``.
+
+    Raises:
+        ConfigError: missing file, circular ``extends``, YAML error, unknown key (with the nearest name), wrong type.
+    """
+    if isinstance(source, Mapping):
+        where, raw = "configuration", dict(source)
+    else:
+        path = find_config(source)
+        where, raw = str(path), read_layers(path)
+    for item in overrides:
+        _override(raw, item)
+    config = _validate(RunConfig, raw, where)
+    return _validate_model(config, where, among or plugins())
+
+
+def find_config(name: Path | str) -> Path:
+    """The file that ``name`` means: a path, or a configuration that comes with portbev."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = _shipped_root()
+    inner = Path(str(name).removeprefix("configs/"))
+    for candidate in (shipped / inner, shipped / inner.with_suffix(".yaml")):
+        if candidate.is_file():
+            return candidate
+    known = sorted(str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.yaml") if not p.name.startswith("_"))
+    near = difflib.get_close_matches(str(inner.with_suffix("")), known, n=1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise ConfigError("no such configuration", where=str(name), cure=f"{hint}With portbev come: {', '.join(known)}")
+
+
+def read_layers(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A YAML file merged over the files that it ``extends`` (a name or a list, relative to it; later ones win)."""
+    path = path.resolve()
+    if path in _seen:
+        raise ConfigError("extends itself", where=" -> ".join(p.name for p in (*_seen, path)), cure="Break the circle")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=str(path)) from error
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    if not isinstance(raw, dict):
+        raise ConfigError("holds no mapping", where=str(path), cure="A configuration is a mapping of sections")
+    bases = raw.pop("extends", [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        target = path.parent / base
+        if not target.is_file():
+            raise ConfigError(f"extends {base!r}, which does not exist", where=str(path))
+        merged = merge(merged, read_layers(target, (*_seen, path)))
+    return merge(merged, raw)
+
+
+def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """``top`` over ``base``: mappings merge key by key, everything else is replaced."""
+    result = dict(base)
+    for key, value in top.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+def dump_config(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration as JSON values; :func:`load_config` takes it back."""
+    return config.model_dump(mode="json")
+
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256 of the resolved configuration without what cannot change a number (name, data root, workers, logging)."""
+    content = dump_config(config)
+    content.pop("name")
+    for key in ("root", "workers"):
+        content["data"].pop(key)
+    for key in ("log_every", "tensorboard"):
+        content["train"].pop(key)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """YAML 1.1 reads 1e-4 as text; people mean the number."""
+
+
+_YamlLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _override(raw: dict[str, Any], item: str) -> None:
+    key, separator, text = item.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"cannot read {item!r}", where="--set", cure="Write key.path=value, for example optimizer.lr=1e-4")
+    try:
+        value = yaml.load(text, Loader=_YamlLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"value of {key} is not valid YAML: {text!r}", where="--set") from error
+    place = raw
+    *folders, leaf = key.split(".")
+    for folder in folders:
+        inner = place.setdefault(folder, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{folder!r} in {key!r} is a value, not a section", where="--set")
+        place = inner
+    place[leaf] = value
+
+
+def _validate(schema: type[Any], raw: Mapping[str, Any], where: str, prefix: str = "") -> Any:
+    try:
+        return schema.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join([prefix, *path] if prefix else path)
+        if first["type"] == "extra_forbidden":
+            names = _names_at(schema, path[:-1])
+            near = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.5)
+            cure = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(sorted(names))}"
+            raise ConfigError(f"unknown key {key!r}", where=where, cure=cure) from error
+        if first["type"] == "missing":
+            raise ConfigError(f"key {key!r} is missing", where=where) from error
+        raise ConfigError(f"{key}: {first['msg']}, got {first['input']!r}", where=where) from error
+
+
+def _names_at(schema: type[BaseModel], path: list[str]) -> list[str]:
+    """Field names of the section at ``path``."""
+    for part in path:
+        found = schema.model_fields.get(part)
+        options = [] if found is None else [found.annotation, *get_args(found.annotation)]
+        inner = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if inner is None:
+            break
+        schema = inner
+    return list(schema.model_fields)
+
+
+def _validate_model(config: RunConfig, where: str, among: Plugins) -> RunConfig:
+    """Fill the ``model`` section with the defaults of its family's schema."""
+    families = among.models()
+    name = config.model.family
+    if name not in families:
+        near = difflib.get_close_matches(name, families, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        broken = f" (not loaded: {'; '.join(map(str, among.failures))})" if among.failures else ""
+        raise ConfigError(f"unknown model family {name!r}", where=where, cure=f"{hint}Known: {', '.join(sorted(families))}{broken}")
+    options = _validate(families[name].config, config.family_options(), where, prefix="model")
+    resolved = {"family": name, **options.model_dump(mode="json")}
+    return config.model_copy(update={"model": type(config.model).model_validate(resolved)})
+
+
+def _shipped_root() -> Path:
+    """Configurations inside the installed package, or those of the source tree in an editable install."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"

@@ -1,0 +1,45 @@
+"""Errors that a user can act on. May import: nothing of portbev."""
+
+from __future__ import annotations
+
+
+class PortbevError(Exception):
+    """Bad input or a missing condition, told in one line: what is wrong, where, and the cure.
+
+    The command line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
+
+    Args:
+        what: the problem, as a clause without a final stop.
+        where: the place: file, key, token, index. Empty when ``what`` says it already.
+        cure: what the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", cure: str = "") -> None:
+        self.what, self.where, self.cure = what, where, cure
+        super().__init__(what, where, cure)
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line}. {self.cure}" if self.cure else line
+
+
+class ConfigError(PortbevError):
+    """A configuration that cannot be used: unknown key, wrong type, missing file."""
+
+
+class DataError(PortbevError):
+    """A data set that cannot be used: missing root, table or field, damaged image or point cloud."""
+
+
+class BackendError(PortbevError):
+    """A backend that does not exist or whose device is absent."""
+
+
+class CheckpointError(PortbevError):
+    """A checkpoint that is truncated, foreign or does not fit the model."""
+
+
+class ResultsError(PortbevError):
+    """Detection results that cannot be scored: missing or extra tokens, NaN, unknown class."""

@@ -1,0 +1,209 @@
+"""Kernel records, their ranking, and the ledger of who served what. May import: errors, plugins.
+
+An operator of :mod:`portbev.ops` is a ``torch.library`` operator whose body asks :func:`dispatch` for a kernel. The candidates of each
+operator are ranked once, when a backend is activated; a call walks that short list and takes the first that supports its arguments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from portbev.errors import PortbevError
+
+Direction = Literal["forward", "backward"]
+REFERENCE = "reference"
+
+
+def _always(*args: Any, **kwargs: Any) -> str | None:
+    return None
+
+
+def _present() -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One provider's implementation of one operator.
+
+    Attributes:
+        operator: name in :mod:`portbev.ops`, for example ``voxel_pool``.
+        provider: who computes: ``mx_driving``, ``torch_npu``, ``triton``, ``reference`` ...
+        backends: names of the backends it serves; empty for all.
+        forward: takes exactly the operator's arguments and returns exactly its results.
+        backward: the same for the operator's backward operator; None leaves the backward to the next provider.
+        supports: called with the operator's arguments; None if it can serve the call, else the reason why not.
+        supports_backward: the same for the backward's arguments; None means that ``supports`` decided already.
+        priority: higher is asked first; the reference has 0.
+        deterministic: whether two calls with equal arguments give equal bits. Others are passed over in deterministic mode.
+        probe: None if the provider is usable in this process, else the reason with its cure. Called once, at activation.
+    """
+
+    operator: str
+    provider: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any] | None = None
+    backends: tuple[str, ...] = ()
+    supports: Callable[..., str | None] = _always
+    supports_backward: Callable[..., str | None] = _always
+    priority: int = 10
+    deterministic: bool = True
+    probe: Callable[[], str | None] = _present
+
+
+@dataclass
+class Ledger:
+    """Which provider served each operator, how often, and why others were passed over."""
+
+    served: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (operator, direction, provider)
+    passed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (operator, provider, reason)
+
+    def snapshot(self) -> dict[str, Any]:
+        """As JSON: ``{operator: {"forward": {provider: calls}, "backward": {...}, "passed_over": [{provider, reason, times}]}}``."""
+        book: dict[str, Any] = {}
+        for (operator, direction, provider), calls in sorted(self.served.items()):
+            page = book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
+            page[direction][provider] = calls
+        for (operator, provider, reason), times in sorted(self.passed.items()):
+            page = book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
+            page["passed_over"].append({"provider": provider, "reason": reason, "times": times})
+        return book
+
+    def clear(self) -> None:
+        self.served.clear()
+        self.passed.clear()
+
+
+@dataclass
+class Candidates:
+    """Ranked kernels of one operator for one backend, and those that are out of the question with the reason."""
+
+    kernels: list[Kernel]
+    excluded: dict[str, str]  # provider -> reason
+
+
+class Kernels:
+    """The reference kernels of all operators, and the ranked candidates of the active backend."""
+
+    def __init__(self) -> None:
+        self.references: dict[str, Kernel] = {}
+        self.ledger = Ledger()
+        self._active: dict[str, Candidates] = {}
+        self._device_type = "cpu"
+
+    def add_reference(self, kernel: Kernel) -> None:
+        """Register an operator by its reference kernel (called by :mod:`portbev.ops`, once per operator)."""
+        self.references[kernel.operator] = kernel
+
+    def rank(
+        self, backend: str, offered: Iterable[Kernel], *, deterministic: bool = False, choice: Mapping[str, str] | None = None
+    ) -> dict[str, Candidates]:
+        """Rank ``offered`` and the references for ``backend``.
+
+        Args:
+            choice: operator -> provider that alone may serve it (``--kernel``); key ``all`` speaks for every operator not named.
+
+        Raises:
+            PortbevError: a chosen operator or provider does not exist or cannot be used.
+        """
+        choice = dict(choice or {})
+        _known(choice, set(self.references) | {"all"}, "operator")
+        everything = [*offered, *self.references.values()]
+        ranked: dict[str, Candidates] = {}
+        for operator in self.references:
+            found = Candidates([], {})
+            for kernel in sorted((k for k in everything if k.operator == operator), key=lambda k: -k.priority):
+                reason = _excluded(kernel, backend, deterministic)
+                if reason is None:
+                    found.kernels.append(kernel)
+                elif reason:
+                    found.excluded[kernel.provider] = reason
+            wanted = choice.get(operator, choice.get("all"))
+            if wanted is not None:
+                _choose(operator, wanted, found, everything, backend, strict=operator in choice)
+            ranked[operator] = found
+        return ranked
+
+    def use(self, device_type: str, ranked: dict[str, Candidates]) -> None:
+        """Serve tensors of ``device_type`` from ``ranked`` and start a new ledger."""
+        self._active, self._device_type = ranked, device_type
+        self.ledger.clear()
+        for operator, found in ranked.items():
+            for provider, reason in found.excluded.items():
+                self.ledger.passed[operator, provider, reason] += 1
+
+    def candidates(self, operator: str, device_type: str) -> list[Kernel]:
+        """Kernels to ask, best first; tensors of another device than the active backend's get the reference."""
+        if device_type == self._device_type and operator in self._active:
+            return self._active[operator].kernels
+        return [self.references[operator]]
+
+    def dispatch(self, operator: str, direction: Direction, device_type: str, args: tuple[Any, ...]) -> Any:
+        """Run the best kernel that supports ``args`` and write it down in the ledger."""
+        for kernel in self.candidates(operator, device_type):
+            run = kernel.forward if direction == "forward" else kernel.backward
+            if run is None:
+                reason: str | None = "has no backward"
+            elif direction == "forward":
+                reason = kernel.supports(*args)
+            else:
+                reason = kernel.supports_backward(*args)
+            if reason is None and run is not None:
+                self.ledger.served[operator, direction, kernel.provider] += 1
+                return run(*args)
+            self.ledger.passed[operator, kernel.provider, f"{direction}: {reason}"] += 1
+        raise PortbevError(
+            f"no provider serves {operator} ({direction}) for these arguments",
+            cure=f"Leave the reference among the candidates (drop --kernel {operator}=...)",
+        )
+
+
+KERNELS = Kernels()
+"""The process's kernels: torch.library operators are per process, so is the table behind them."""
+
+
+def dispatch(operator: str, direction: Direction, device_type: str, *args: Any) -> Any:
+    """Shorthand used by the operators' bodies; see :meth:`Kernels.dispatch`."""
+    return KERNELS.dispatch(operator, direction, device_type, args)
+
+
+def _excluded(kernel: Kernel, backend: str, deterministic: bool) -> str | None:
+    """None if usable, "" if meant for another backend (not worth a line), else the reason."""
+    if kernel.backends and backend not in kernel.backends:
+        return ""
+    if deterministic and not kernel.deterministic:
+        return "not deterministic"
+    try:
+        return kernel.probe()
+    except Exception as error:
+        return f"probe failed: {type(error).__name__}: {error}"
+
+
+def _known(choice: Mapping[str, str], known: set[str], what: str) -> None:
+    import difflib
+
+    for name in choice:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise PortbevError(f"unknown {what} {name!r}", where="--kernel", cure=f"{hint}Known: {', '.join(sorted(known))}")
+
+
+def _choose(operator: str, wanted: str, found: Candidates, everything: list[Kernel], backend: str, *, strict: bool) -> None:
+    """Keep only the chosen provider. ``all=PROVIDER`` leaves operators alone that the provider does not have."""
+    kept = [k for k in found.kernels if k.provider == wanted]
+    if not kept:
+        if not strict and wanted not in found.excluded:
+            return
+        offered = sorted({k.provider for k in everything if k.operator == operator and (not k.backends or backend in k.backends)})
+        reason = found.excluded.get(wanted, f"backend {backend} has no such provider")
+        raise PortbevError(
+            f"{operator}={wanted} cannot be used: {reason}", where="--kernel", cure=f"Providers here: {', '.join(offered)}"
+        )
+    for kernel in found.kernels:
+        if kernel.provider != wanted:
+            found.excluded[kernel.provider] = f"--kernel {operator}={wanted}"
+    found.kernels[:] = kept

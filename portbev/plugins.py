@@ -1,0 +1,128 @@
+"""The plugin manager: discovery by entry point, errors kept. May import: hookspecs, errors, builtin.
+
+A plugin that fails to import or whose hook raises is recorded with its error and does not take the others down.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from portbev import hookspecs
+from portbev.errors import PortbevError
+from portbev.hookspecs import GROUP
+
+if TYPE_CHECKING:
+    from portbev.backend import Backend, Emulator
+    from portbev.kernels import Kernel
+    from portbev.models import ModelFamily
+
+
+@dataclass(frozen=True)
+class PluginFailure:
+    """A plugin, or one of its hooks, that could not be used."""
+
+    plugin: str
+    hook: str  # "" when the plugin itself did not load
+    error: str
+    details: str
+
+    def __str__(self) -> str:
+        what = f"hook {self.hook} of plugin {self.plugin!r}" if self.hook else f"plugin {self.plugin!r}"
+        return f"{what} failed: {self.error}"
+
+
+class Plugins:
+    """Loaded plugins and what went wrong with the rest.
+
+    Args:
+        load: called with the pluggy manager and a function that records failures; registers the plugins.
+            The default finds the entry points of group ``portbev``.
+    """
+
+    def __init__(self, load: Callable[[Plugins], None] | None = None) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self.failures: list[PluginFailure] = []
+        self._cache: dict[str, list[Any]] = {}
+        (load or load_entry_points)(self)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add a plugin; an unusable one is recorded in :attr:`failures`."""
+        try:
+            self.manager.register(plugin, name)
+            self.manager.check_pending()
+        except Exception as error:
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
+            self.fail(name, "", error)
+
+    def fail(self, plugin: str, hook: str, error: BaseException) -> None:
+        """Record a failure with its traceback."""
+        text = f"{type(error).__name__}: {error}"
+        self.failures.append(PluginFailure(plugin, hook, text, "".join(traceback.format_exception(error))))
+
+    def collect(self, hook: str) -> list[Any]:
+        """Records of every plugin for ``hook``, in order of registration; a hook that raises is recorded, once."""
+        if hook not in self._cache:
+            records: list[Any] = []
+            for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+                try:
+                    records.extend(implementation.function())
+                except Exception as error:
+                    self.fail(implementation.plugin_name, hook, error)
+            self._cache[hook] = records
+        return self._cache[hook]
+
+    def backends(self) -> dict[str, Backend]:
+        """Backends by name."""
+        return self._by_name("portbev_backends", "backend")
+
+    def emulators(self) -> dict[str, Emulator]:
+        """Emulators by the name of the backend that they stand in for."""
+        return self._by_name("portbev_emulators", "emulator")
+
+    def kernels(self) -> list[Kernel]:
+        """All kernels that plugins offer; those of the operators themselves (reference) are not among them."""
+        return self.collect("portbev_kernels")
+
+    def models(self) -> dict[str, ModelFamily]:
+        """Model families by name."""
+        return self._by_name("portbev_models", "model family")
+
+    def _by_name(self, hook: str, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for record in self.collect(hook):
+            if record.name in found:
+                raise PortbevError(
+                    f"two plugins offer a {what} named {record.name!r}",
+                    cure="Uninstall one of them (pip list shows the distributions)",
+                )
+            found[record.name] = record
+        return found
+
+
+def load_entry_points(plugins: Plugins) -> None:
+    """Register the built-in cpu backend and every module named by an entry point of group ``portbev``."""
+    from portbev import cpu
+
+    plugins.register(cpu, "cpu")
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        try:
+            module = entry.load()
+        except Exception as error:
+            plugins.fail(entry.name, "", error)
+        else:
+            plugins.register(module, entry.name)
+
+
+@lru_cache(maxsize=1)
+def plugins() -> Plugins:
+    """The process's plugins, found on first use."""
+    return Plugins()

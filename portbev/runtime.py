@@ -1,0 +1,80 @@
+"""Choosing and activating a backend. May import: backend, kernels, plugins, ops, errors."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+
+from portbev.backend import Backend, Precision
+from portbev.errors import BackendError
+from portbev.kernels import KERNELS
+from portbev.plugins import Plugins, plugins
+
+
+def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | None = None) -> Backend:
+    """Backend ``name``, probed and usable.
+
+    Args:
+        name: a backend's name, or ``auto`` for the best available one.
+        emulate: install the emulated device of that name first.
+
+    Raises:
+        BackendError: unknown name, absent device (with what is missing and the cure), or nothing to emulate.
+    """
+    found = among or plugins()
+    backends = found.backends()
+    if name == "auto":
+        if emulate:
+            raise BackendError("--emulate needs a named backend", where="--backend auto", cure="For example: --backend npu --emulate")
+        return max((b for b in backends.values() if b.probe().available), key=lambda b: b.priority)
+    if name not in backends:
+        near = difflib.get_close_matches(name, backends, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        broken = f" (not loaded: {'; '.join(map(str, found.failures))})" if found.failures else ""
+        raise BackendError(f"unknown backend {name!r}", where="--backend", cure=f"{hint}Known: {', '.join(sorted(backends))}{broken}")
+    backend = backends[name]
+    if emulate:
+        _emulate(name, found)
+        backend.emulated = True
+    state = backend.probe()
+    if not state.available:
+        offer = f"; or try it without the device: --backend {name} --emulate" if name in found.emulators() else ""
+        raise BackendError(f"backend {name!r} is not available: {state.reason}", cure=f"{state.cure}{offer}")
+    return backend
+
+
+def activate(
+    backend: Backend | str = "auto",
+    *,
+    emulate: bool = False,
+    precision: Precision = "highest",
+    deterministic: bool = False,
+    kernels: Mapping[str, str] | None = None,
+    among: Plugins | None = None,
+) -> Backend:
+    """Make this process compute on ``backend`` and rank the operators' kernels for it.
+
+    Args:
+        precision: ``highest`` (float32 means float32) or ``fast`` (TF32, HF32).
+        deterministic: only deterministic algorithms; kernels that are not are passed over.
+        kernels: operator -> provider, to override the ranking.
+
+    Returns:
+        The backend; ``backend.device()`` is where models and batches go.
+    """
+    import portbev.ops  # noqa: F401  (registers the operators)
+
+    chosen = find_backend(backend, emulate=emulate, among=among) if isinstance(backend, str) else backend
+    chosen.set_device(int(os.environ.get("LOCAL_RANK", "0")) % max(1, chosen.device_count()))
+    chosen.activate(precision, deterministic)
+    offered = (among or plugins()).kernels()
+    KERNELS.use(chosen.device_type, KERNELS.rank(chosen.name, offered, deterministic=deterministic, choice=kernels))
+    return chosen
+
+
+def _emulate(name: str, found: Plugins) -> None:
+    emulators = found.emulators()
+    if name not in emulators:
+        raise BackendError(f"there is no emulator for backend {name!r}", where="--emulate", cure=f"Known: {', '.join(sorted(emulators)) or 'none'}")
+    emulators[name].install()
