@@ -1,6 +1,6 @@
 """portbev: BEV perception models on NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU from one source.
 
-The names below are loaded when they are first used, so that ``import portbev`` stays cheap and imports no vendor package.
+The names below are loaded when they are first used: ``import portbev`` stays cheap and imports no vendor package.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A device family as data plus a few methods. May import: errors.
 
-Everything that is the same on every device goes through ``torch.accelerator`` or ``getattr(torch, device_type)``; what differs
-is here, in the subclasses that plugins bring, and nowhere else.
+Everything that is the same on every device goes through ``torch.accelerator`` or ``getattr(torch, device_type)``;
+what differs is here, in the subclasses that plugins bring, and nowhere else.
 """
 
 from __future__ import annotations
@@ -148,15 +148,13 @@ class Backend:
 class Emulator:
     """An emulated device for machines that lack the real one.
 
-    ``install`` makes torch know the device type and puts stand-ins for the vendor's packages in place; after it the backend's own
-    probe passes. It raises :class:`portbev.errors.BackendError` where the real device or its packages are present.
+    ``install`` makes torch know the device type and puts stand-ins for the vendor's packages in place; after it the
+    backend's own probe passes. It raises :class:`portbev.errors.BackendError` where the real device is present.
     """
 
     name: str
     install: Callable[[], None]
     describe: str = ""
-
-
 
 
 class HostMemory:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PortbevError(Exception):
     """Bad input or a missing condition, told in one line: what is wrong, where, and the cure.
@@ -43,3 +46,11 @@ class CheckpointError(PortbevError):
 
 class ResultsError(PortbevError):
     """Detection results that cannot be scored: missing or extra tokens, NaN, unknown class."""
+
+
+def nearest(name: str, known: Iterable[str], *, label: str = "Known") -> str:
+    """Cure for an unknown name: the nearest known one, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{hint}{label}: {', '.join(names) or 'none'}"

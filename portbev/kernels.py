@@ -1,7 +1,8 @@
 """Kernel records, their ranking, and the ledger of who served what. May import: errors, plugins.
 
-An operator of :mod:`portbev.ops` is a ``torch.library`` operator whose body asks :func:`dispatch` for a kernel. The candidates of each
-operator are ranked once, when a backend is activated; a call walks that short list and takes the first that supports its arguments.
+An operator of :mod:`portbev.ops` is a ``torch.library`` operator whose body asks :func:`dispatch` for a kernel. The
+candidates of each operator are ranked once, when a backend is activated; a call walks that short list and takes the
+first that supports its arguments.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from portbev.errors import PortbevError
+from portbev.errors import PortbevError, nearest
 
 Direction = Literal["forward", "backward"]
 REFERENCE = "reference"
@@ -38,8 +39,8 @@ class Kernel:
         supports: called with the operator's arguments; None if it can serve the call, else the reason why not.
         supports_backward: the same for the backward's arguments; None means that ``supports`` decided already.
         priority: higher is asked first; the reference has 0.
-        deterministic: whether two calls with equal arguments give equal bits. Others are passed over in deterministic mode.
-        probe: None if the provider is usable in this process, else the reason with its cure. Called once, at activation.
+        deterministic: whether equal arguments give equal bits. Others are passed over in deterministic mode.
+        probe: None if the provider is usable in this process, else the reason with its cure. Called at activation.
     """
 
     operator: str
@@ -62,7 +63,7 @@ class Ledger:
     passed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (operator, provider, reason)
 
     def snapshot(self) -> dict[str, Any]:
-        """As JSON: ``{operator: {"forward": {provider: calls}, "backward": {...}, "passed_over": [{provider, reason, times}]}}``."""
+        """As JSON: operator -> ``forward`` and ``backward`` (provider -> calls), ``passed_over`` (list of records)."""
         book: dict[str, Any] = {}
         for (operator, direction, provider), calls in sorted(self.served.items()):
             page = book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
@@ -99,12 +100,17 @@ class Kernels:
         self.references[kernel.operator] = kernel
 
     def rank(
-        self, backend: str, offered: Iterable[Kernel], *, deterministic: bool = False, choice: Mapping[str, str] | None = None
+        self,
+        backend: str,
+        offered: Iterable[Kernel],
+        *,
+        deterministic: bool = False,
+        choice: Mapping[str, str] | None = None,
     ) -> dict[str, Candidates]:
         """Rank ``offered`` and the references for ``backend``.
 
         Args:
-            choice: operator -> provider that alone may serve it (``--kernel``); key ``all`` speaks for every operator not named.
+            choice: operator -> provider that alone may serve it (``--kernel``); ``all`` speaks for those not named.
 
         Raises:
             PortbevError: a chosen operator or provider does not exist or cannot be used.
@@ -183,26 +189,24 @@ def _excluded(kernel: Kernel, backend: str, deterministic: bool) -> str | None:
 
 
 def _known(choice: Mapping[str, str], known: set[str], what: str) -> None:
-    import difflib
-
     for name in choice:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise PortbevError(f"unknown {what} {name!r}", where="--kernel", cure=f"{hint}Known: {', '.join(sorted(known))}")
+            raise PortbevError(f"unknown {what} {name!r}", where="--kernel", cure=nearest(name, known))
 
 
-def _choose(operator: str, wanted: str, found: Candidates, everything: list[Kernel], backend: str, *, strict: bool) -> None:
+def _choose(
+    operator: str, wanted: str, found: Candidates, everything: list[Kernel], backend: str, *, strict: bool
+) -> None:
     """Keep only the chosen provider. ``all=PROVIDER`` leaves operators alone that the provider does not have."""
     kept = [k for k in found.kernels if k.provider == wanted]
     if not kept:
         if not strict and wanted not in found.excluded:
             return
-        offered = sorted({k.provider for k in everything if k.operator == operator and (not k.backends or backend in k.backends)})
+        here = (k for k in everything if k.operator == operator and (not k.backends or backend in k.backends))
+        offered = ", ".join(sorted({k.provider for k in here}))
         reason = found.excluded.get(wanted, f"backend {backend} has no such provider")
-        raise PortbevError(
-            f"{operator}={wanted} cannot be used: {reason}", where="--kernel", cure=f"Providers here: {', '.join(offered)}"
-        )
+        what = f"{operator}={wanted} cannot be used: {reason}"
+        raise PortbevError(what, where="--kernel", cure=f"Providers here: {offered}")
     for kernel in found.kernels:
         if kernel.provider != wanted:
             found.excluded[kernel.provider] = f"--kernel {operator}={wanted}"

@@ -17,7 +17,8 @@ class Matrices(TypedDict):
     """Calibration and augmentation of a batch, float32, kept on the host (devices without matrix inverse exist).
 
     ``sensor2ego`` (B,S,N,4,4): camera of sweep s to the key frame's ego. ``intrin`` (B,S,N,4,4): K in the top-left 3x3.
-    ``ida`` (B,S,N,4,4): source pixels to network input. ``sensor2sensor`` (B,S,N,4,4). ``bda`` (B,4,4): ego to augmented ego.
+    ``ida`` (B,S,N,4,4): source pixels to network input. ``sensor2sensor`` (B,S,N,4,4).
+    ``bda`` (B,4,4): ego to augmented ego.
     """
 
     sensor2ego: Tensor
@@ -48,7 +49,10 @@ class Batch(TypedDict):
 
 @dataclass
 class Detections:
-    """Boxes found in one sample: ``boxes`` (n,9) [x y z dx dy dz yaw vx vy] in the key ego frame (z = centre), ``scores`` (n,), ``labels`` (n,)."""
+    """Boxes found in one sample, in the key ego frame.
+
+    ``boxes`` (n,9) [x y z dx dy dz yaw vx vy], z = centre; ``scores`` (n,); ``labels`` (n,).
+    """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]

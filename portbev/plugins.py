@@ -80,6 +80,10 @@ class Plugins:
             self._cache[hook] = records
         return self._cache[hook]
 
+    def said(self) -> str:
+        """What failed, for the end of an error about something that is missing; empty when all loaded."""
+        return f" (not loaded: {'; '.join(map(str, self.failures))})" if self.failures else ""
+
     def backends(self) -> dict[str, Backend]:
         """Backends by name."""
         return self._by_name("portbev_backends", "backend")

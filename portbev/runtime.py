@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 
 from portbev.backend import Backend, Precision
-from portbev.errors import BackendError
+from portbev.errors import BackendError, nearest
 from portbev.kernels import KERNELS
 from portbev.plugins import Plugins, plugins
 
@@ -26,13 +25,11 @@ def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | 
     backends = found.backends()
     if name == "auto":
         if emulate:
-            raise BackendError("--emulate needs a named backend", where="--backend auto", cure="For example: --backend npu --emulate")
+            cure = "For example: --backend npu --emulate"
+            raise BackendError("--emulate needs a named backend", where="--backend auto", cure=cure)
         return max((b for b in backends.values() if b.probe().available), key=lambda b: b.priority)
     if name not in backends:
-        near = difflib.get_close_matches(name, backends, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        broken = f" (not loaded: {'; '.join(map(str, found.failures))})" if found.failures else ""
-        raise BackendError(f"unknown backend {name!r}", where="--backend", cure=f"{hint}Known: {', '.join(sorted(backends))}{broken}")
+        raise BackendError(f"unknown backend {name!r}", where="--backend", cure=nearest(name, backends) + found.said())
     backend = backends[name]
     if emulate:
         _emulate(name, found)
@@ -76,5 +73,7 @@ def activate(
 def _emulate(name: str, found: Plugins) -> None:
     emulators = found.emulators()
     if name not in emulators:
-        raise BackendError(f"there is no emulator for backend {name!r}", where="--emulate", cure=f"Known: {', '.join(sorted(emulators)) or 'none'}")
+        raise BackendError(
+            f"there is no emulator for backend {name!r}", where="--emulate", cure=nearest(name, emulators)
+        )
     emulators[name].install()

@@ -1,4 +1,4 @@
-"""The command line: one file per command, thin. May import: everything of portbev; commands load their rooms when they run."""
+"""The command line: one file per command, thin. May import: everything of portbev, when a command runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of ``portbev`` and ``python -m portbev``. Returns the exit status: 2 for an error that the user can mend."""
+    """Entry point of ``portbev`` and ``python -m portbev``. Exit status 2: an error that the user can mend."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:
@@ -62,7 +62,7 @@ def build_app(only: str | None = None) -> Any:
 
     app = typer.Typer(
         name="portbev",
-        help="BEV perception models on NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU, with evidence that they agree.",
+        help="BEV perception models on NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU, and proof that they agree.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

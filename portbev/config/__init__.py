@@ -1,4 +1,4 @@
-"""Configuration: YAML with ``extends:``, validated, with overrides. See :mod:`portbev.config.load` and :mod:`portbev.config.schema`."""
+"""Configuration: YAML with ``extends:``, validated, with overrides."""
 
 from portbev.config.load import config_digest, dump_config, load_config, read_layers
 from portbev.config.schema import RunConfig

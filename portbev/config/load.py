@@ -1,10 +1,13 @@
-"""Reading configurations: inheritance, overrides, one clear line for every mistake. May import: schema, errors, files, plugins."""
+"""Reading configurations: inheritance, overrides, one clear line for every mistake.
+
+May import: schema, errors, plugins.
+"""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -13,11 +16,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from portbev.config.schema import RunConfig
-from portbev.errors import ConfigError
+from portbev.errors import ConfigError, nearest
 from portbev.plugins import Plugins, plugins
 
 
-def load_config(source: Path | str | Mapping[str, Any], overrides: Iterable[str] = (), *, among: Plugins | None = None) -> RunConfig:
+def load_config(
+    source: Path | str | Mapping[str, Any], overrides: Iterable[str] = (), *, among: Plugins | None = None
+) -> RunConfig:
     """Read, merge and validate a configuration.
 
     Args:
@@ -48,10 +53,10 @@ def find_config(name: Path | str) -> Path:
     for candidate in (shipped / inner, shipped / inner.with_suffix(".yaml")):
         if candidate.is_file():
             return candidate
-    known = sorted(str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.yaml") if not p.name.startswith("_"))
-    near = difflib.get_close_matches(str(inner.with_suffix("")), known, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ConfigError("no such configuration", where=str(name), cure=f"{hint}With portbev come: {', '.join(known)}")
+    files = (p for p in shipped.rglob("*.yaml") if not p.name.startswith("_"))
+    known = [str(p.relative_to(shipped).with_suffix("")) for p in files]
+    cure = nearest(str(inner.with_suffix("")), known, label="With portbev come")
+    raise ConfigError("no such configuration", where=str(name), cure=cure)
 
 
 def read_layers(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -110,7 +115,7 @@ class _YamlLoader(yaml.SafeLoader):
 
 _YamlLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    __import__("re").compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
 
@@ -118,7 +123,7 @@ _YamlLoader.add_implicit_resolver(
 def _override(raw: dict[str, Any], item: str) -> None:
     key, separator, text = item.partition("=")
     if not separator or not key:
-        raise ConfigError(f"cannot read {item!r}", where="--set", cure="Write key.path=value, for example optimizer.lr=1e-4")
+        raise ConfigError(f"cannot read {item!r}", where="--set", cure="Write key.path=value: optimizer.lr=1e-4")
     try:
         value = yaml.load(text, Loader=_YamlLoader)
     except yaml.YAMLError as error:
@@ -142,8 +147,7 @@ def _validate(schema: type[Any], raw: Mapping[str, Any], where: str, prefix: str
         key = ".".join([prefix, *path] if prefix else path)
         if first["type"] == "extra_forbidden":
             names = _names_at(schema, path[:-1])
-            near = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.5)
-            cure = f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(sorted(names))}"
+            cure = nearest(path[-1], names, label="Known here")
             raise ConfigError(f"unknown key {key!r}", where=where, cure=cure) from error
         if first["type"] == "missing":
             raise ConfigError(f"key {key!r} is missing", where=where) from error
@@ -167,10 +171,8 @@ def _validate_model(config: RunConfig, where: str, among: Plugins) -> RunConfig:
     families = among.models()
     name = config.model.family
     if name not in families:
-        near = difflib.get_close_matches(name, families, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        broken = f" (not loaded: {'; '.join(map(str, among.failures))})" if among.failures else ""
-        raise ConfigError(f"unknown model family {name!r}", where=where, cure=f"{hint}Known: {', '.join(sorted(families))}{broken}")
+        cure = nearest(name, families) + among.said()
+        raise ConfigError(f"unknown model family {name!r}", where=where, cure=cure)
     options = _validate(families[name].config, config.family_options(), where, prefix="model")
     resolved = {"family": name, **options.model_dump(mode="json")}
     return config.model_copy(update={"model": type(config.model).model_validate(resolved)})

@@ -26,7 +26,7 @@ class ModelSection(BaseModel):
 
 
 class ImageAug(Section):
-    """Image augmentation in training (BEVDepth's ida); evaluation takes the middle of it (SPEC of BEVDepth, section 14)."""
+    """Image augmentation in training (BEVDepth's ida); evaluation takes the middle of it."""
 
     final_size: tuple[int, int] = (256, 704)  # (height, width) of the network's input
     source_size: tuple[int, int] = (900, 1600)  # (height, width) of the files
@@ -77,7 +77,7 @@ class DataSection(Section):
 class OptimizerSection(Section):
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(2e-4, gt=0)
-    reference_batch: int | None = 64  # lr holds for this many samples a step and is scaled linearly; null: taken as it is
+    reference_batch: int | None = 64  # lr holds for this many samples a step, scaled linearly; null: as it is
     weight_decay: float = Field(1e-7, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9  # sgd

@@ -1,0 +1,130 @@
+"""Configurations: inheritance, overrides, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from portbev.config import config_digest, dump_config, load_config, read_layers
+from portbev.errors import ConfigError
+from portbev.hookspecs import hookimpl
+from portbev.plugins import Plugins
+
+
+class ToyOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    width: int = 8
+    inner: dict[str, int] = {}
+
+
+class ToyFamily:
+    name = "toy"
+    config = ToyOptions
+
+
+class ToyPlugin:
+    @hookimpl
+    def portbev_models(self) -> list[ToyFamily]:
+        return [ToyFamily()]
+
+
+@pytest.fixture
+def toys() -> Plugins:
+    return Plugins(lambda found: found.register(ToyPlugin(), "toy"))
+
+
+BASE = "name: base\nmodel: {family: toy, width: 4}\ndata: {sweeps: [0]}\n"
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_extends_merges_sections_and_the_later_file_wins(tmp_path: Path, toys: Plugins) -> None:
+    write(tmp_path, "a.yaml", BASE + "optimizer: {lr: 0.1, weight_decay: 0.5}\n")
+    write(tmp_path, "b.yaml", "optimizer: {lr: 0.2}\ndata: {sweeps: [0, 1]}\n")
+    top = write(tmp_path, "c.yaml", "extends: [a.yaml, b.yaml]\nname: top\nmodel: {inner: {x: 1}}\n")
+    config = load_config(top, among=toys)
+    assert (config.name, config.optimizer.lr, config.optimizer.weight_decay) == ("top", 0.2, 0.5)
+    assert config.data.sweeps == (0, 1)
+    assert config.family_options() == {"width": 4, "inner": {"x": 1}}
+
+
+def test_a_circle_of_extends_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "extends: b.yaml\n")
+    write(tmp_path, "b.yaml", "extends: a.yaml\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml -> b\.yaml.*extends itself"):
+        read_layers(tmp_path / "a.yaml")
+
+
+def test_overrides_are_yaml_and_reach_every_depth(tmp_path: Path, toys: Plugins) -> None:
+    path = write(tmp_path, "a.yaml", BASE)
+    sets = ["optimizer.lr=1e-4", "data.sweeps=[0, 2]", "train.ema.enabled=false", "model.width=16"]
+    config = load_config(path, [*sets, "train.max_steps=null"], among=toys)
+    assert config.optimizer.lr == 1e-4
+    assert config.data.sweeps == (0, 2)
+    assert config.train.ema.enabled is False
+    assert config.train.max_steps is None
+    assert config.family_options()["width"] == 16
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("optimizer.learning_rate=1", r"unknown key 'optimizer.learning_rate'"),
+        ("optimizer.lrr=1", r"unknown key 'optimizer.lrr'\. Did you mean 'lr'\?"),
+        ("train.ema.decai=0.9", r"unknown key 'train.ema.decai'\. Did you mean 'decay'\?"),
+        ("model.widht=3", r"unknown key 'model.widht'\. Did you mean 'width'\?"),
+        ("model.width=wide", r"model.width: .*valid integer.*'wide'"),
+        ("optimizer.lr=fast", r"optimizer.lr: .*valid number.*'fast'"),
+        ("train.amp=fp8", r"train.amp: .*'fp8'"),
+        ("model.family=toyy", r"unknown model family 'toyy'\. Did you mean 'toy'\?"),
+        ("optimizer.lr", r"cannot read 'optimizer.lr'"),
+        ("name.deeper=1", r"'name' in 'name.deeper' is a value"),
+        ("data.sweeps=[0", r"data.sweeps is not valid YAML"),
+    ],
+)
+def test_a_mistake_gives_one_line_with_the_key(tmp_path: Path, toys: Plugins, item: str, message: str) -> None:
+    path = write(tmp_path, "a.yaml", BASE)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path, [item], among=toys)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b\n", "holds no mapping"),
+        ("a: [1\n", "not valid YAML"),
+        ("extends: none.yaml\n", "extends 'none.yaml', which does not exist"),
+        ("name: x\nmodel: {family: toy}\n", "'data' is missing"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, toys: Plugins, text: str, message: str) -> None:
+    path = write(tmp_path, "bad.yaml", text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path, among=toys)
+    assert "bad.yaml" in str(caught.value)
+
+
+def test_an_unknown_configuration_names_the_nearest(toys: Plugins) -> None:
+    with pytest.raises(ConfigError, match="no such configuration"):
+        load_config("bevdepth/laptopp", among=toys)
+
+
+def test_the_dump_loads_to_the_same_configuration(tmp_path: Path, toys: Plugins) -> None:
+    config = load_config(write(tmp_path, "a.yaml", BASE), ["data.sweeps=[0,1]"], among=toys)
+    again = load_config(dump_config(config), among=toys)
+    assert again == config
+
+
+def test_the_digest_sees_what_changes_numbers_and_nothing_else(tmp_path: Path, toys: Plugins) -> None:
+    path = write(tmp_path, "a.yaml", BASE)
+    digest = config_digest(load_config(path, among=toys))
+    assert config_digest(load_config(path, ["data.root=/elsewhere", "data.workers=0", "name=b"], among=toys)) == digest
+    assert config_digest(load_config(path, ["optimizer.lr=0.3"], among=toys)) != digest
+    assert config_digest(load_config(path, ["model.width=5"], among=toys)) != digest
