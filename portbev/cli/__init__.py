@@ -40,20 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    import click
     import typer
 
-    app = typer.main.get_command(build_app(arguments[0] if arguments else None))
+    command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
-        result = app.main(args=arguments, prog_name="portbev", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.exceptions.Abort:
-        return 130
-    return result if isinstance(result, int) else 0
+        command.main(args=arguments, prog_name="portbev")
+    except SystemExit as stop:  # how Typer ends, after usage errors too
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    return 0
 
 
 def build_app(only: str | None = None) -> Any:
