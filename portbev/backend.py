@@ -105,15 +105,15 @@ class Backend:
     def device_count(self) -> int:
         return int(self.module.device_count())
 
-    def device(self, index: int = 0) -> torch.device:
-        """Device number ``index`` of this process."""
-        return torch.device(self.device_type, index)
+    def device(self, index: int | None = None) -> torch.device:
+        """Device number ``index``; None: the one that :meth:`set_device` chose for this process."""
+        return torch.device(self.device_type, int(self.module.current_device()) if index is None else index)
 
     def set_device(self, index: int) -> None:
         self.module.set_device(index)
 
-    def device_name(self, index: int = 0) -> str:
-        return str(self.module.get_device_name(index))
+    def device_name(self, index: int | None = None) -> str:
+        return str(self.module.get_device_name(self.device(index)))
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""

@@ -32,10 +32,10 @@ class CpuBackend(Backend):
             "mkl": torch.backends.mkl.is_available(),
         }
 
-    def device(self, index: int = 0) -> torch.device:
+    def device(self, index: int | None = None) -> torch.device:
         return torch.device("cpu")
 
-    def device_name(self, index: int = 0) -> str:
+    def device_name(self, index: int | None = None) -> str:
         return str(host_environment()["processor"])
 
     def set_device(self, index: int) -> None:

@@ -1,1 +1,27 @@
-"""portbev_emulated"""
+"""An emulated Ascend npu for machines without one (``--backend npu --emulate``). May import: portbev.
+
+A run made on it says ``emulated`` wherever its device is named: it proves that the logic is portable (placement,
+dispatch, argument layouts, limits, collectives), never Ascend's numerics. Its bytes are host memory, its operators
+run on the CPU, its process group ``hccl`` is gloo underneath, and it refuses what Ascend does not list.
+
+Files: ``memory`` (tensors over host memory), ``execute`` (every operator), ``storage`` (operators that move storages),
+``module`` (``torch.npu``), ``autocast``, ``saving``, ``norms`` (SyncBatchNorm), ``collectives`` (``hccl``),
+``refused`` (what Ascend does not list), ``standins`` (``torch_npu``, ``mx_driving``), ``install``.
+"""
+
+from __future__ import annotations
+
+from portbev.backend import Emulator
+from portbev.hookspecs import hookimpl
+
+
+def _install() -> None:
+    from portbev_emulated.install import install
+
+    install()
+
+
+@hookimpl
+def portbev_emulators() -> list[Emulator]:
+    """The emulated npu; nothing of it is imported before it is installed."""
+    return [Emulator("npu", _install, "Ascend npu in host memory, with stand-ins for torch_npu and mx_driving")]

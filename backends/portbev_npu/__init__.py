@@ -1,1 +1,27 @@
-"""portbev_npu"""
+"""Huawei Ascend NPU as a portbev plugin. May import: portbev.
+
+Written from the published interfaces of torch_npu 2.13 and DrivingSDK (mx_driving). No vendor package is imported
+before the backend is probed.
+"""
+
+from __future__ import annotations
+
+from portbev.backend import Backend
+from portbev.hookspecs import hookimpl
+from portbev.kernels import Kernel
+
+
+@hookimpl
+def portbev_backends() -> list[Backend]:
+    """The backend ``npu``."""
+    from portbev_npu.backend import NpuBackend
+
+    return [NpuBackend()]
+
+
+@hookimpl
+def portbev_kernels() -> list[Kernel]:
+    """Kernels of mx_driving and torch_npu for portbev's operators."""
+    from portbev_npu.kernels import KERNELS
+
+    return list(KERNELS)

@@ -1,0 +1,178 @@
+"""How the emulated device runs an operator. May import: memory.
+
+Every operator without a kernel of its own comes to :func:`run`: it is called on CPU aliases of its tensors and its
+results become tensors of the device. View operators run the CPU's kernel on the tensor itself, so that views share
+their base's storage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from portbev_emulated.memory import DEVICE_TYPE, on_device, to_device_alias, to_host_alias
+
+CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+
+# Indices may live on the host; copies cross devices by definition.
+_MIXED_DEVICES = frozenset(
+    {"aten::index.Tensor", "aten::index.Tensor_out", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+)
+
+calls: Counter[str] = Counter()
+"""How often each operator ran on the device; for assertions in tests."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What matters here of an operator's schema.
+
+    Attributes:
+        is_view: some result aliases an argument without being written.
+        writes: whether any argument is written in place.
+        aliases: for every result the argument that it is, (position, name), or None for a fresh tensor.
+        out: names of ``out=`` arguments.
+    """
+
+    is_view: bool
+    writes: bool
+    aliases: tuple[tuple[int, str] | None, ...]
+    out: frozenset[str]
+
+
+@lru_cache(maxsize=None)
+def signature(op: torch._ops.OpOverload) -> Signature:
+    """Read the schema of ``op`` once."""
+    arguments, returns = op._schema.arguments, op._schema.returns
+    written = [(i, a) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
+
+    def argument_of(result: Any) -> tuple[int, str] | None:
+        if result.alias_info is None or not result.alias_info.is_write:
+            return None
+        same = [(i, a.name) for i, a in written if a.alias_info.before_set & result.alias_info.before_set]
+        return same[-1] if same else None
+
+    return Signature(
+        is_view=any(r.alias_info is not None and not r.alias_info.is_write for r in returns),
+        writes=bool(written),
+        aliases=tuple(argument_of(r) for r in returns),
+        out=frozenset(a.name for _, a in written if a.kwarg_only),
+    )
+
+
+def run(op: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
+    """Boxed fallback of the device: run ``op`` on the CPU over the same memory.
+
+    Raises:
+        RuntimeError: host and device tensors mixed, or a generator of another device, as on any accelerator.
+    """
+    name = op.name()
+    calls[name] += 1
+    shape = signature(op)
+    if shape.is_view:
+        return op.redispatch(CPU_KEYS, *args, **kwargs)
+    _check_devices(name, args, kwargs)
+    call = _HostCall()
+    outputs = {k: v for k, v in kwargs.items() if k in shape.out}
+    host_args = pytree.tree_map(call.to_host, args)
+    host_kwargs = {k: pytree.tree_map(call.to_host, v) for k, v in kwargs.items() if k not in outputs}
+    host_kwargs.pop("pin_memory", None)
+    fresh = {k: pytree.tree_map(_empty_like, v) for k, v in outputs.items()}
+    before = {k: _place(host) for k, (_, host) in call.pairs.items()} if shape.writes else {}
+    with torch._C._AutoDispatchBelowAutograd():
+        result = op(*host_args, **host_kwargs, **fresh)
+        for key, place in before.items():
+            device, host = call.pairs[key]
+            if _place(host) != place:  # the operator resized it
+                set_place(device, to_device_alias(host))
+        for key, value in outputs.items():
+            _fill(value, fresh[key])
+    return _results(shape, result, args, kwargs)
+
+
+def set_place(tensor: Tensor, like: Tensor) -> None:
+    """Let ``tensor`` take over storage, offset, sizes and strides of ``like``."""
+    set_storage(tensor, like.untyped_storage(), like.storage_offset(), like.size(), like.stride())
+
+
+def set_storage(tensor: Tensor, storage: Any, offset: Any, size: Any, stride: Any) -> None:
+    """``Tensor.set_`` by the CPU's kernel, which only rewires pointers."""
+    op = torch.ops.aten.set_.source_Storage_storage_offset
+    op.redispatch(CPU_KEYS, tensor, storage, offset, size, stride)
+
+
+class _HostCall:
+    """The CPU aliases of one call's tensors; the same tensor twice is the same alias twice."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def to_host(self, value: Any) -> Any:
+        if on_device(value):
+            if id(value) not in self.pairs:
+                self.pairs[id(value)] = (value, to_host_alias(value))
+            return self.pairs[id(value)][1]
+        if isinstance(value, torch.device) and value.type == DEVICE_TYPE:
+            return torch.device("cpu")
+        return value
+
+
+def _check_devices(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for value in pytree.tree_leaves((args, kwargs)):
+        if isinstance(value, torch.Generator):
+            raise RuntimeError(
+                f"Expected a {DEVICE_TYPE!r} device type for generator but found {value.device.type!r} ({name})"
+            )
+        if (
+            isinstance(value, Tensor)
+            and value.device.type != DEVICE_TYPE
+            and value.dim() > 0
+            and name not in _MIXED_DEVICES
+        ):
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{DEVICE_TYPE}:0 and {value.device}! (when checking {name})"
+            )
+
+
+def _results(shape: Signature, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def take(value: Any, alias: tuple[int, str] | None) -> Any:
+        if alias is None:
+            return pytree.tree_map(_to_device, value)
+        position, name = alias
+        return kwargs[name] if name in kwargs else args[position]
+
+    if not shape.aliases:
+        return None
+    if len(shape.aliases) == 1:
+        return take(result, shape.aliases[0])
+    return tuple(take(value, alias) for value, alias in zip(result, shape.aliases, strict=True))
+
+
+def _to_device(value: Any) -> Any:
+    return to_device_alias(value) if isinstance(value, Tensor) and value.device.type == "cpu" else value
+
+
+def _place(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
+def _empty_like(value: Any) -> Any:
+    return torch.empty(0, dtype=value.dtype) if isinstance(value, Tensor) else value
+
+
+def _fill(outputs: Any, computed: Any) -> None:
+    """Put computed host tensors into the ``out=`` tensors of the device, resizing those that do not fit."""
+    for device, host in zip(pytree.tree_leaves(outputs), pytree.tree_leaves(computed), strict=True):
+        if not isinstance(device, Tensor):
+            continue
+        if device.shape == host.shape:
+            to_host_alias(device).copy_(host)
+        else:
+            set_place(device, to_device_alias(host))

@@ -1,0 +1,172 @@
+"""``torch.npu``: the device module, and what torch's C++ side asks of a device. May import: portbev.backend, memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import ModuleType, SimpleNamespace, TracebackType
+from typing import Any
+
+import torch
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from portbev.backend import HostMemory
+from portbev_emulated.memory import DEVICE_TYPE
+
+DEVICE_NAME = "emulated Ascend npu"
+
+
+class Hooks(torch._C._acc.PrivateUse1Hooks):  # type: ignore[name-defined,misc]
+    """Answers to torch's questions about the accelerator."""
+
+    def is_available(self) -> bool:
+        return True
+
+    def has_primary_context(self, dev_id: int) -> bool:
+        return True
+
+    def is_built(self) -> bool:
+        return True
+
+
+class Guard(torch._C._acc.DeviceGuard):  # type: ignore[name-defined,misc]
+    """Device guard of the one device."""
+
+    def type_(self) -> Any:
+        return torch._C._autograd.DeviceType.PrivateUse1  # type: ignore[attr-defined]
+
+
+class Stream:
+    """The device's only stream: everything is done when the call returns."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.device = torch.device(DEVICE_TYPE, 0)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing to restore."""
+
+    def synchronize(self) -> None:
+        """Nothing is pending."""
+
+    def wait_stream(self, stream: Stream) -> None:
+        """Nothing is pending."""
+
+    def wait_event(self, event: Event) -> None:
+        """Nothing is pending."""
+
+    def query(self) -> bool:
+        return True
+
+    def record_event(self, event: Event | None = None) -> Event:
+        event = event or Event()
+        event.record(self)
+        return event
+
+
+class Event:
+    """A moment on the stream."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.time = 0.0
+
+    def record(self, stream: Stream | None = None) -> None:
+        self.time = time.perf_counter()
+
+    def wait(self, stream: Stream | None = None) -> None:
+        """Nothing is pending."""
+
+    def synchronize(self) -> None:
+        """Nothing is pending."""
+
+    def query(self) -> bool:
+        return True
+
+    def elapsed_time(self, end: Event) -> float:
+        """Milliseconds from this event to ``end``."""
+        return (end.time - self.time) * 1e3
+
+
+class DeviceContext:
+    """``with torch.npu.device(0)``: there is one device."""
+
+    def __init__(self, device: Any = None) -> None:
+        check_device(device)
+
+    def __enter__(self) -> DeviceContext:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing to restore."""
+
+
+def check_device(device: Any = None) -> None:
+    """Raise as a runtime does for a device number that does not exist."""
+    index = 0 if device is None else torch.device(device).index if isinstance(device, (str, torch.device)) else device
+    if index not in (None, -1, 0):
+        raise RuntimeError(f"invalid device ordinal {index}: the emulated npu is one device, npu:0")
+
+
+def build() -> ModuleType:
+    """The module ``torch.npu`` of the emulated device.
+
+    Random numbers come from the CPU's default generator: the emulated npu draws what the CPU would draw.
+    """
+    module = ModuleType("torch.npu", "The emulated npu: one device in host memory.")
+    functions: dict[str, Any] = {
+        "is_available": lambda: True,
+        "is_initialized": lambda: True,
+        "init": lambda: None,
+        "_lazy_init": lambda: None,
+        "_is_in_bad_fork": lambda: False,
+        "is_bf16_supported": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": check_device,
+        "_exchange_device": lambda device: -1,
+        "_maybe_exchange_device": lambda device: -1,
+        "get_device_name": lambda device=None: DEVICE_NAME,
+        "get_device_properties": lambda device=None: SimpleNamespace(name=DEVICE_NAME, total_memory=_host_memory()),
+        "get_amp_supported_dtype": lambda: [torch.float16, torch.bfloat16],
+        "synchronize": check_device,
+        "current_stream": lambda device=None: Stream(),
+        "default_stream": lambda device=None: Stream(),
+        "stream": lambda stream: Stream(),
+        "manual_seed": lambda seed: None,  # torch.manual_seed has seeded the CPU's generator already
+        "manual_seed_all": lambda seed: None,
+        "get_rng_state": lambda device=None: torch.get_rng_state(),
+        "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
+        "empty_cache": lambda: None,
+        "memory_allocated": lambda device=None: HostMemory.peak(),
+        "max_memory_allocated": lambda device=None: HostMemory.peak(),
+        "max_memory_reserved": lambda device=None: HostMemory.peak(),
+        "reset_peak_memory_stats": lambda device=None: HostMemory.reset(),
+        "Stream": Stream,
+        "Event": Event,
+        "device": DeviceContext,
+        # HF32 as on the device: convolutions on by default, matrix products off. Recorded, without effect.
+        "conv": SimpleNamespace(allow_hf32=True),
+        "matmul": SimpleNamespace(allow_hf32=False),
+    }
+    for name, value in functions.items():
+        setattr(module, name, value)
+    return module
+
+
+def register() -> ModuleType:
+    """Make torch know the device type ``npu`` with its module, hooks and guard."""
+    module = build()
+    _setup_privateuseone_for_python_backend(DEVICE_TYPE, module, Hooks(), Guard())
+    sys.modules["torch.npu"] = module
+    return module
+
+
+def _host_memory() -> int:
+    import os
+
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0

@@ -1,0 +1,97 @@
+"""The backend ``npu``. May import: portbev.backend, probe, vendor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import torch
+
+from portbev.backend import Availability, Backend, Precision, host_environment
+from portbev.distributions import shadowed, version_of
+from portbev_npu import vendor
+from portbev_npu.probe import probe
+
+FALLBACK = "TORCH_NPU_FALLBACK_CPU_DISABLE"
+_RECORDED = (
+    "ASCEND_RT_VISIBLE_DEVICES",
+    "ASCEND_LAUNCH_BLOCKING",
+    "ASCEND_HOME_PATH",
+    "HCCL_ALGO",
+    "HCCL_DETERMINISTIC",
+    "HCCL_EXEC_TIMEOUT",
+    "PYTORCH_NPU_ALLOC_CONF",
+    FALLBACK,
+)
+
+
+class NpuBackend(Backend):
+    """Ascend NPU through torch_npu; the emulated npu goes through the same code."""
+
+    name = "npu"
+    device_type = "npu"
+    collective = "hccl"
+    visible_devices = "ASCEND_RT_VISIBLE_DEVICES"
+    priority = 20
+
+    def probe(self) -> Availability:
+        return probe()
+
+    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+        """HF32 off (``highest``) or on (``fast``) for convolutions and matrix products; deterministic algorithms.
+
+        torch_npu heeds only the first effective determinism setting of a thread: activate before anything runs.
+        HCCL follows it unless ``HCCL_DETERMINISTIC`` is set, which wins.
+        """
+        hf32 = precision == "fast"
+        torch.npu.conv.allow_hf32 = hf32  # type: ignore[attr-defined]
+        torch.npu.matmul.allow_hf32 = hf32  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(deterministic)
+
+    def environment(self) -> dict[str, Any]:
+        """Versions of torch_npu, mx_driving and CANN, device names, and the variables that change results."""
+        module = torch.npu  # type: ignore[attr-defined]
+        return {
+            **host_environment(),
+            "torch_npu": _version("torch_npu", "torch-npu"),
+            "mx_driving": _version("mx_driving", "mx-driving"),
+            "cann": _cann_version(),
+            "devices": [self.device_name(index) for index in range(self.device_count())],
+            "allow_hf32": {"conv": bool(module.conv.allow_hf32), "matmul": bool(module.matmul.allow_hf32)},
+            "variables": {name: os.environ[name] for name in _RECORDED if name in os.environ},
+            "warnings": self._warnings(),
+        }
+
+    def _warnings(self) -> list[str]:
+        found = shadowed()
+        if os.environ.get(FALLBACK) != "1":
+            found.append(
+                f"operators that the npu lacks run on the CPU without a word. Set {FALLBACK}=1 to make that an error"
+            )
+        return found
+
+
+def _version(package: str, distribution: str) -> str | None:
+    """Version of a vendor's package, from the loaded module or its distribution; None if it is not installed."""
+    loaded = getattr(sys.modules.get(package), "__version__", None)
+    if loaded is not None:
+        return str(loaded)
+    return version_of(distribution) if vendor.is_installed(package) else None
+
+
+def _cann_version() -> str | None:
+    """What the toolkit's ``version.cfg`` or ``ascend_toolkit_install.info`` says; None without a toolkit."""
+    home = os.environ.get("ASCEND_HOME_PATH")
+    if not home:
+        return None
+    for name in ("version.cfg", "ascend_toolkit_install.info"):
+        for folder in (home, os.path.join(home, f"{os.uname().machine}-linux")):
+            try:
+                with open(os.path.join(folder, name), encoding="utf-8") as handle:
+                    lines = [line.strip() for line in handle if "version" in line.lower()]
+            except OSError:
+                continue
+            if lines:
+                return lines[0].split("=", 1)[-1].strip("[] ")
+    return None

@@ -1,0 +1,74 @@
+"""Looking for an Ascend npu in stages. May import: portbev.backend, vendor.
+
+A stage that needs an earlier one is not tried without it: importing torch_npu without CANN only breaks things.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import torch
+
+from portbev.backend import Availability, Stage, staged
+from portbev.distributions import version_of
+from portbev_npu import vendor
+
+
+def probe() -> Availability:
+    """Package, CANN libraries, guarded import, device; each with its error and its cure. Never raises."""
+    stages = [_package(), _libraries()]
+    if all(stage.ok for stage in stages):
+        stages.append(_import())
+    if all(stage.ok for stage in stages):
+        stages.append(_device())
+    return Availability(tuple(stages))
+
+
+def _package() -> Stage:
+    stages: list[Stage] = []
+    release = ".".join(torch.__version__.split("+")[0].split(".")[:2])
+    cure = f"Install it for this torch: pip install 'torch-npu=={release}.*' (or portbev[npu])"
+    with staged(stages, "torch_npu installed", cure) as said:
+        if not vendor.is_installed("torch_npu"):
+            raise ModuleNotFoundError("no package torch_npu")
+        said.append(version_of("torch-npu") or str(getattr(sys.modules.get("torch_npu"), "__version__", "")))
+    return stages[0]
+
+
+def _libraries() -> Stage:
+    stages: list[Stage] = []
+    cure = "Install the CANN toolkit and run: source /usr/local/Ascend/ascend-toolkit/set_env.sh"
+    with staged(stages, "CANN libraries", cure) as said:
+        if "torch_npu" in sys.modules:
+            said.append("in use by torch_npu")
+        else:
+            for name in vendor.CANN_LIBRARIES:
+                vendor.load_library(name)
+            said.append(", ".join(vendor.CANN_LIBRARIES))
+    return stages[0]
+
+
+def _import() -> Stage:
+    stages: list[Stage] = []
+    cure = "Match the versions of torch, torch_npu and CANN (the release notes of torch_npu have the table)"
+    with staged(stages, "import torch_npu", cure) as said:
+        said.append(str(getattr(vendor.guarded_import("torch_npu"), "__version__", "")))
+    return stages[0]
+
+
+def _device() -> Stage:
+    stages: list[Stage] = []
+    limit = os.environ.get("ASCEND_RT_VISIBLE_DEVICES")
+    cure = "Check the driver with npu-smi info, and that this user may open /dev/davinci*"
+    if limit is not None:
+        cure += f"; ASCEND_RT_VISIBLE_DEVICES={limit} limits what is visible"
+    with staged(stages, "device", cure) as said:
+        module = getattr(torch, "npu", None)
+        if module is None or not module.is_available():
+            raise RuntimeError("torch.npu.is_available() is false: no device answers")
+        count = int(module.device_count())
+        if count < 1:
+            raise RuntimeError("torch.npu.device_count() is 0")
+        said.append(f"{count} x {module.get_device_name(0)}")
+    return stages[0]
