@@ -1,8 +1,4 @@
-"""Facts of the nuScenes detection task: classes, categories, attributes, evaluation ranges.
-
-Imports nothing of the project. The order of ``DETECTION_CLASSES`` is the task's own; a model may number its classes in
-another order and maps by name.
-"""
+"""Facts of the nuScenes detection task: classes, categories, attributes, evaluation ranges. Imports nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +6,20 @@ from types import MappingProxyType
 from typing import Final
 
 DETECTION_CLASSES: Final[tuple[str, ...]] = (
+    "car",
+    "truck",
+    "construction_vehicle",
+    "bus",
+    "trailer",
+    "barrier",
+    "motorcycle",
+    "bicycle",
+    "pedestrian",
+    "traffic_cone",
+)
+"""The ten classes of the nuScenes detection task. A label is an index into this tuple, everywhere in the project."""
+
+EVALUATION_CLASSES: Final[tuple[str, ...]] = (
     "car",
     "truck",
     "bus",
@@ -21,7 +31,7 @@ DETECTION_CLASSES: Final[tuple[str, ...]] = (
     "traffic_cone",
     "barrier",
 )
-"""The ten classes of the nuScenes detection task, in the task's order."""
+"""The same classes in the order in which the official evaluation lists and averages them."""
 
 CATEGORY_TO_CLASS: Final = MappingProxyType(
     {
