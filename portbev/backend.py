@@ -201,12 +201,18 @@ def _processor() -> str:
         return platform.processor()
 
 
+class MissingError(Exception):
+    """What a probe stage found missing, told in words of our own; other exceptions are shown with their type."""
+
+
 @contextlib.contextmanager
 def staged(stages: list[Stage], name: str, cure: str) -> Iterator[list[str]]:
     """Record one probe stage: passes with the text put into the yielded list, fails with the exception's."""
     said: list[str] = []
     try:
         yield said
+    except MissingError as error:
+        stages.append(Stage(name, False, str(error), cure))
     except Exception as error:
         stages.append(Stage(name, False, f"{type(error).__name__}: {error}", cure))
     else:

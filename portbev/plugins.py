@@ -72,7 +72,7 @@ class Plugins:
         """Records of every plugin for ``hook``, in order of registration; a hook that raises is recorded, once."""
         if hook not in self._cache:
             records: list[Any] = []
-            for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            for implementation in getattr(self.manager.hook, hook).get_hookimpls():
                 try:
                     records.extend(implementation.function())
                 except Exception as error:

@@ -4,6 +4,9 @@ Operators are sorted as torch sorts them for any accelerator: some run in the lo
 some in the widest of their arguments; the rest is left alone.
 """
 
+# mypy: disable-error-code="attr-defined"
+# (private parts of torch, which have no types)
+
 from __future__ import annotations
 
 import functools
@@ -41,13 +44,14 @@ def register(library: torch.library.Library, everything: torch.library.Library) 
     policies: tuple[tuple[str, Policy], ...] = ((LOWER, "lower"), (FLOAT32, "float32"), (PROMOTE, "promote"))
     for names, policy in policies:
         for name in names.split():
-            library.impl(name, _casting(overload(name), policy), _KEY)
+            library.impl(name, _casting(operator(name), policy), _KEY)
 
 
-def overload(name: str) -> torch._ops.OpOverload:
+def operator(name: str) -> torch._ops.OpOverload:
     """``aten`` operator by ``name`` or ``name.overload``."""
-    found = functools.reduce(getattr, name.split("."), torch.ops.aten)
-    return found if isinstance(found, torch._ops.OpOverload) else found.default  # type: ignore[attr-defined]
+    found: Any = functools.reduce(getattr, name.split("."), torch.ops.aten)
+    chosen: torch._ops.OpOverload = found if isinstance(found, torch._ops.OpOverload) else found.default
+    return chosen
 
 
 def _casting(op: torch._ops.OpOverload, policy: Policy) -> Callable[..., Any]:

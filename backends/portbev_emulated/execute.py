@@ -5,11 +5,14 @@ results become tensors of the device. View operators run the CPU's kernel on the
 their base's storage.
 """
 
+# mypy: disable-error-code="attr-defined"
+# (private parts of torch, which have no types)
+
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -46,23 +49,23 @@ class Signature:
     out: frozenset[str]
 
 
-@lru_cache(maxsize=None)
+@cache
 def signature(op: torch._ops.OpOverload) -> Signature:
     """Read the schema of ``op`` once."""
     arguments, returns = op._schema.arguments, op._schema.returns
-    written = [(i, a) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
+    written = [(i, a, a.alias_info) for i, a in enumerate(arguments) if a.alias_info and a.alias_info.is_write]
 
     def argument_of(result: Any) -> tuple[int, str] | None:
         if result.alias_info is None or not result.alias_info.is_write:
             return None
-        same = [(i, a.name) for i, a in written if a.alias_info.before_set & result.alias_info.before_set]
+        same = [(i, a.name) for i, a, info in written if info.before_set & result.alias_info.before_set]
         return same[-1] if same else None
 
     return Signature(
         is_view=any(r.alias_info is not None and not r.alias_info.is_write for r in returns),
         writes=bool(written),
         aliases=tuple(argument_of(r) for r in returns),
-        out=frozenset(a.name for _, a in written if a.kwarg_only),
+        out=frozenset(a.name for _, a, _ in written if a.kwarg_only),
     )
 
 
@@ -91,8 +94,8 @@ def run(op: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
             device, host = call.pairs[key]
             if _place(host) != place:  # the operator resized it
                 set_place(device, to_device_alias(host))
-        for key, value in outputs.items():
-            _fill(value, fresh[key])
+        for name, value in outputs.items():
+            _fill(value, fresh[name])
     return _results(shape, result, args, kwargs)
 
 

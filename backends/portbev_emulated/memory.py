@@ -4,6 +4,9 @@ A CPU tensor's DLPack capsule names its device by a number. Relabelled from kDLC
 as a tensor of the PrivateUse1 device over the same bytes, and back: no copy, and DLPack's deleters keep the memory.
 """
 
+# mypy: disable-error-code="attr-defined"
+# (private parts of torch, which have no types)
+
 from __future__ import annotations
 
 import ctypes

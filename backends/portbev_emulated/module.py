@@ -1,5 +1,8 @@
 """``torch.npu``: the device module, and what torch's C++ side asks of a device. May import: portbev.backend, memory."""
 
+# mypy: disable-error-code="attr-defined, name-defined, misc"
+# (private parts of torch, which have no types)
+
 from __future__ import annotations
 
 import sys
@@ -16,7 +19,7 @@ from portbev_emulated.memory import DEVICE_TYPE
 DEVICE_NAME = "emulated Ascend npu"
 
 
-class Hooks(torch._C._acc.PrivateUse1Hooks):  # type: ignore[name-defined,misc]
+class Hooks(torch._C._acc.PrivateUse1Hooks):
     """Answers to torch's questions about the accelerator."""
 
     def is_available(self) -> bool:
@@ -29,11 +32,11 @@ class Hooks(torch._C._acc.PrivateUse1Hooks):  # type: ignore[name-defined,misc]
         return True
 
 
-class Guard(torch._C._acc.DeviceGuard):  # type: ignore[name-defined,misc]
+class Guard(torch._C._acc.DeviceGuard):
     """Device guard of the one device."""
 
     def type_(self) -> Any:
-        return torch._C._autograd.DeviceType.PrivateUse1  # type: ignore[attr-defined]
+        return torch._C._autograd.DeviceType.PrivateUse1
 
 
 class Stream:

@@ -65,7 +65,7 @@ class NpuBackend(Backend):
 
     def _warnings(self) -> list[str]:
         found = shadowed()
-        if os.environ.get(FALLBACK) != "1":
+        if os.environ.get(FALLBACK) != "1" and not self.emulated:
             found.append(
                 f"operators that the npu lacks run on the CPU without a word. Set {FALLBACK}=1 to make that an error"
             )

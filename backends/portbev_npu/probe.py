@@ -10,7 +10,7 @@ import sys
 
 import torch
 
-from portbev.backend import Availability, Stage, staged
+from portbev.backend import Availability, MissingError, Stage, staged
 from portbev.distributions import version_of
 from portbev_npu import vendor
 
@@ -31,7 +31,7 @@ def _package() -> Stage:
     cure = f"Install it for this torch: pip install 'torch-npu=={release}.*' (or portbev[npu])"
     with staged(stages, "torch_npu installed", cure) as said:
         if not vendor.is_installed("torch_npu"):
-            raise ModuleNotFoundError("no package torch_npu")
+            raise MissingError("no package torch_npu")
         said.append(version_of("torch-npu") or str(getattr(sys.modules.get("torch_npu"), "__version__", "")))
     return stages[0]
 
@@ -66,9 +66,9 @@ def _device() -> Stage:
     with staged(stages, "device", cure) as said:
         module = getattr(torch, "npu", None)
         if module is None or not module.is_available():
-            raise RuntimeError("torch.npu.is_available() is false: no device answers")
+            raise MissingError("torch.npu.is_available() is false: no device answers")
         count = int(module.device_count())
         if count < 1:
-            raise RuntimeError("torch.npu.device_count() is 0")
+            raise MissingError("torch.npu.device_count() is 0")
         said.append(f"{count} x {module.get_device_name(0)}")
     return stages[0]

@@ -1,1 +1,17 @@
-"""portbev_rocm"""
+"""AMD ROCm as a portbev plugin. May import: portbev.
+
+Written from PyTorch's and AMD's documentation and not yet run on such a device.
+"""
+
+from __future__ import annotations
+
+from portbev.backend import Backend
+from portbev.hookspecs import hookimpl
+
+
+@hookimpl
+def portbev_backends() -> list[Backend]:
+    """The backend ``rocm``."""
+    from portbev_rocm.backend import RocmBackend
+
+    return [RocmBackend()]

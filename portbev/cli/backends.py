@@ -1,0 +1,172 @@
+"""``portbev backends``: devices, why some are missing, and who serves each operator. May import: everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = "portbev.backends/1"
+
+
+def register(app: typer.Typer, name: str, help: str) -> None:
+    """Add the command to ``app``."""
+    app.command(name, help=help)(backends)
+
+
+def backends(
+    backend: str = typer.Option("", "--backend", help="Show this backend only; exit status 2 if its device is absent."),
+    emulate: bool = typer.Option(False, "--emulate", help="Install the emulated device of --backend first."),
+    deterministic: bool = typer.Option(False, "--deterministic", help="Rank kernels as in deterministic mode."),
+    kernel: list[str] = typer.Option([], "--kernel", help="OPERATOR=PROVIDER, as for training; repeatable."),  # noqa: B008
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Print the state of every backend, or of one."""
+    from portbev.errors import BackendError, PortbevError
+    from portbev.runtime import find_backend
+
+    choice = _choices(kernel)
+    if emulate and not backend:
+        raise BackendError("--emulate needs a named backend", where="--backend", cure="Add --backend npu")
+    absent: PortbevError | None = None
+    if backend:
+        try:
+            backend = find_backend(backend, emulate=emulate).name
+        except BackendError as error:
+            if not _exists(backend) or emulate:
+                raise
+            absent = error
+    report = survey(backend or None, deterministic=deterministic, choice=choice)
+    if as_json:
+        import json
+
+        print(json.dumps(report, indent=1))
+    else:
+        from rich.console import Console
+
+        _show(report, Console(soft_wrap=True, highlight=False))
+    if absent is not None:
+        raise absent
+
+
+def survey(only: str | None = None, *, deterministic: bool = False, choice: dict[str, str] | None = None) -> Any:
+    """State of the backends as JSON values.
+
+    Returns:
+        ``{"schema", "auto", "backends": [{"name", "label", "device_type", "collective", "priority", "emulated",
+        "available", "emulator", "stages": [{"name", "ok", "detail", "cure"}], "warnings", "operators": {operator:
+        {"candidates": [...], "excluded": {provider: reason}}}}], "failures": [...]}``; ``operators`` is empty where
+        the device is absent.
+    """
+    import portbev.ops  # noqa: F401  (registers the operators)
+    from portbev.plugins import plugins
+
+    found = plugins()
+    every = []
+    for backend in sorted(found.backends().values(), key=lambda b: -b.priority):
+        state = backend.probe()
+        shown = only in (None, backend.name) and state.available
+        every.append(
+            {
+                "name": backend.name,
+                "label": backend.label,
+                "device_type": backend.device_type,
+                "collective": backend.collective,
+                "priority": backend.priority,
+                "emulated": backend.emulated,
+                "emulator": backend.name in found.emulators(),
+                "available": state.available,
+                "stages": [
+                    {"name": s.name, "ok": s.ok, "detail": s.detail, **({} if s.ok else {"cure": s.cure})}
+                    for s in state.stages
+                ],
+                "warnings": backend.environment().get("warnings", []) if shown else [],
+                "operators": _operators(backend.name, deterministic, choice) if shown else {},
+            }
+        )
+    return {
+        "schema": SCHEMA,
+        "auto": max((p["priority"], p["name"]) for p in every if p["available"] and not p["emulated"])[1],
+        "backends": [page for page in every if only in (None, page["name"])],
+        "failures": [{"plugin": f.plugin, "hook": f.hook, "error": f.error} for f in found.failures],
+    }
+
+
+def _operators(backend: str, deterministic: bool, choice: dict[str, str] | None) -> dict[str, Any]:
+    from portbev.kernels import KERNELS
+    from portbev.plugins import plugins
+
+    ranked = KERNELS.rank(backend, plugins().kernels(), deterministic=deterministic, choice=choice)
+    return {
+        operator: {
+            "candidates": [
+                {
+                    "provider": kernel.provider,
+                    "forward": True,
+                    "backward": kernel.backward is not None,
+                    "deterministic": kernel.deterministic,
+                    "priority": kernel.priority,
+                }
+                for kernel in candidates.kernels
+            ],
+            "excluded": candidates.excluded,
+        }
+        for operator, candidates in sorted(ranked.items())
+    }
+
+
+def _show(report: dict[str, Any], console: Console) -> None:
+    from rich.markup import escape
+
+    for page in report["backends"]:
+        state = "[green]available[/]" if page["available"] else "[red]not available[/]"
+        auto = ", taken by --backend auto" if page["name"] == report["auto"] and not page["emulated"] else ""
+        console.print(f"[bold]{escape(page['label'])}[/]  {state}{auto}")
+        for stage in page["stages"]:
+            mark = "[green]ok  [/]" if stage["ok"] else "[red]no  [/]"
+            detail = f": {escape(stage['detail'])}" if stage["detail"] else ""
+            console.print(f"  {mark}{escape(stage['name'])}{detail}")
+            if not stage["ok"]:
+                console.print(f"      -> {escape(stage['cure'])}")
+        if not page["available"] and page["emulator"]:
+            console.print(f"      -> Without the device: --backend {page['name']} --emulate")
+        for warning in page["warnings"]:
+            console.print(f"  [yellow]note[/] {escape(warning)}")
+        _show_operators(page["operators"], console)
+        console.print()
+    for failure in report["failures"]:
+        hook = f", hook {failure['hook']}" if failure["hook"] else ""
+        console.print(f"[red]plugin {escape(failure['plugin'])}{hook} failed[/]: {escape(failure['error'])}")
+
+
+def _show_operators(operators: dict[str, Any], console: Console) -> None:
+    from rich.markup import escape
+
+    if not operators:
+        return
+    console.print("  operators (best provider first):")
+    width = max(map(len, operators))
+    for operator, entry in operators.items():
+        names = [c["provider"] + ("" if c["backward"] else " (forward)") for c in entry["candidates"]]
+        console.print(f"    {operator:<{width}}  {escape(', '.join(names) or 'none')}")
+        for provider, reason in entry["excluded"].items():
+            console.print(f"    {'':<{width}}  - {escape(provider)}: {escape(reason)}")
+
+
+def _choices(texts: list[str]) -> dict[str, str]:
+    from portbev.errors import PortbevError
+
+    for text in texts:
+        if "=" not in text:
+            cure = "For example: --kernel voxel_pool=reference"
+            raise PortbevError(f"{text!r} is not OPERATOR=PROVIDER", where="--kernel", cure=cure)
+    return dict(text.split("=", 1) for text in texts)
+
+
+def _exists(name: str) -> bool:
+    from portbev.plugins import plugins
+
+    return name in plugins().backends()
