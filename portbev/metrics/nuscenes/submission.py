@@ -1,0 +1,345 @@
+"""Detection submissions: the JSON file read into arrays and written from them. May import: errors, files, arrays, checks.
+
+The file is mapped, not read; a first pass finds the samples, then each sample's boxes are decoded, and a few thousand
+boxes at a time become arrays, so that the Python objects of a whole submission never exist together.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import mmap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from portbev.data.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
+from portbev.errors import ResultsError
+from portbev.files import atomic_write
+from portbev.metrics.nuscenes.arrays import PredictionArrays
+from portbev.metrics.nuscenes.checks import check_predictions, explain_boxes, too_many
+
+CAMERA_ONLY: Mapping[str, bool] = {
+    "use_camera": True,
+    "use_lidar": False,
+    "use_radar": False,
+    "use_map": False,
+    "use_external": False,
+}
+"""The ``meta`` of a submission made from camera images alone."""
+
+_LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
+_ATTRIBUTE = {"": -1} | {name: index for index, name in enumerate(ATTRIBUTES)}
+_BLOCK = 8192
+
+Vector = tuple[float, float, float]
+
+
+class _Box(msgspec.Struct, gc=False):
+    sample_token: str
+    translation: Vector
+    size: Vector
+    rotation: tuple[float, float, float, float]
+    velocity: tuple[float, float]
+    detection_name: str
+    detection_score: float
+    attribute_name: str
+    num_pts: float = -1
+
+
+class _BoxWithMarks(_Box, gc=False):
+    velocity: tuple[float | str, float | str]  # type: ignore[assignment]
+
+
+class _Submission(msgspec.Struct):
+    results: dict[str, msgspec.Raw]
+    meta: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode_boxes = msgspec.json.Decoder(list[_Box]).decode
+_decode_marked = msgspec.json.Decoder(list[_BoxWithMarks]).decode
+_vectors = attrgetter("translation", "size", "rotation", "velocity")
+_flat = chain.from_iterable
+
+
+def load_predictions(path: Path | str, *, max_boxes_per_sample: int = MAX_BOXES_PER_SAMPLE) -> PredictionArrays:
+    """Read a nuScenes detection submission. Rows are in the order of the file.
+
+    Raises:
+        ResultsError: no such file, not JSON, no ``meta`` or ``results``; or the first box that cannot be scored, with its
+            sample and its index there.
+    """
+    path = Path(path)
+    content, submission, marked = _split(path)
+    if submission.meta is msgspec.UNSET:
+        cure = 'Add "meta": {"use_camera": true, "use_lidar": false, ...} beside "results"'
+        raise ResultsError('"meta" is missing', where=str(path), cure=cure)
+    decode = _decode_marked if marked else _decode_boxes
+    builder = _Builder(str(path), submission.results)
+    with _no_collection():
+        for token, raw in submission.results.items():
+            try:
+                boxes = decode(raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                boxes = _repair(bytes(raw), token, str(path), error)
+            if len(boxes) > max_boxes_per_sample:
+                raise too_many(str(path), token, len(boxes), max_boxes_per_sample)
+            if builder.add(token, boxes) and not marked:
+                _forget_pages(content)
+    predictions = builder.finish(submission.meta)
+    check_predictions(predictions, max_boxes_per_sample=max_boxes_per_sample)
+    return predictions
+
+
+def write_predictions(path: Path | str, predictions: PredictionArrays, meta: Mapping[str, Any] | None = None) -> None:
+    """Write a nuScenes detection submission, whole or not at all. Numbers keep every bit.
+
+    Args:
+        path: the file, usually ``predictions.json``.
+        predictions: boxes; every one of ``sample_tokens`` is written, with an empty list where it has none.
+        meta: which inputs were used; that of ``predictions`` by default, or else camera only.
+
+    Raises:
+        ResultsError: a box that could not be scored or written (NaN, also in velocities, a size that is not positive, more than 500 in a sample).
+        PortbevError: the file cannot be written.
+    """
+    check_predictions(predictions, unknown_velocity=False)
+    order = np.argsort(predictions.sample_index, kind="stable")
+    ends = np.cumsum(np.bincount(predictions.sample_index, minlength=len(predictions.sample_tokens)))
+    head = msgspec.json.encode(dict(meta or predictions.meta or CAMERA_ONLY))
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        file.write(b'{"meta":' + head + b',"results":{')
+        begin = 0
+        for position, (token, end) in enumerate(zip(predictions.sample_tokens, ends.tolist(), strict=True)):
+            boxes = _boxes(predictions, order[begin:end])
+            file.write((b"," if position else b"") + msgspec.json.encode(token) + b":" + msgspec.json.encode(boxes))
+            begin = end
+        file.write(b"}}\n")
+
+
+def _boxes(predictions: PredictionArrays, rows: np.ndarray) -> list[dict[str, Any]]:
+    """The rows as the format's objects."""
+    part = predictions.take(rows)
+    names = [*ATTRIBUTES, ""]  # index -1 is the last
+    columns = zip(
+        part.lookup.tolist(),
+        part.translation.tolist(),
+        part.size.tolist(),
+        part.rotation.tolist(),
+        part.velocity.tolist(),
+        part.label.tolist(),
+        part.score.tolist(),
+        part.attribute.tolist(),
+        [-1] * len(part) if part.num_pts is None else part.num_pts.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "sample_token": part.sample_tokens[sample] if sample >= 0 else "",
+            "translation": translation,
+            "size": size,
+            "rotation": rotation,
+            "velocity": velocity,
+            "detection_name": DETECTION_CLASSES[label],
+            "detection_score": score,
+            "attribute_name": names[attribute],
+            **({} if points < 0 else {"num_pts": points}),
+        }
+        for sample, translation, size, rotation, velocity, label, score, attribute, points in columns
+    ]
+
+
+class _Builder:
+    """Gathers boxes and turns them into arrays block by block."""
+
+    def __init__(self, source: str, samples: Mapping[str, Any]) -> None:
+        self.source, self.samples = source, samples
+        self.boxes: list[_Box] = []
+        self.counts: list[int] = []
+        self.blocks: list[dict[str, np.ndarray]] = []
+        self.strays: list[tuple[int, str]] = []  # row and token of boxes that name another sample than their key
+        self.rows = 0
+
+    def add(self, token: str, boxes: list[_Box]) -> bool:
+        """Take the boxes of the next sample; whether a block was finished."""
+        own = [box.sample_token for box in boxes]
+        if own.count(token) != len(own):
+            self.strays += [(self.rows + row, other) for row, other in enumerate(own) if other != token]
+        self.rows += len(boxes)
+        self.counts.append(len(boxes))
+        self.boxes += boxes
+        if len(self.boxes) < _BLOCK:
+            return False
+        self._convert()
+        return True
+
+    def _convert(self) -> None:
+        boxes, count = self.boxes, len(self.boxes)
+        flat = _flat(_flat(map(_vectors, boxes)))
+        if boxes and isinstance(boxes[0], _BoxWithMarks):
+            flat = map(_unmarked, flat)
+        numbers = np.fromiter(flat, np.float64, 12 * count).reshape(-1, 12)
+        block = {
+            "translation": numbers[:, 0:3],
+            "size": numbers[:, 3:6],
+            "rotation": numbers[:, 6:10],
+            "velocity": numbers[:, 10:12],
+        }
+        block = {name: np.ascontiguousarray(column) for name, column in block.items()}
+        block["score"] = np.fromiter([box.detection_score for box in boxes], np.float64, count)
+        block["num_pts"] = np.fromiter([box.num_pts for box in boxes], np.float64, count)
+        # -2 marks an unknown name
+        block["label"] = np.fromiter([_LABEL.get(box.detection_name, -2) for box in boxes], np.int8, count)
+        block["attribute"] = np.fromiter([_ATTRIBUTE.get(box.attribute_name, -2) for box in boxes], np.int8, count)
+        unknown = np.flatnonzero((block["label"] == -2) | (block["attribute"] == -2))
+        if len(unknown):
+            self._explain(int(unknown[0]))
+        self.blocks.append(block)
+        self.boxes = []
+
+    def _explain(self, position: int) -> None:
+        """Raise for a box of the current block whose class or attribute is unknown."""
+        row = self.rows - len(self.boxes) + position
+        starts = np.cumsum([0, *self.counts])
+        sample = int(np.searchsorted(starts, row, "right")) - 1
+        token = list(self.samples)[sample]
+        first = int(starts[sample]) - (self.rows - len(self.boxes))
+        start = max(first, 0)
+        boxes = [msgspec.structs.asdict(box) for box in self.boxes[start : start + self.counts[sample]]]
+        explain_boxes(_with_constants(boxes), token, self.source)
+
+    def finish(self, meta: dict[str, Any]) -> PredictionArrays:
+        self._convert()
+        columns = {name: self._column(name) for name in list(self.blocks[0])}
+        points = columns.pop("num_pts")
+        sample_index = np.repeat(np.arange(len(self.counts)), self.counts)
+        lookup = None
+        if self.strays:
+            position = {token: index for index, token in enumerate(self.samples)}
+            lookup = sample_index.copy()
+            for row, token in self.strays:
+                lookup[row] = position.get(token, -1)
+        return PredictionArrays(
+            sample_tokens=tuple(self.samples),
+            sample_index=sample_index,
+            **columns,
+            num_pts=None if (points == -1).all() else np.trunc(points).astype(np.int64),
+            lookup_index=lookup,
+            meta=meta,
+            source=self.source,
+        )
+
+    def _column(self, name: str) -> np.ndarray:
+        """One column of all blocks; the blocks give theirs up, so that memory holds one column twice at most."""
+        return np.concatenate([block.pop(name) for block in self.blocks])
+
+
+def _split(path: Path) -> tuple[mmap.mmap, _Submission, bool]:
+    """The mapped file, the submission with every sample's boxes left as text, and whether there are marks in it."""
+    content = _open(path, mmap.ACCESS_READ)
+    try:
+        return content, _decode_top(content, path), False
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Python writes NaN and Infinity, which are not JSON; a NaN velocity is valid here and means unknown
+        content = _open(path, mmap.ACCESS_COPY)
+        if not _mark_constants(content):
+            raise _damaged(path, error) from error
+    try:
+        return content, _decode_top(content, path), True
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ResultsError:
+    return ResultsError(f"damaged or truncated JSON ({error})", where=str(path))
+
+
+def _open(path: Path, access: int) -> mmap.mmap:
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=access)
+    except ValueError as error:
+        raise ResultsError("the file is empty", where=str(path)) from error
+    except OSError as error:
+        raise ResultsError(f"cannot read the results ({error.strerror})", where=str(path)) from error
+
+
+def _decode_top(content: mmap.mmap, path: Path) -> _Submission:
+    try:
+        submission = msgspec.json.decode(content, type=_Submission)
+    except msgspec.ValidationError as error:
+        cure = 'It needs {"meta": {...}, "results": {sample token: [boxes]}}'
+        raise ResultsError(f"not a detection submission ({error})", where=str(path), cure=cure) from error
+    return submission
+
+
+_MARK = "\x7f"  # may stand in a JSON string as it is, and nobody writes it
+_CONSTANTS = {_MARK: float("nan"), 6 * _MARK: float("inf"), 7 * _MARK: float("-inf")}
+
+
+def _mark_constants(content: mmap.mmap) -> int:
+    """Overwrite NaN and the infinities where a value stands with strings of the same length; how many there were.
+
+    The map is private: the file stays as it is.
+    """
+    done = 0
+    for word in (b"NaN", b"-Infinity", b"Infinity"):
+        mark = b'"' + _MARK.encode() * (len(word) - 2) + b'"'
+        at = content.find(word)
+        while at >= 0:
+            end = at + len(word)
+            if content[at - 1] in b"[:, \t\r\n" and content[end : end + 1] in (b"]", b",", b"}", b" ", b"\t", b"\r", b"\n"):
+                content[at:end] = mark
+                done += 1
+            at = content.find(word, end)
+    return done
+
+
+def _unmarked(value: Any) -> float:
+    return _CONSTANTS[value] if isinstance(value, str) else value
+
+
+def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[_Box]:
+    """Say what is wrong with a sample's boxes; or decode what only Python's parser takes."""
+    try:
+        boxes = json.loads(raw)
+    except ValueError:
+        raise ResultsError(f"damaged JSON ({error})", where=f"{source}: sample {token}") from error
+    explain_boxes(_with_constants(boxes), token, source)
+    try:
+        return msgspec.convert(boxes, list[_Box])
+    except msgspec.ValidationError as problem:
+        raise ResultsError(str(problem), where=f"{source}: sample {token}") from problem
+
+
+def _with_constants(value: Any) -> Any:
+    """The same nested value, with NaN and the infinities for their marks, and lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _with_constants(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_constants(item) for item in value]
+    return _CONSTANTS.get(value, value) if isinstance(value, str) else value
+
+
+def _forget_pages(content: mmap.mmap) -> None:
+    """Let the system take back the mapped pages: they count as ours, but are only the file's cache."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        content.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector: many objects, no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
