@@ -13,7 +13,7 @@ from portbev.rng import generator
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
-_PANORAMA = (1024, 256)
+_PANORAMA = (1536, 256)
 _TOP = 0.75  # radians of elevation at the upper edge of the panorama
 
 
@@ -86,9 +86,11 @@ def _paint_sky(haze: Array, zenith: Array, rng: np.random.Generator, cover: floa
     sky = haze + (zenith - haze) * up**0.7
     clouds = np.zeros((height, width))
     for octave in range(4):
-        cells = rng.normal(0, 1, (3 * 2**octave + 1, 6 * 2**octave))
-        cells = np.concatenate([cells, cells[:, :2]], axis=1)
-        big = cv2.resize(cells, (width + width // (3 * 2**octave), height), interpolation=cv2.INTER_CUBIC)
+        columns = 6 * 2**octave
+        cells = rng.normal(0, 1, (3 * 2**octave + 1, columns))
+        ring = np.concatenate([cells[:, -2:], cells, cells[:, :2]], axis=1)  # so that it closes without a seam
+        cell = width // columns
+        big = cv2.resize(ring, ((columns + 4) * cell, height), interpolation=cv2.INTER_CUBIC)[:, 2 * cell :]
         clouds += big[:, :width] / 2**octave
     cloud = np.clip((clouds - (0.9 - 1.3 * cover)) * 0.9, 0, 1)[:, :, None] * np.clip(up * 4, 0, 1)
     white = 0.35 * zenith + 0.65 * np.array([250, 250, 250.0])

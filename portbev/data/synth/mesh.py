@@ -124,10 +124,11 @@ class MeshBuilder:
         return self.extrude(ring + [0, y[0], 0], ring + [0, y[1], 0], colour, start_cap=True)
 
     def build(self, size: tuple[float, float, float] | None = None) -> Mesh:
-        """The finished mesh; with ``size`` (length, width, height) it is stretched to fill that box exactly."""
+        """The finished mesh; with ``size`` (length, width, height) it is stretched to that box."""
         vertices = np.concatenate(self.vertices)
         if size is not None:
-            vertices = _fit(vertices, size)
+            solid = [face for part, decals in zip(self.faces, self.decals, strict=True) for face, decal in zip(part, decals, strict=True) if not decal]
+            vertices = _fit(vertices, vertices[np.unique(np.concatenate(solid))], size)
         faces, colours, decals, parts, boxes = [], [], [], [], []
         normals: list[Array] = []
         for part, part_faces in enumerate(self.faces):
@@ -195,12 +196,13 @@ class Part:
         return self
 
 
-def _fit(vertices: Array, size: tuple[float, float, float]) -> Array:
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    scale = np.array(size) / (high - low)
+def _fit(vertices: Array, solid: Array, size: tuple[float, float, float]) -> Array:
+    """Stretch so that the solid corners fill the size; the ground stays the ground."""
+    low, high = solid.min(axis=0), solid.max(axis=0)
+    low[2] = 0
     middle = (low + high) / 2
-    fitted: Array = (vertices - middle) * scale
-    fitted[:, 2] += size[2] / 2
+    middle[2] = 0
+    fitted: Array = (vertices - middle) * np.array(size) / (high - low)
     return fitted
 
 

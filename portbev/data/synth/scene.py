@@ -305,7 +305,7 @@ class SceneWriter:
         """(M, 3) global positions of the points as they stand in the file."""
         lidar = self.rig.lidar
         own = points[:, :3].astype(np.float64) @ _spin(lidar.yaw).T + lidar.position
-        return np.asarray(own @ _spin(float(ego[2])).T + [ego[0], ego[1], 0.0])
+        return np.asfortranarray(own @ _spin(float(ego[2])).T + [ego[0], ego[1], 0.0])
 
 
 def scene_name(number: int) -> str:
@@ -320,9 +320,9 @@ def annotated_size(actor: Actor) -> Array:
 
 def points_inside(points: Array, pose: Array, size: Array) -> int:
     """How many of the (M, 3) global points lie in the box that stands on the ground at ``pose``."""
-    offset = points[:, :2] - pose[:2]
-    near = np.abs(offset).max(axis=1) <= np.hypot(size[0], size[1]) / 2
-    offset, height = offset[near], points[near, 2]
+    reach = np.hypot(size[0], size[1]) / 2
+    near = np.nonzero(np.abs(points[:, 0] - pose[0]) <= reach)[0]
+    offset, height = points[near, :2] - pose[:2], points[near, 2]
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     x, y = cos * offset[:, 0] + sin * offset[:, 1], -sin * offset[:, 0] + cos * offset[:, 1]
     return int(np.sum((np.abs(x) <= size[0] / 2) & (np.abs(y) <= size[1] / 2) & (np.abs(height - size[2] / 2) <= size[2] / 2)))

@@ -1,4 +1,4 @@
-"""A worker process: reads scene numbers on stdin, answers ``done`` for each. May import: generate, options."""
+"""A worker process: reads scene numbers on stdin, answers ``done`` for each. May import: generate, options, errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from portbev.data.synth.generate import write_scene
 from portbev.data.synth.options import from_dict
+from portbev.errors import PortbevError
 
 
 def main(folder: str, options: str) -> None:
@@ -16,6 +17,9 @@ def main(folder: str, options: str) -> None:
     for line in sys.stdin:
         try:
             write_scene(Path(folder), chosen, int(line))
+        except (OSError, PortbevError) as error:
+            print(str(error).replace("\n", " "), flush=True)
+            sys.exit(2)
         except Exception as error:
             print(f"{type(error).__name__}: {error}".replace("\n", " "), flush=True)
             raise

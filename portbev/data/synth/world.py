@@ -21,6 +21,8 @@ KEY_FRAME_PERIOD = 0.5
 #: Length and width of the ego vehicle and how far its middle lies before the rear axle, the origin of the ego frame.
 EGO_SIZE, EGO_MIDDLE = (4.08, 1.73), 1.35
 _REACH = 52.0
+#: What is planned at least this often per 100 m is in every scene.
+_COMMON = 0.9
 _STEP = 0.2
 
 
@@ -117,7 +119,7 @@ class _Layout:
         """Everything, the big and the rare first. The figures are numbers per 100 m of road."""
         length = (self.travelled + 2 * _REACH) / 100 * density
         plan: list[tuple[float, Callable[[], bool]]] = [
-            (0.8, self.construction_site),
+            (0.9, self.construction_site),
             (0.9, lambda: self.drive("bus")),
             (0.8, lambda: self.park("bus")),
             (1.2, lambda: self.drive("truck")),
@@ -134,7 +136,7 @@ class _Layout:
             (1.6, lambda: self.ride("cyclist")),
             (1.0, lambda: self.stand("bicycle")),
             (1.2, self.cones),
-            (1.0, self.barriers),
+            (1.3, self.barriers),
             (1.2, self.cross),
             (3.2, lambda: self.stroll("pedestrian")),
             (0.6, lambda: self.stroll("child")),
@@ -143,14 +145,16 @@ class _Layout:
             (0.4, lambda: self.stand("pushable")),
             (0.2, lambda: self.stand("animal")),
             (0.3, lambda: self.park("debris")),
-            (3.0, lambda: self.beside("tree", 2.2)),
+            (5.0, lambda: self.beside("tree", 2.2)),
             (1.5, lambda: self.beside("street_lamp", 0.6)),
             (0.8, lambda: self.beside("traffic_sign", 0.4)),
-            (6.0, lambda: self.beside("building", 11.0)),
+            (11.0, lambda: self.beside("building", 8.0)),
         ]
         for mean, place in plan:
             wanted = mean * length * self.rng.uniform(0.7, 1.3)
             count = int(wanted) + int(self.rng.random() < wanted % 1)
+            if mean >= _COMMON and density > 0:
+                count = max(1, count)
             for _ in range(count):
                 for _ in range(12):
                     if place():
@@ -185,25 +189,27 @@ class _Layout:
         """-1 (right) or 1 (left)."""
         return -1 if self.rng.random() < 0.5 else 1
 
-    def _in_lane(self, lane: int) -> Track:
+    def _in_lane(self, lane: int, big: bool) -> Track:
         speed = self.lane_speed[lane]
         direction = 1 if lane >= 0 else -1
         run = direction * float(speed.distance(np.array([self.duration]))[0])
         gap = self.travelled - run
         low, high = sorted((0.0, gap))
         s = float(self.rng.uniform(low - 0.85 * _REACH, high + 0.85 * _REACH))
+        if big and lane >= 0 and abs(s) < 10:
+            s += float(np.copysign(10, s))  # a lorry that stays beside the ego would fill two cameras all the time
         return Track(s, self.road.lane_centre(lane), speed, direction, turn=0.0 if direction > 0 else np.pi)
 
     def drive(self, name: str) -> bool:
         """A vehicle in a lane; all vehicles of a lane share its speed."""
         lane = int(self.rng.integers(-self.road.lanes, self.road.lanes))
-        track = self._in_lane(lane)
+        track = self._in_lane(lane, name in ("truck", "bus"))
         track = replace(track, d=track.d + float(self.rng.uniform(-0.15, 0.15)))
         return self.place(name, track, margin=0.3, in_traffic=True)
 
     def articulated_lorry(self) -> bool:
         """A lorry with a trailer behind it."""
-        track = self._in_lane(int(self.rng.integers(-self.road.lanes, self.road.lanes)))
+        track = self._in_lane(int(self.rng.integers(-self.road.lanes, self.road.lanes)), True)
         behind = replace(track, s=track.s - track.direction * 10.6)
         return self.place_all([("truck", track), ("trailer", behind)], 0.2, in_traffic=True)
 
