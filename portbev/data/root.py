@@ -1,0 +1,35 @@
+"""Where data and derived files are. May import: data.synth, errors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from portbev.errors import DataError, PortbevError
+
+
+def open_root(text: str | Path | None) -> Path:
+    """The folder of a data root: one that exists, or ``synthetic:?scenes=40&seed=1``, generated on first use.
+
+    Raises:
+        DataError: there is no such folder.
+        PortbevError: no data root was given, or the synthetic one cannot be made.
+    """
+    if text is None or str(text) == "":
+        raise PortbevError("no data root", cure="Give one: --data-root DIR, or --data-root synthetic: to generate data")
+    if str(text).startswith("synthetic:"):
+        from portbev.data.synth import resolve_data_root
+
+        return resolve_data_root(str(text))
+    root = Path(text).expanduser()
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "no such data root"
+        raise DataError(what, where=str(text), cure="Give the folder that holds the version folder and samples/")
+    return root
+
+
+def cache_folder() -> Path:
+    """Folder for what is derived from data: $PORTBEV_CACHE, or the user's cache folder. Never inside a data root."""
+    return Path(os.environ.get("PORTBEV_CACHE") or platformdirs.user_cache_dir("portbev")).expanduser()
