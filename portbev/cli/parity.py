@@ -1,0 +1,39 @@
+"""``portbev parity``: evidence that runs agree. May import: parity, when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def register(app: typer.Typer, name: str, help: str) -> None:
+    """Add the group of commands to ``app``."""
+    group = typer.Typer(help=help, no_args_is_help=True)
+    group.command("report")(report)
+    group.callback()(parity)
+    app.add_typer(group, name=name, help=help)
+
+
+def parity() -> None:
+    """Compare runs across devices."""
+
+
+def report(
+    runs: list[Path] = typer.Argument(..., metavar="RUN...", help="Run directories."),  # noqa: B008
+    out: Path | None = typer.Option(None, "--out", help="Where to write; default: report/ in the first run."),  # noqa: B008
+    published: list[str] = typer.Option(  # noqa: B008
+        [], "--published", metavar="NAME|FILE", help="Published figures to show beside the runs; repeatable."
+    ),
+    baseline: str = typer.Option("", "--baseline", metavar="RUN", help="Compare with this run; default: the first."),
+) -> None:
+    """Compare runs: metrics, speed, memory, losses step by step, environment, configuration, kernel ledger."""
+    from portbev.parity.assemble import report_on
+    from portbev.parity.render.write import write_report
+    from portbev.parity.runs import load_runs
+    from portbev.parity.terminal import show
+
+    loaded = load_runs(runs)
+    document = report_on(loaded, baseline=baseline or None, published=published)
+    written = write_report(document, loaded, out or runs[0] / "report")
+    show(document, written)

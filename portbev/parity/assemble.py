@@ -1,0 +1,172 @@
+"""Fill in the report. May import: the other modules of parity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from portbev import __version__
+from portbev.data.nuscenes.classes import DETECTION_CLASSES
+from portbev.parity import curves, differences, table
+from portbev.parity.document import Group, ParityReport, RunEntry
+from portbev.parity.grouping import RunGroup, group_runs
+from portbev.parity.published.load import load_published
+from portbev.parity.render.text import difference
+from portbev.parity.runs import Run, load_runs
+
+EMULATED = (
+    "A run marked (emulated) was computed on the host CPU by stand-ins for the vendor's packages. It proves that the "
+    "logic is portable: placement, dispatch, argument layout and limits. It says nothing about the vendor's numerics "
+    "or speed."
+)
+
+
+def build_report(
+    paths: Sequence[Path | str], *, baseline: str | None = None, published: Sequence[str] = ()
+) -> ParityReport:
+    """Compare run directories.
+
+    Args:
+        paths: run directories; the first run of each group is its baseline.
+        baseline: name or path of another run to compare with.
+        published: names of shipped tables, or YAML files, to be shown beside the runs.
+
+    Raises:
+        PortbevError: a run or a published table cannot be read, or ``baseline`` is none of the runs.
+    """
+    return report_on(load_runs(paths), baseline=baseline, published=published)
+
+
+def report_on(runs: Sequence[Run], *, baseline: str | None = None, published: Sequence[str] = ()) -> ParityReport:
+    """:func:`build_report` for runs that are read already."""
+    groups = group_runs(runs, baseline)
+    filled = [_group(number, group) for number, group in enumerate(groups, 1)]
+    entries = [_entry(run, number, group) for number, group in enumerate(groups, 1) for run in group.runs]
+    ordered = [run for group in groups for run in group.runs]
+    return ParityReport(
+        portbev=__version__,
+        summary=_summary(groups, filled, entries),
+        warnings=_warnings(groups, entries),
+        metrics=list(table.METRICS.values()),
+        runs=entries,
+        groups=filled,
+        environment=differences.environment(ordered),
+        configuration=differences.configuration(ordered),
+        ledger=differences.ledger(ordered),
+        published=[load_published(name) for name in published],
+    )
+
+
+def _entry(run: Run, number: int, group: RunGroup) -> RunEntry:
+    metrics = run.metrics or {}
+    is_baseline = run is group.baseline
+    return RunEntry(
+        label=run.label,
+        path=str(run.path),
+        group=number,
+        is_baseline=is_baseline,
+        name=str(run.get("name")),
+        status=run.meta["status"],
+        family=group.key[0],
+        parameters=run.get("model", "parameters"),
+        backend=str(run.get("backend", "label") or run.get("backend", "name")),
+        device_name=_device(run),
+        emulated=run.emulated,
+        world_size=run.get("backend", "world_size"),
+        precision=run.get("precision"),
+        amp=run.get("amp"),
+        deterministic=run.get("deterministic"),
+        seed=run.get("seed"),
+        config_digest=run.get("config_digest"),
+        data_digest=run.get("data", "digest"),
+        data_version=run.get("data", "version"),
+        eval_split=run.get("data", "eval_split"),
+        eval_samples=metrics.get("samples"),
+        evaluated_step=metrics.get("step"),
+        evaluated_weights=metrics.get("weights"),
+        step=run.get("progress", "step"),
+        total_steps=run.get("progress", "total_steps"),
+        created=run.get("created"),
+        finished=run.get("finished"),
+        remarks=_remarks(run, group.baseline),
+        values=table.values(run),
+        differences={} if is_baseline else table.differences(run, group.baseline),
+    )
+
+
+def _device(run: Run) -> str | None:
+    name = run.get("backend", "device_name")
+    if name and run.emulated and "emulated" not in str(name).lower():
+        return f"{name} (emulated)"
+    return name
+
+
+def _remarks(run: Run, baseline: Run) -> list[str]:
+    found = []
+    if not run.finished:
+        done, total = run.get("progress", "step"), run.get("progress", "total_steps")
+        error = f": {run.meta['error']}" if run.get("error") else ""
+        found.append(f"not finished ({run.meta['status']} at step {done} of {total}){error}")
+    if run.metrics is None:
+        found.append("not evaluated: no metrics.json")
+    if run is not baseline:
+        if run.get("config_digest") != baseline.get("config_digest"):
+            keys = differences.config_keys(run, baseline)
+            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+            found.append(f"another configuration than {baseline.label}" + (f" (differs in {shown})" if keys else ""))
+        if run.get("seed") != baseline.get("seed"):
+            found.append(f"another seed than {baseline.label} ({run.get('seed')} and {baseline.get('seed')})")
+        why = table.why_not_comparable(run, baseline)
+        if why and run.metrics is not None:
+            found.append(f"accuracy is not compared: {why}")
+    resumed = run.get("resumed") or []
+    if resumed:
+        found.append(f"resumed {len(resumed)} time{'s' if len(resumed) > 1 else ''}")
+    return [*found, *run.notes, *(f"warned in the run: {text}" for text in run.get("warnings") or [])]
+
+
+def _group(number: int, group: RunGroup) -> Group:
+    aps = {run.label: {name: run.metric("mean_dist_aps", name) for name in DETECTION_CLASSES} for run in group.runs}
+    others = [run for run in group.runs if run is not group.baseline]
+    return Group(
+        number=number,
+        title=group.title,
+        baseline=group.baseline.label,
+        runs=[run.label for run in group.runs],
+        classes=list(DETECTION_CLASSES),
+        class_aps=aps,
+        curves=[curves.compare_curves(run, group.baseline) for run in others],
+    )
+
+
+def _summary(groups: Sequence[RunGroup], filled: Sequence[Group], entries: Sequence[RunEntry]) -> list[str]:
+    """What a reader in a hurry needs: a sentence per compared run."""
+    lines = []
+    for group, full in zip(groups, filled, strict=True):
+        if len(group.runs) == 1:
+            lines.append(f"{group.baseline.label}: alone in its group ({group.title}), compared with nothing.")
+        for comparison in full.curves:
+            entry = next(entry for entry in entries if entry.label == comparison.run)
+            text = f"{comparison.run} against {comparison.baseline}: losses {comparison.verdict}"
+            parts = [
+                f"{metric.name} {difference(metric, entry.differences[metric.key])}"
+                for metric in (table.METRICS["mean_ap"], table.METRICS["nd_score"])
+                if entry.differences.get(metric.key) is not None
+            ]
+            lines.append(text + (f"; {', '.join(parts)}" if parts else "") + ".")
+    return lines
+
+
+def _warnings(groups: Sequence[RunGroup], entries: Sequence[RunEntry]) -> list[str]:
+    lines = []
+    if len(groups) > 1:
+        lines.append(
+            f"The runs fall into {len(groups)} groups (another model family or other data); differences are taken "
+            "inside a group only."
+        )
+    unfinished = [entry.label for entry in entries if entry.status != "finished"]
+    if unfinished:
+        lines.append(f"Not finished: {', '.join(unfinished)}. Accuracy of such runs is shown but not compared.")
+    if any(entry.emulated for entry in entries):
+        lines.append(EMULATED)
+    return lines

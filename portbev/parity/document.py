@@ -1,0 +1,187 @@
+"""The report as data: what ``report.json`` holds and what every other form is rendered from. May import: pydantic.
+
+Sections are independent: further evidence (operators, traces, equivalence) becomes further sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "portbev.parity-report/1"
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Metric(Part):
+    """A column of the table across runs.
+
+    Attributes:
+        better: which direction is better: ``higher`` or ``lower``.
+        kind: ``accuracy`` is compared only between equal evaluations, ``cost`` (speed, memory) always.
+        unit: of the values as stored; empty where there is none.
+    """
+
+    key: str
+    name: str
+    title: str
+    unit: str = ""
+    better: Literal["higher", "lower"]
+    kind: Literal["accuracy", "cost"]
+
+
+class RunEntry(Part):
+    """A run of the report. ``label`` says where a device is emulated; all forms name runs by it alone."""
+
+    label: str
+    path: str
+    group: int
+    is_baseline: bool
+    name: str
+    status: str
+    family: str
+    parameters: int | None
+    backend: str
+    device_name: str | None
+    emulated: bool
+    world_size: int | None
+    precision: str | None
+    amp: str | None
+    deterministic: bool | None
+    seed: int | None
+    config_digest: str | None
+    data_digest: str | None
+    data_version: str | None
+    eval_split: str | None
+    eval_samples: int | None
+    evaluated_step: int | None
+    evaluated_weights: str | None
+    step: int | None
+    total_steps: int | None
+    created: str | None
+    finished: str | None
+    remarks: list[str]
+    values: dict[str, float | None]
+    differences: dict[str, float | None]  # to the group's baseline; None where the two may not be compared
+
+
+class TermComparison(Part):
+    """One loss term of a run beside its baseline, over the steps that both have."""
+
+    term: str
+    steps: int
+    identical: bool
+    first_step: int | None = None
+    first_baseline: float | None = None
+    first_value: float | None = None
+    first_difference: float | None = None
+    first_relative: float | None = None
+    largest_difference: float | None = None
+    largest_step: int | None = None
+
+
+class CurveComparison(Part):
+    """The losses of a run beside its baseline's."""
+
+    run: str
+    baseline: str
+    verdict: str
+    identical: bool
+    steps: int
+    first_step: int | None
+    remarks: list[str]
+    terms: list[TermComparison]
+
+
+class Group(Part):
+    """Runs of one model family on one data set: only these are compared with each other."""
+
+    number: int
+    title: str
+    baseline: str
+    runs: list[str]
+    classes: list[str]
+    class_aps: dict[str, dict[str, float | None]]  # run -> class -> AP, mean over the distances
+    curves: list[CurveComparison]
+
+
+class DifferenceRow(Part):
+    """One setting and its value in each run (as text; None where it is absent)."""
+
+    key: str
+    values: dict[str, str | None]
+
+
+class Differences(Part):
+    """Settings that are not the same in all runs, and those that are."""
+
+    differing: list[DifferenceRow]
+    common: dict[str, str]
+
+
+class PassedOver(Part):
+    run: str
+    provider: str
+    reason: str
+    times: int
+
+
+class OperatorLedger(Part):
+    """Who served one operator in each run: direction -> run -> provider -> calls."""
+
+    operator: str
+    differs: bool
+    served: dict[str, dict[str, dict[str, int]]]
+    passed_over: list[PassedOver]
+
+
+class PublishedRow(Part):
+    name: str
+    values: dict[str, float]
+    notes: list[str] = Field(default_factory=list)
+
+
+class PublishedTable(Part):
+    """Figures that somebody else published; shown beside the runs, never compared with them.
+
+    ``values`` use the keys of the report's metrics, in the report's units.
+    """
+
+    schema_: Literal["portbev.published/1"] = Field(alias="schema")
+    title: str
+    source: str
+    what: str
+    setting: dict[str, Any] = Field(default_factory=dict)
+    caveats: list[str] = Field(default_factory=list)
+    rows: list[PublishedRow] = Field(min_length=1)
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    def columns(self, metrics: Sequence[Metric]) -> list[Metric]:
+        """Those of ``metrics`` that any row has."""
+        return [metric for metric in metrics if any(metric.key in row.values for row in self.rows)]
+
+
+class ParityReport(Part):
+    """The whole report."""
+
+    schema_: Literal["portbev.parity-report/1"] = Field(default="portbev.parity-report/1", alias="schema")
+    portbev: str
+    summary: list[str]
+    warnings: list[str]
+    metrics: list[Metric]
+    runs: list[RunEntry]
+    groups: list[Group]
+    environment: Differences
+    configuration: Differences
+    ledger: list[OperatorLedger]
+    published: list[PublishedTable]
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    def run(self, label: str) -> RunEntry:
+        return next(run for run in self.runs if run.label == label)

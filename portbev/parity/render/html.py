@@ -1,0 +1,64 @@
+"""The report as one HTML page that loads nothing. May import: parity.document, parity.runs, parity.render."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from portbev.parity.document import Group, ParityReport
+from portbev.parity.render import figures, text
+from portbev.parity.render.markdown import LIMITS
+from portbev.parity.runs import Run
+
+
+def to_html(report: ParityReport, runs: Sequence[Run]) -> str:
+    """The page: style and charts are inside it, it has no scripts and asks for no file or address."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("portbev.parity.render", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["commas"] = lambda value: f"{value:,}"
+    by_label = {run.label: run for run in runs}
+    style = environment.get_template("style.css").render(colours=figures.COLOURS)
+    return environment.get_template("report.html").render(
+        report=report,
+        style=Markup(style),
+        charts={group.number: _charts(group, by_label, Markup) for group in report.groups},
+        series={label: place % len(figures.COLOURS) for g in report.groups for place, label in enumerate(g.runs)},
+        text=text,
+        limits=LIMITS,
+        most=_most(report),
+    ) + "\n"  # fmt: skip
+
+
+def _charts(group: Group, by_label: dict[str, Run], markup: Any) -> list[dict[str, Any]]:
+    """Per loss term its chart, and for each run that differs the difference below it."""
+    members = [by_label[label] for label in group.runs]
+    baseline = by_label[group.baseline]
+    charts = []
+    for term in figures.terms(members):
+        below, same = [], []
+        for curve in group.curves:
+            found = next((t for t in curve.terms if t.term == term), None)
+            same.append(found is not None and found.identical)
+            if found is not None and not found.identical and found.largest_difference:
+                index = group.runs.index(curve.run)
+                svg = figures.difference_svg(term, by_label[curve.run], baseline, index)
+                below.append({"run": curve.run, "svg": markup(svg), "first": found.first_step})
+        svg = figures.term_svg(term, members, group.baseline)
+        charts.append({"term": term, "svg": markup(svg), "differences": below, "identical": bool(same) and all(same)})
+    return charts
+
+
+def _most(report: ParityReport) -> dict[int, float]:
+    """Per group the largest AP of any class, which the bars are drawn against."""
+    return {
+        group.number: max((ap or 0.0 for aps in group.class_aps.values() for ap in aps.values()), default=0.0)
+        for group in report.groups
+    }

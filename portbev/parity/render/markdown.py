@@ -1,0 +1,178 @@
+"""The report as Markdown. May import: parity.document, parity.render.text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from portbev.parity.document import (
+    Differences,
+    Group,
+    OperatorLedger,
+    ParityReport,
+    PublishedTable,
+    RunEntry,
+    TermComparison,
+)
+from portbev.parity.render import text
+
+LIMITS = (
+    "Equal losses and equal scores mean that the runs agree with each other, not that both are right: the models "
+    "are checked against the original implementations by the reference tests.",
+    "A difference in mAP or NDS between two single runs is not tested for significance here: runs that differ only "
+    "in their seed differ too.",
+    "Throughput and memory hold for the machine, the versions and the settings listed under Environment.",
+)
+
+
+def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
+    """``pictures``: group number -> file name of its loss curves, beside the Markdown file."""
+    parts = ["# Parity report", *_list(report.summary)]
+    parts += [f"> {line}" for line in _spaced(report.warnings)]
+    parts += ["", "## Runs", "", *_runs(report)]
+    for group in report.groups:
+        parts += _group(report, group, pictures.get(group.number))
+    for table in report.published:
+        parts += _published(report, table)
+    parts += ["", "## Environment", "", *_differences(report, report.environment)]
+    parts += ["", "## Configuration", "", *_differences(report, report.configuration)]
+    parts += ["", "## Who computed each operator", "", *_ledger(report)]
+    parts += ["", "## What this report does not claim", *_list(LIMITS)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _runs(report: ParityReport) -> list[str]:
+    head = ["run", "group", "backend", "device", "devices", "precision", "amp", "seed", "steps", "status"]
+    rows = [
+        [
+            run.label + (" *(baseline)*" if run.is_baseline else ""),
+            str(run.group),
+            run.backend,
+            *(_cell(value) for value in (run.device_name, run.world_size, run.precision, run.amp, run.seed)),
+            f"{_cell(run.step)} of {_cell(run.total_steps)}",
+            run.status,
+        ]
+        for run in report.runs
+    ]
+    remarks = [f"**{run.label}**: {remark}" for run in report.runs for remark in run.remarks]
+    return [*_table(head, rows), *_list(remarks)]
+
+
+def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]:
+    entries = [report.run(label) for label in group.runs]
+    baseline = report.run(group.baseline)
+    title = f"## Group {group.number}: {group.title}" if len(report.groups) > 1 else f"## {group.title}"
+    head = ["run", *(metric.name for metric in report.metrics)]
+    rows = [[run.label, *_figures(report, run, baseline)] for run in entries]
+    parts = ["", title, "", f"Baseline: **{group.baseline}**. Differences are to it.", "", *_table(head, rows)]
+    parts += ["", "### Average precision per class", "", *_classes(group)]
+    parts += ["", "### Losses", ""]
+    if picture:
+        parts += [f"![Loss curves of {', '.join(group.runs)}]({picture})", ""]
+    for curve in group.curves:
+        parts += [f"**{curve.run}** against {curve.baseline}: {curve.verdict}.", *_list(curve.remarks), ""]
+        if curve.terms and not curve.identical:
+            parts += [*_terms(curve.terms), ""]
+    return parts
+
+
+def _figures(report: ParityReport, run: RunEntry, baseline: RunEntry) -> list[str]:
+    cells = []
+    for metric in report.metrics:
+        change = text.difference(metric, run.differences.get(metric.key), baseline.values[metric.key])
+        cells.append(text.number(metric, run.values[metric.key]) + (f" ({change})" if change else ""))
+    return cells
+
+
+def _classes(group: Group) -> list[str]:
+    rows = []
+    for name in group.classes:
+        aps = [group.class_aps[label].get(name) for label in group.runs]
+        rows.append([name, *(text.NONE if ap is None else f"{ap:.4f}" for ap in aps)])
+    return _table(["class", *group.runs], rows)
+
+
+def _terms(terms: Sequence[TermComparison]) -> list[str]:
+    rows = [
+        [
+            term.term,
+            str(term.steps),
+            "bit-identical" if term.identical else f"step {term.first_step}",
+            _float(term.first_difference),
+            "" if term.largest_step is None else f"{_float(term.largest_difference)} (step {term.largest_step})",
+        ]
+        for term in terms
+    ]
+    return _table(["term", "steps", "first difference", "its size", "largest difference"], rows)
+
+
+def _published(report: ParityReport, table: PublishedTable) -> list[str]:
+    keys = table.columns(report.metrics)
+    rows = [
+        [f"{row.name} *(published)*", *(text.number(metric, row.values.get(metric.key)) for metric in keys)]
+        for row in table.rows
+    ]
+    setting = "; ".join(f"{key}: {value}" for key, value in table.setting.items())
+    notes = [f"{row.name}: {note}" for row in table.rows for note in row.notes]
+    parts = ["", f"## Published: {table.title}", "", "Published by others, not measured here, and on other data than"]
+    parts += ["the runs above: shown beside them, not compared with them.", "", table.what.strip()]
+    parts += ["", *_table(["row", *(metric.name for metric in keys)], rows), "", f"Source: {table.source.strip()}"]
+    return [*parts, "", f"Setting: {setting}", *_list([*notes, *table.caveats])]
+
+
+def _differences(report: ParityReport, found: Differences) -> list[str]:
+    if len(report.runs) < 2:
+        rows = [[f"`{key}`", value] for key, value in found.common.items()]
+        return _table(["setting", report.runs[0].label], rows)
+    if not found.differing:
+        return ["The same in all runs."]
+    labels = [run.label for run in report.runs]
+    rows = [[f"`{row.key}`", *(_cell(row.values[label]) for label in labels)] for row in found.differing]
+    return [*_table(["setting", *labels], rows), "", f"{len(found.common)} further settings are the same in all runs."]
+
+
+def _ledger(report: ParityReport) -> list[str]:
+    if not report.ledger:
+        return ["No run has called an operator of `portbev.ops`."]
+    labels = [run.label for run in report.runs]
+    rows = []
+    for page in report.ledger:
+        for direction, by_run in page.served.items():
+            rows.append([f"`{page.operator}`", direction, *(text.calls(by_run[label]) for label in labels)])
+    return [*_table(["operator", "direction", *labels], rows), *_passed_over(report.ledger)]
+
+
+def _passed_over(ledger: Sequence[OperatorLedger]) -> list[str]:
+    rows = [
+        [f"`{page.operator}`", passed.run, passed.provider, passed.reason, f"{passed.times:,}"]
+        for page in ledger
+        for passed in page.passed_over
+    ]
+    if not rows:
+        return ["", "No provider was passed over."]
+    return ["", "Passed over:", "", *_table(["operator", "run", "provider", "reason", "times"], rows)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [_row(head), "|" + " --- |" * len(head)]
+    return lines + [_row(row) for row in rows]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _list(lines: Iterable[str]) -> list[str]:
+    found = [f"- {line}" for line in lines]
+    return ["", *found] if found else []
+
+
+def _spaced(lines: Sequence[str]) -> list[str]:
+    return [part for line in lines for part in ("", line)][1:]
+
+
+def _cell(value: object) -> str:
+    return text.NONE if value is None else str(value)
+
+
+def _float(value: float | None) -> str:
+    return text.NONE if value is None else f"{value:.3e}"

@@ -1,0 +1,50 @@
+"""The report's files. May import: parity.document, parity.runs, files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from portbev.files import atomic_write, write_json, write_text
+from portbev.parity.document import ParityReport
+from portbev.parity.render import figures
+from portbev.parity.render.csv import class_table, run_table
+from portbev.parity.render.html import to_html
+from portbev.parity.render.markdown import to_markdown
+from portbev.parity.runs import Run
+
+
+def write_report(report: ParityReport, runs: Sequence[Run], folder: Path | str) -> dict[str, Path]:
+    """Write all forms of ``report`` into ``folder``, each file whole or not at all.
+
+    Args:
+        runs: the runs that the report is about; their scalars are drawn.
+
+    Returns:
+        Kind of file (``html``, ``markdown``, ``json``, ``csv``, ``classes``, ``losses 1`` ...) -> path.
+    """
+    folder = Path(folder)
+    by_label = {run.label: run for run in runs}
+    pictures: dict[int, str] = {}
+    written: dict[str, Path] = {}
+    for group in report.groups:
+        members = [by_label[label] for label in group.runs]
+        if not any(run.scalars for run in members):
+            continue
+        name = "losses.png" if len(report.groups) == 1 else f"losses_{group.number}.png"
+        with atomic_write(folder / name) as temporary:
+            temporary.write_bytes(figures.losses_png(members, group.baseline))
+        pictures[group.number] = name
+        written[f"losses {group.number}"] = folder / name
+    texts = {
+        "html": ("report.html", to_html(report, runs)),
+        "markdown": ("report.md", to_markdown(report, pictures)),
+        "csv": ("report.csv", run_table(report)),
+        "classes": ("classes.csv", class_table(report)),
+    }
+    for kind, (name, text) in texts.items():
+        write_text(folder / name, text)
+        written[kind] = folder / name
+    write_json(folder / "report.json", report.model_dump(mode="json", by_alias=True))
+    written["json"] = folder / "report.json"
+    return written
