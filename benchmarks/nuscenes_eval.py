@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION, SPLIT = "v1.0-trainval", "all"
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def main() -> None:
@@ -161,9 +162,9 @@ def difference(one: Any, other: Any) -> float:
         return max((difference(one[key], other[key]) for key in one), default=0.0)
     if isinstance(one, list):
         return max((difference(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
-    if isinstance(one, (int, float)) and not (one != one and other != other):
-        return abs(one - other)
-    return 0.0
+    if not isinstance(one, (int, float)):
+        return 0.0
+    return 0.0 if math.isnan(one) and math.isnan(other) else abs(one - other)
 
 
 if __name__ == "__main__":

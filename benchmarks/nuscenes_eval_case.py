@@ -41,8 +41,13 @@ CATEGORY_SHARES = {
     BICYCLE_RACK: 0.01,
     "movable_object.debris": 0.02,
 }
-SIZES = {"car": (1.9, 4.6, 1.7), "pedestrian": (0.7, 0.7, 1.8), "traffic_cone": (0.4, 0.4, 1.0), "barrier": (2.5, 0.5, 1.0)}
-CHANNELS = ("LIDAR_TOP", "CAM_FRONT", "CAM_BACK", "RADAR_FRONT")
+SIZES = {
+    "car": (1.9, 4.6, 1.7),
+    "pedestrian": (0.7, 0.7, 1.8),
+    "traffic_cone": (0.4, 0.4, 1.0),
+    "barrier": (2.5, 0.5, 1.0),
+}
+CHANNELS = {"LIDAR_TOP": "lidar", "CAM_FRONT": "camera", "CAM_BACK": "camera", "RADAR_FRONT": "radar"}
 
 
 def generate(folder: Path, samples: int, seed: int, version: str, split: str) -> None:
@@ -89,10 +94,9 @@ class _Tables:
         self.attributes = {name: self.token() for name in ATTRIBUTES}
         for table, tokens in (("category", self.categories), ("attribute", self.attributes)):
             self.rows[table] = [{"token": t, "name": n, "description": ""} for n, t in tokens.items()]
-        self.rows["visibility"] = [{"token": str(level), "level": f"v{level}", "description": ""} for level in range(1, 5)]
-        self.rows["sensor"] = [{"token": self.token(), "channel": c, "modality": c.split("_")[0].lower()} for c in CHANNELS]
-        for row in self.rows["sensor"]:
-            row["modality"] = {"cam": "camera"}.get(row["modality"], row["modality"])
+        levels = [str(level) for level in range(1, 5)]
+        self.rows["visibility"] = [{"token": level, "level": f"v{level}", "description": ""} for level in levels]
+        self.rows["sensor"] = [{"token": self.token(), "channel": c, "modality": m} for c, m in CHANNELS.items()]
         self.rows["calibrated_sensor"] = [
             {
                 "token": self.token(),
@@ -112,12 +116,14 @@ class _Tables:
         scene, tokens = self.token(), [self.token() for _ in range(length)]
         ego = np.array([600.0, 1600.0, 0.0]) + self.rng.normal(0, 300, 3) * [1, 1, 0]
         first = {"token": scene, "log_token": self.log, "nbr_samples": length, "first_sample_token": tokens[0]}
-        self.rows["scene"].append(first | {"last_sample_token": tokens[-1], "name": f"case-{number:04d}", "description": ""})
-        times = 1_530_000_000_000_000 + number * 60_000_000 + 500_000 * np.arange(length) + self.rng.integers(0, 99, length)
+        last = {"last_sample_token": tokens[-1], "name": f"case-{number:04d}", "description": ""}
+        self.rows["scene"].append(first | last)
+        times = 1_530_000_000_000_000 + number * 60_000_000 + 500_000 * np.arange(length)
+        times += self.rng.integers(0, 99, length)
         path = ego + np.arange(length)[:, None] * [1.0, 0.5, 0.0]
         for index, token in enumerate(tokens):
-            neighbours = _neighbours(tokens, index)
-            self.rows["sample"].append({"token": token, "timestamp": int(times[index]), "scene_token": scene} | neighbours)
+            row = {"token": token, "timestamp": int(times[index]), "scene_token": scene}
+            self.rows["sample"].append(row | _neighbours(tokens, index))
             self._sample_data(token, int(times[index]), path[index].tolist())
         truth = self._objects(tokens, path)
         return {token: self._predict(token, truth[index], path[index]) for index, token in enumerate(tokens)}
@@ -202,8 +208,10 @@ class _Tables:
         free = PREDICTIONS - len(around)
         labels = [DETECTION_CLASSES[index] for index in rng.integers(0, 10, free)]
         names = [row["name"] for row in around] + labels
-        centre = np.concatenate([np.array([r["translation"] for r in around]).reshape(-1, 3), ego + rng.normal(0, 25, (free, 3))])
-        size = np.concatenate([np.array([r["size"] for r in around]).reshape(-1, 3), rng.uniform(0.4, 6, (free, 3))])
+        near = np.array([row["translation"] for row in around]).reshape(-1, 3)
+        centre = np.concatenate([near, ego + rng.normal(0, 25, (free, 3))])
+        true_size = np.array([row["size"] for row in around]).reshape(-1, 3)
+        size = np.concatenate([true_size, rng.uniform(0.4, 6, (free, 3))])
         yaw = np.concatenate([[row["yaw"] for row in around], rng.uniform(-3, 3, free)])
         speed = np.concatenate([np.array([r["speed"] for r in around]).reshape(-1, 2), rng.normal(0, 2, (free, 2))])
         centre[: len(around)] += rng.normal(0, 0.9, (len(around), 3))

@@ -1,1 +1,1 @@
-"""portbev.metrics"""
+"""Metrics of the tasks: nuScenes detection."""

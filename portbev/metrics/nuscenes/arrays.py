@@ -158,8 +158,8 @@ class PredictionArrays:
     @classmethod
     def empty(cls, sample_tokens: Sequence[str], **other: Any) -> PredictionArrays:
         """Samples without any box."""
-        none, ids = np.zeros(0), np.zeros(0, np.int64)
-        return cls(sample_tokens, ids, ids, none, none, none, none, none, ids, **other)
+        none, names = np.zeros(0), np.zeros(0, np.int8)
+        return cls(sample_tokens, np.zeros(0, np.int64), names, none, none, none, none, none, names, **other)
 
     def __len__(self) -> int:
         return len(self.sample_index)
@@ -179,6 +179,8 @@ class PredictionArrays:
         Raises:
             ResultsError: a token that was not predicted.
         """
+        if tuple(tokens) == tuple(self.sample_tokens) and bool((np.diff(self.sample_index) >= 0).all()):
+            return self
         picked, order, counts = _rows_of(self.sample_tokens, self.sample_index, tokens, self.source)
         taken = self.take(order)
         lookup = taken.lookup_index
@@ -245,9 +247,7 @@ def _take(arrays: Arrays, rows: NDArray[Any]) -> Arrays:
     return replace(arrays, **{name: value[rows] for name, value in columns.items() if value is not None})
 
 
-def _rows_of(
-    known: Sequence[str], sample_index: Ints, tokens: Sequence[str], source: str
-) -> tuple[Ints, Ints, Ints]:
+def _rows_of(known: Sequence[str], sample_index: Ints, tokens: Sequence[str], source: str) -> tuple[Ints, Ints, Ints]:
     """Positions of ``tokens`` among ``known``; rows of their boxes, sample by sample; boxes per sample."""
     position = {token: index for index, token in enumerate(known)}
     unknown = [token for token in tokens if token not in position]

@@ -128,13 +128,18 @@ def _box_problem(box: Any) -> str:
     for name, length in _VECTORS.items():
         if not isinstance(box[name], list) or len(box[name]) != length:
             return f"{name} must have {length} numbers, found {_shown(box[name])}"
-    problems = [_number_problem(name, value) for name in _VECTORS for value in box[name] if not _unknown(name, value)]
-    problems.append(_number_problem("detection_score", box["detection_score"]))
-    if "num_pts" in box:
-        problems.append(_number_problem("num_pts", box["num_pts"]))
-    found = next(filter(None, problems), "")
-    if found:
-        return found
+    return _numbers_problem(box) or _value_problem(box)
+
+
+def _numbers_problem(box: dict[str, Any]) -> str:
+    """What is wrong with one of a box's numbers, or nothing."""
+    numbers = [(name, value) for name in _VECTORS for value in box[name] if not _unknown(name, value)]
+    numbers += [(name, box[name]) for name in ("detection_score", "num_pts") if name in box]
+    return next(filter(None, (_number_problem(name, value) for name, value in numbers)), "")
+
+
+def _value_problem(box: dict[str, Any]) -> str:
+    """What is wrong with a box whose fields have the right types, or nothing."""
     if min(box["size"]) <= 0:
         return f"size must be positive: {box['size']}"
     if box["detection_name"] not in DETECTION_CLASSES:

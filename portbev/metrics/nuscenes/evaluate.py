@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def distance_bands(
 
     config = config or DetectionConfig()
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         ranges = {name: min(limit, high) for name, limit in config.class_range.items()}
         band = evaluate(predictions, ground_truth, replace(config, class_range=ranges, min_distance=low))
         rows.append({"band": f"{low:g}-{high:g} m", **_present(band)})

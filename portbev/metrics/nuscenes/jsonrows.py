@@ -34,7 +34,7 @@ def read_rows(path: Path | str, row_type: type[Row], *, block: int = BLOCK) -> I
     """
     path = Path(path)
     try:
-        handle = open(path, "rb")
+        handle = open(path, "rb")  # noqa: SIM115 - closed below, apart from the error of a missing file
     except OSError as error:
         raise DataError(
             f"cannot read the table ({error.strerror})", where=str(path), cure="Check the data root and the version"
@@ -63,11 +63,9 @@ def read_rows(path: Path | str, row_type: type[Row], *, block: int = BLOCK) -> I
 def _last_border(text: bytes) -> int:
     """Position right behind the ``}`` of the last ``} , {``, or -1."""
     for start in (max(0, len(text) - _TAIL), 0):
-        last = None
-        for last in _BORDER.finditer(text, start):
-            pass
-        if last is not None:
-            return last.start() + 1
+        borders = [found.start() for found in _BORDER.finditer(text, start)]
+        if borders:
+            return borders[-1] + 1
     return -1
 
 

@@ -132,7 +132,8 @@ class DetectionMetrics:
         """pandas tables.
 
         Returns:
-            ``classes``: a row per class with AP, the five errors and the boxes that counted; the row ``all`` has means and sums;
+            ``classes``: a row per class with AP, the five errors and the boxes that counted; the row ``all`` has means
+            and sums;
             ``thresholds``: AP by class and distance threshold; the row ``all`` has the means;
             ``totals``: mAP, the five mean errors and NDS in one row.
         """

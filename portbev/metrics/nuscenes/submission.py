@@ -1,4 +1,4 @@
-"""Detection submissions: the JSON file read into arrays and written from them. May import: errors, files, arrays, checks.
+"""Detection submissions read into arrays. May import: errors, arrays, checks, constants.
 
 The file is mapped, not read; a first pass finds the samples, then each sample's boxes are decoded, and a few thousand
 boxes at a time become arrays, so that the Python objects of a whole submission never exist together.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from operator import attrgetter
@@ -21,18 +21,9 @@ import numpy as np
 
 from portbev.data.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
 from portbev.errors import ResultsError
-from portbev.files import atomic_write
 from portbev.metrics.nuscenes.arrays import PredictionArrays
 from portbev.metrics.nuscenes.checks import check_predictions, explain_boxes, too_many
-
-CAMERA_ONLY: Mapping[str, bool] = {
-    "use_camera": True,
-    "use_lidar": False,
-    "use_radar": False,
-    "use_map": False,
-    "use_external": False,
-}
-"""The ``meta`` of a submission made from camera images alone."""
+from portbev.metrics.nuscenes.constants import mark_constants, unmarked, with_constants
 
 _LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
 _ATTRIBUTE = {"": -1} | {name: index for index, name in enumerate(ATTRIBUTES)}
@@ -72,8 +63,8 @@ def load_predictions(path: Path | str, *, max_boxes_per_sample: int = MAX_BOXES_
     """Read a nuScenes detection submission. Rows are in the order of the file.
 
     Raises:
-        ResultsError: no such file, not JSON, no ``meta`` or ``results``; or the first box that cannot be scored, with its
-            sample and its index there.
+        ResultsError: no such file, not JSON, no ``meta`` or ``results``; or the first box that cannot be scored, with
+            its sample and its index there.
     """
     path = Path(path)
     content, submission, marked = _split(path)
@@ -84,6 +75,7 @@ def load_predictions(path: Path | str, *, max_boxes_per_sample: int = MAX_BOXES_
     builder = _Builder(str(path), submission.results)
     with _no_collection():
         for token, raw in submission.results.items():
+            boxes: Sequence[_Box]
             try:
                 boxes = decode(raw)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -97,64 +89,6 @@ def load_predictions(path: Path | str, *, max_boxes_per_sample: int = MAX_BOXES_
     return predictions
 
 
-def write_predictions(path: Path | str, predictions: PredictionArrays, meta: Mapping[str, Any] | None = None) -> None:
-    """Write a nuScenes detection submission, whole or not at all. Numbers keep every bit.
-
-    Args:
-        path: the file, usually ``predictions.json``.
-        predictions: boxes; every one of ``sample_tokens`` is written, with an empty list where it has none.
-        meta: which inputs were used; that of ``predictions`` by default, or else camera only.
-
-    Raises:
-        ResultsError: a box that could not be scored or written (NaN, also in velocities, a size that is not positive, more than 500 in a sample).
-        PortbevError: the file cannot be written.
-    """
-    check_predictions(predictions, unknown_velocity=False)
-    order = np.argsort(predictions.sample_index, kind="stable")
-    ends = np.cumsum(np.bincount(predictions.sample_index, minlength=len(predictions.sample_tokens)))
-    head = msgspec.json.encode(dict(meta or predictions.meta or CAMERA_ONLY))
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        file.write(b'{"meta":' + head + b',"results":{')
-        begin = 0
-        for position, (token, end) in enumerate(zip(predictions.sample_tokens, ends.tolist(), strict=True)):
-            boxes = _boxes(predictions, order[begin:end])
-            file.write((b"," if position else b"") + msgspec.json.encode(token) + b":" + msgspec.json.encode(boxes))
-            begin = end
-        file.write(b"}}\n")
-
-
-def _boxes(predictions: PredictionArrays, rows: np.ndarray) -> list[dict[str, Any]]:
-    """The rows as the format's objects."""
-    part = predictions.take(rows)
-    names = [*ATTRIBUTES, ""]  # index -1 is the last
-    columns = zip(
-        part.lookup.tolist(),
-        part.translation.tolist(),
-        part.size.tolist(),
-        part.rotation.tolist(),
-        part.velocity.tolist(),
-        part.label.tolist(),
-        part.score.tolist(),
-        part.attribute.tolist(),
-        [-1] * len(part) if part.num_pts is None else part.num_pts.tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "sample_token": part.sample_tokens[sample] if sample >= 0 else "",
-            "translation": translation,
-            "size": size,
-            "rotation": rotation,
-            "velocity": velocity,
-            "detection_name": DETECTION_CLASSES[label],
-            "detection_score": score,
-            "attribute_name": names[attribute],
-            **({} if points < 0 else {"num_pts": points}),
-        }
-        for sample, translation, size, rotation, velocity, label, score, attribute, points in columns
-    ]
-
-
 class _Builder:
     """Gathers boxes and turns them into arrays block by block."""
 
@@ -166,7 +100,7 @@ class _Builder:
         self.strays: list[tuple[int, str]] = []  # row and token of boxes that name another sample than their key
         self.rows = 0
 
-    def add(self, token: str, boxes: list[_Box]) -> bool:
+    def add(self, token: str, boxes: Sequence[_Box]) -> bool:
         """Take the boxes of the next sample; whether a block was finished."""
         own = [box.sample_token for box in boxes]
         if own.count(token) != len(own):
@@ -181,9 +115,9 @@ class _Builder:
 
     def _convert(self) -> None:
         boxes, count = self.boxes, len(self.boxes)
-        flat = _flat(_flat(map(_vectors, boxes)))
+        flat: Iterator[float] = _flat(_flat(map(_vectors, boxes)))
         if boxes and isinstance(boxes[0], _BoxWithMarks):
-            flat = map(_unmarked, flat)
+            flat = map(unmarked, flat)
         numbers = np.fromiter(flat, np.float64, 12 * count).reshape(-1, 12)
         block = {
             "translation": numbers[:, 0:3],
@@ -212,7 +146,7 @@ class _Builder:
         first = int(starts[sample]) - (self.rows - len(self.boxes))
         start = max(first, 0)
         boxes = [msgspec.structs.asdict(box) for box in self.boxes[start : start + self.counts[sample]]]
-        explain_boxes(_with_constants(boxes), token, self.source)
+        explain_boxes(with_constants(boxes), token, self.source)
 
     def finish(self, meta: dict[str, Any]) -> PredictionArrays:
         self._convert()
@@ -248,7 +182,7 @@ def _split(path: Path) -> tuple[mmap.mmap, _Submission, bool]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # Python writes NaN and Infinity, which are not JSON; a NaN velocity is valid here and means unknown
         content = _open(path, mmap.ACCESS_COPY)
-        if not _mark_constants(content):
+        if not mark_constants(content):
             raise _damaged(path, error) from error
     try:
         return content, _decode_top(content, path), True
@@ -279,52 +213,17 @@ def _decode_top(content: mmap.mmap, path: Path) -> _Submission:
     return submission
 
 
-_MARK = "\x7f"  # may stand in a JSON string as it is, and nobody writes it
-_CONSTANTS = {_MARK: float("nan"), 6 * _MARK: float("inf"), 7 * _MARK: float("-inf")}
-
-
-def _mark_constants(content: mmap.mmap) -> int:
-    """Overwrite NaN and the infinities where a value stands with strings of the same length; how many there were.
-
-    The map is private: the file stays as it is.
-    """
-    done = 0
-    for word in (b"NaN", b"-Infinity", b"Infinity"):
-        mark = b'"' + _MARK.encode() * (len(word) - 2) + b'"'
-        at = content.find(word)
-        while at >= 0:
-            end = at + len(word)
-            if content[at - 1] in b"[:, \t\r\n" and content[end : end + 1] in (b"]", b",", b"}", b" ", b"\t", b"\r", b"\n"):
-                content[at:end] = mark
-                done += 1
-            at = content.find(word, end)
-    return done
-
-
-def _unmarked(value: Any) -> float:
-    return _CONSTANTS[value] if isinstance(value, str) else value
-
-
 def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[_Box]:
     """Say what is wrong with a sample's boxes; or decode what only Python's parser takes."""
     try:
         boxes = json.loads(raw)
     except ValueError:
         raise ResultsError(f"damaged JSON ({error})", where=f"{source}: sample {token}") from error
-    explain_boxes(_with_constants(boxes), token, source)
+    explain_boxes(with_constants(boxes), token, source)
     try:
         return msgspec.convert(boxes, list[_Box])
     except msgspec.ValidationError as problem:
         raise ResultsError(str(problem), where=f"{source}: sample {token}") from problem
-
-
-def _with_constants(value: Any) -> Any:
-    """The same nested value, with NaN and the infinities for their marks, and lists for tuples."""
-    if isinstance(value, dict):
-        return {key: _with_constants(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_constants(item) for item in value]
-    return _CONSTANTS.get(value, value) if isinstance(value, str) else value
 
 
 def _forget_pages(content: mmap.mmap) -> None:

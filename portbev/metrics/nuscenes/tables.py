@@ -131,7 +131,7 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
     )
 
 
-def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, int]]:
+def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
     """sample token -> index in table order; sample token -> timestamp [us]."""
     wanted = set(scenes)
     tokens = {token for token, name in table_names(read_rows(folder / "scene.json", _Named)).items() if name in wanted}
@@ -141,7 +141,7 @@ def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str,
     return {row.token: index for index, row in enumerate(rows)}, {row.token: row.timestamp for row in rows}
 
 
-def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, int]:
+def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
     """Timestamps of samples outside the split."""
     wanted = set(tokens)
     if not wanted:
@@ -152,7 +152,8 @@ def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, int]:
 
 def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
     """(S, 3) ego position at each sample's LIDAR_TOP key frame."""
-    lidar = {row.token for some in read_rows(folder / "sensor.json", _Sensor) for row in some if row.channel == "LIDAR_TOP"}
+    sensors = read_rows(folder / "sensor.json", _Sensor)
+    lidar = {row.token for some in sensors for row in some if row.channel == "LIDAR_TOP"}
     calibrated = {
         row.token
         for some in read_rows(folder / "calibrated_sensor.json", _CalibratedSensor)
@@ -193,9 +194,7 @@ def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[_Ann
     return rows
 
 
-def _outside_neighbours(
-    folder: Path, rows: list[_Annotation], known: dict[str, _Annotation]
-) -> dict[str, _Annotation]:
+def _outside_neighbours(folder: Path, rows: list[_Annotation], known: dict[str, _Annotation]) -> dict[str, _Annotation]:
     """Annotations of other splits that are neighbours in time. The official data has none."""
     wanted = {token for row in rows for token in (row.prev, row.next) if token and token not in known}
     if not wanted:
@@ -248,19 +247,19 @@ def _by_kind(
 
 
 def _velocities(
-    rows: list[_Annotation], by_token: dict[str, _Annotation], timestamps: dict[str, int], folder: Path
+    rows: list[_Annotation], by_token: dict[str, _Annotation], timestamps: dict[str, float], folder: Path
 ) -> np.ndarray:
     """(G, 2) velocity in x and y of the global frame [m/s], NaN where unknown."""
     if not rows:
         return np.zeros((0, 2))
     first = [by_token[row.prev] if row.prev else row for row in rows]
     last = [by_token[row.next] if row.next else row for row in rows]
-    # to seconds before the subtraction, as in the original: it changes the last bits
     try:
-        seconds = [1e-6 * np.array([timestamps[row.sample_token] for row in ends], np.float64) for ends in (first, last)]
+        times = [np.array([timestamps[row.sample_token] for row in ends], np.float64) for ends in (first, last)]
     except KeyError as error:
         raise DataError(f"no sample {error.args[0]}", where=str(folder / "sample.json")) from error
-    elapsed = seconds[1] - seconds[0]
+    # to seconds before the subtraction, as in the original: it changes the last bits
+    elapsed = 1e-6 * times[1] - 1e-6 * times[0]
     moved = np.array([row.translation[:2] for row in last]) - np.array([row.translation[:2] for row in first])
     middle = np.array([bool(row.prev and row.next) for row in rows])
     known = np.array([bool(row.prev or row.next) for row in rows])
@@ -279,9 +278,11 @@ def _attributes(rows: list[_Annotation], folder: Path) -> np.ndarray:
         if not row.attribute_tokens:
             continue
         if len(row.attribute_tokens) > 1:
-            raise DataError(f"annotation {row.token} has {len(row.attribute_tokens)} attributes, at most 1", where=where)
+            count = len(row.attribute_tokens)
+            raise DataError(f"annotation {row.token} has {count} attributes, at most 1", where=where)
         name = names.get(row.attribute_tokens[0])
         if name not in index:
-            raise DataError(f"annotation {row.token} has an unknown attribute ({name or row.attribute_tokens[0]})", where=where)
+            unknown = name or row.attribute_tokens[0]
+            raise DataError(f"annotation {row.token} has the unknown attribute {unknown!r}", where=where)
         attributes[position] = index[name]
     return attributes
