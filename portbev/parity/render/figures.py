@@ -33,10 +33,13 @@ def terms(runs: Sequence[Run]) -> list[str]:
     return sorted(seen, key=lambda term: term != "total")
 
 
-def term_svg(term: str, runs: Sequence[Run], baseline: str) -> str:
-    """One chart of ``term`` over steps, all runs on top of each other, as inline SVG without a size of its own."""
+def term_svg(term: str, runs: Sequence[Run], series: Sequence[int]) -> str:
+    """One chart of ``term`` over steps, all runs on top of each other, as inline SVG without a size of its own.
+
+    ``series``: each run's place among the page's colours.
+    """
     figure = _figure(4.2, 2.5)
-    _draw(figure.add_subplot(), term, runs, baseline, list(_SERIES), _SLOT_INK, _SLOT_GRID)
+    _draw(figure.add_subplot(), term, runs, [_slot(index) for index in series], _SLOT_INK, _SLOT_GRID)
     return _svg(figure)
 
 
@@ -47,12 +50,12 @@ def difference_svg(term: str, run: Run, baseline: Run, index: int) -> str:
     steps, sizes = _difference(term, run, baseline)
     _style(axes, _SLOT_INK, _SLOT_GRID)
     axes.set_yscale("log")
-    axes.plot(steps, sizes, color=list(_SERIES)[index % len(_SERIES)], linewidth=1.1, marker=".", markersize=2.5)
+    axes.plot(steps, sizes, color=_slot(index), linewidth=1.1, marker=".", markersize=2.5)
     axes.set_ylabel("|difference|", fontsize=8, color=_SLOT_INK)
     return _svg(figure)
 
 
-def losses_png(runs: Sequence[Run], baseline: str) -> bytes:
+def losses_png(runs: Sequence[Run], series: Sequence[int]) -> bytes:
     """All terms of a group in one picture, on white."""
     names = terms(runs)
     columns = min(3, len(names))
@@ -60,7 +63,7 @@ def losses_png(runs: Sequence[Run], baseline: str) -> bytes:
     figure = _figure(4.2 * columns, 2.6 * rows + 0.5)
     for place, term in enumerate(names, 1):
         axes = figure.add_subplot(rows, columns, place)
-        _draw(axes, term, runs, baseline, list(COLOURS), _INK, _GRID)
+        _draw(axes, term, runs, [COLOURS[index % len(COLOURS)] for index in series], _INK, _GRID)
         axes.set_title(term, fontsize=10, color=_INK, loc="left")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=9, labelcolor=_INK)
@@ -69,22 +72,25 @@ def losses_png(runs: Sequence[Run], baseline: str) -> bytes:
     return target.getvalue()
 
 
-def _draw(
-    axes: Any, term: str, runs: Sequence[Run], baseline: str, colours: Sequence[str], ink: str, grid: str
-) -> None:
+def _draw(axes: Any, term: str, runs: Sequence[Run], colours: Sequence[str], ink: str, grid: str) -> None:
     _style(axes, ink, grid)
-    for index, run in enumerate(runs):
+    for place, (run, colour) in enumerate(zip(runs, colours, strict=True)):
         steps, values = _series(term, run)
         if not len(steps):
             continue
-        # The baseline lies broad and pale beneath: a run that equals it stays visible on top.
-        broad = run.label == baseline and len(runs) > 1
+        # Each run is narrower than the one beneath: runs that are equal stay visible as a border.
+        above = len(runs) - 1 - place
+        width, alpha = 1.2 + 1.8 * min(above, 4), 0.5 if above else 1.0
         middle, low, high = _thin(steps, values)
-        colour = colours[index % len(colours)]
         if low is not None and high is not None:
             axes.fill_between(middle[0], low, high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(*middle, color=colour, linewidth=4.0 if broad else 1.2, alpha=0.45 if broad else 1.0, label=run.label)
+        axes.plot(*middle, color=colour, linewidth=width, alpha=alpha, label=run.label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step", fontsize=8, color=ink)
+
+
+def _slot(index: int) -> str:
+    return list(_SERIES)[index % len(_SERIES)]
 
 
 def _series(term: str, run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

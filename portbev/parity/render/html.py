@@ -24,20 +24,21 @@ def to_html(report: ParityReport, runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["commas"] = lambda value: f"{value:,}"
+    places = {run.label: place for place, run in enumerate(report.runs)}
     by_label = {run.label: run for run in runs}
     style = environment.get_template("style.css").render(colours=figures.COLOURS)
     return environment.get_template("report.html").render(
         report=report,
         style=Markup(style),
-        charts={group.number: _charts(group, by_label, Markup) for group in report.groups},
-        series={label: place % len(figures.COLOURS) for g in report.groups for place, label in enumerate(g.runs)},
+        charts={group.number: _charts(group, by_label, places, Markup) for group in report.groups},
+        series={label: place % len(figures.COLOURS) for label, place in places.items()},
         text=text,
         limits=LIMITS,
         most=_most(report),
     ) + "\n"  # fmt: skip
 
 
-def _charts(group: Group, by_label: dict[str, Run], markup: Any) -> list[dict[str, Any]]:
+def _charts(group: Group, by_label: dict[str, Run], places: dict[str, int], markup: Any) -> list[dict[str, Any]]:
     """Per loss term its chart, and for each run that differs the difference below it."""
     members = [by_label[label] for label in group.runs]
     baseline = by_label[group.baseline]
@@ -48,17 +49,17 @@ def _charts(group: Group, by_label: dict[str, Run], markup: Any) -> list[dict[st
             found = next((t for t in curve.terms if t.term == term), None)
             same.append(found is not None and found.identical)
             if found is not None and not found.identical and found.largest_difference:
-                index = group.runs.index(curve.run)
-                svg = figures.difference_svg(term, by_label[curve.run], baseline, index)
+                svg = figures.difference_svg(term, by_label[curve.run], baseline, places[curve.run])
                 below.append({"run": curve.run, "svg": markup(svg), "first": found.first_step})
-        svg = figures.term_svg(term, members, group.baseline)
+        svg = figures.term_svg(term, members, [places[label] for label in group.runs])
         charts.append({"term": term, "svg": markup(svg), "differences": below, "identical": bool(same) and all(same)})
     return charts
 
 
-def _most(report: ParityReport) -> dict[int, float]:
-    """Per group the largest AP of any class, which the bars are drawn against."""
-    return {
-        group.number: max((ap or 0.0 for aps in group.class_aps.values() for ap in aps.values()), default=0.0)
-        for group in report.groups
-    }
+def _most(report: ParityReport) -> dict[int, float | None]:
+    """Per group the largest AP of any class, which the bars are drawn against; None where no run was evaluated."""
+    found = {}
+    for group in report.groups:
+        aps = [ap for by_class in group.class_aps.values() for ap in by_class.values() if ap is not None]
+        found[group.number] = max(aps, default=None)
+    return found

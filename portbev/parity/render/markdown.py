@@ -64,7 +64,8 @@ def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]
     head = ["run", *(metric.name for metric in report.metrics)]
     rows = [[run.label, *_figures(report, run, baseline)] for run in entries]
     parts = ["", title, "", f"Baseline: **{group.baseline}**. Differences are to it.", "", *_table(head, rows)]
-    parts += ["", "### Average precision per class", "", *_classes(group)]
+    if any(ap is not None for aps in group.class_aps.values() for ap in aps.values()):
+        parts += ["", "### Average precision per class", "", *_classes(group)]
     parts += ["", "### Losses", ""]
     if picture:
         parts += [f"![Loss curves of {', '.join(group.runs)}]({picture})", ""]
@@ -108,7 +109,7 @@ def _terms(terms: Sequence[TermComparison]) -> list[str]:
 def _published(report: ParityReport, table: PublishedTable) -> list[str]:
     keys = table.columns(report.metrics)
     rows = [
-        [f"{row.name} *(published)*", *(text.number(metric, row.values.get(metric.key)) for metric in keys)]
+        [f"{row.name} *(published)*", *(text.as_published(metric, row.values.get(metric.key)) for metric in keys)]
         for row in table.rows
     ]
     setting = "; ".join(f"{key}: {value}" for key, value in table.setting.items())

@@ -21,9 +21,14 @@ def difference(metric: Metric, value: float | None, baseline: float | None = Non
     """``value`` with its sign; for speed and memory as a share of ``baseline``. Empty when there is none."""
     if value is None:
         return ""
-    if metric.kind == "cost" and baseline:
-        return f"{100 * value / baseline:+.0f} %"
-    return "\N{PLUS-MINUS SIGN}0" if value == 0 else _signed(value)
+    if value == 0:
+        return "\N{PLUS-MINUS SIGN}0"
+    return f"{100 * value / baseline:+.0f} %" if metric.kind == "cost" and baseline else _signed(value)
+
+
+def as_published(metric: Metric, value: float | None) -> str:
+    """``value`` with the places that it was published with."""
+    return number(metric, value) if value is None or metric.kind == "accuracy" else f"{value:g}"
 
 
 def effect(metric: Metric, value: float | None) -> str:

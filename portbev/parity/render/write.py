@@ -24,6 +24,7 @@ def write_report(report: ParityReport, runs: Sequence[Run], folder: Path | str) 
         Kind of file (``html``, ``markdown``, ``json``, ``csv``, ``classes``, ``losses 1`` ...) -> path.
     """
     folder = Path(folder)
+    places = {run.label: place for place, run in enumerate(report.runs)}
     by_label = {run.label: run for run in runs}
     pictures: dict[int, str] = {}
     written: dict[str, Path] = {}
@@ -33,7 +34,7 @@ def write_report(report: ParityReport, runs: Sequence[Run], folder: Path | str) 
             continue
         name = "losses.png" if len(report.groups) == 1 else f"losses_{group.number}.png"
         with atomic_write(folder / name) as temporary:
-            temporary.write_bytes(figures.losses_png(members, group.baseline))
+            temporary.write_bytes(figures.losses_png(members, [places[run.label] for run in members]))
         pictures[group.number] = name
         written[f"losses {group.number}"] = folder / name
     texts = {
