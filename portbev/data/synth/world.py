@@ -21,8 +21,8 @@ KEY_FRAME_PERIOD = 0.5
 #: Length and width of the ego vehicle and how far its middle lies before the rear axle, the origin of the ego frame.
 EGO_SIZE, EGO_MIDDLE = (4.08, 1.73), 1.35
 _REACH = 52.0
-#: What is planned at least this often per 100 m is in every scene.
-_COMMON = 0.9
+#: What is planned at least this often per 100 m is in every scene, the first of it within _NEAR of the ego's way.
+_COMMON, _NEAR = 0.9, 28.0
 _STEP = 0.2
 
 
@@ -107,6 +107,7 @@ class _Layout:
     travelled: float
     rng: np.random.Generator
     actors: list[Actor] = field(default_factory=list)
+    reach: float = _REACH
 
     def __post_init__(self) -> None:
         self.times = np.arange(-_STEP, self.duration + 2 * _STEP, _STEP)
@@ -119,7 +120,7 @@ class _Layout:
         """Everything, the big and the rare first. The figures are numbers per 100 m of road."""
         length = (self.travelled + 2 * _REACH) / 100 * density
         plan: list[tuple[float, Callable[[], bool]]] = [
-            (0.9, self.construction_site),
+            (0.7, self.construction_site),
             (0.9, lambda: self.drive("bus")),
             (0.8, lambda: self.park("bus")),
             (1.2, lambda: self.drive("truck")),
@@ -129,16 +130,16 @@ class _Layout:
             (0.9, lambda: self.park("construction_vehicle")),
             (0.08, self.rack),
             (3.2, lambda: self.drive("car")),
-            (3.4, lambda: self.park("car")),
+            (3.8, lambda: self.park("car")),
             (0.15, lambda: self.drive("police")),
             (1.4, lambda: self.ride("motorcyclist")),
             (1.0, lambda: self.park("motorcycle")),
             (1.6, lambda: self.ride("cyclist")),
             (1.0, lambda: self.stand("bicycle")),
-            (1.2, self.cones),
-            (1.3, self.barriers),
+            (1.0, self.cones),
+            (1.0, self.barriers),
             (1.2, self.cross),
-            (3.2, lambda: self.stroll("pedestrian")),
+            (3.4, lambda: self.stroll("pedestrian")),
             (0.6, lambda: self.stroll("child")),
             (1.2, lambda: self.stand("pedestrian")),
             (0.3, lambda: self.stand("stroller")),
@@ -150,15 +151,15 @@ class _Layout:
             (0.8, lambda: self.beside("traffic_sign", 0.4)),
             (11.0, lambda: self.beside("building", 8.0)),
         ]
+        common = [place for mean, place in plan if mean >= _COMMON] if density > 0 else []
+        self.reach = _NEAR
+        for place in common:
+            any(place() for _ in range(60))
+        self.reach = _REACH
         for mean, place in plan:
-            wanted = mean * length * self.rng.uniform(0.7, 1.3)
-            count = int(wanted) + int(self.rng.random() < wanted % 1)
-            if mean >= _COMMON and density > 0:
-                count = max(1, count)
-            for _ in range(count):
-                for _ in range(12):
-                    if place():
-                        break
+            wanted = max(0.0, mean * length * self.rng.uniform(0.7, 1.3) - (place in common))
+            for _ in range(int(wanted) + int(self.rng.random() < wanted % 1)):
+                any(place() for _ in range(12))
 
     def place(self, name: str, track: Track, *, margin: float = 0.25, in_traffic: bool = False) -> bool:
         """Add a thing if its way is free."""
@@ -183,7 +184,7 @@ class _Layout:
 
     def anywhere(self) -> float:
         """Some s that the ego comes within reach of."""
-        return float(self.rng.uniform(-_REACH, self.travelled + _REACH))
+        return float(self.rng.uniform(-self.reach, self.travelled + self.reach))
 
     def side(self) -> int:
         """-1 (right) or 1 (left)."""
@@ -195,7 +196,7 @@ class _Layout:
         run = direction * float(speed.distance(np.array([self.duration]))[0])
         gap = self.travelled - run
         low, high = sorted((0.0, gap))
-        s = float(self.rng.uniform(low - 0.85 * _REACH, high + 0.85 * _REACH))
+        s = float(self.rng.uniform(low - 0.85 * self.reach, high + 0.85 * self.reach))
         if big and lane >= 0 and abs(s) < 10:
             s += float(np.copysign(10, s))  # a lorry that stays beside the ego would fill two cameras all the time
         return Track(s, self.road.lane_centre(lane), speed, direction, turn=0.0 if direction > 0 else np.pi)
@@ -231,11 +232,10 @@ class _Layout:
         side = self.side()
         if name == "motorcyclist" and self.rng.random() < 0.6:
             return self.drive(name)
-        cycle = name == "cyclist"
-        speed = Speed(3.6 if side < 0 else 4.4) if cycle else Speed(3.6 if side < 0 else 4.4)
+        speed = Speed(3.6 if side < 0 else 4.4)
         run = speed.mean * self.duration * -side
         low, high = sorted((0.0, self.travelled - run))
-        s = float(self.rng.uniform(low - 0.7 * _REACH, high + 0.7 * _REACH))
+        s = float(self.rng.uniform(low - 0.8 * self.reach, high + 0.8 * self.reach))
         d = side * (self.road.kerb - 0.75)
         return self.place(name, Track(s, d, speed, -side, turn=0.0 if side < 0 else np.pi))
 
@@ -246,7 +246,7 @@ class _Layout:
         direction = 1 if band % 2 else -1
         run = direction * pace.mean * self.duration
         low, high = sorted((0.0, self.travelled - run))
-        s = float(self.rng.uniform(low - 0.7 * _REACH, high + 0.7 * _REACH))
+        s = float(self.rng.uniform(low - 0.8 * self.reach, high + 0.8 * self.reach))
         d = side * (self.road.walk + 0.6 + 0.95 * band)
         return self.place(name, Track(s, d, pace, direction, turn=0.0 if direction > 0 else np.pi), margin=0.12)
 
@@ -258,7 +258,7 @@ class _Layout:
     def cross(self) -> bool:
         """A walker who crosses the road, at a zebra crossing if there is one in reach."""
         side = self.side()
-        zebra = [s for s in self.road.crossings if -_REACH < s < self.travelled + _REACH]
+        zebra = [s for s in self.road.crossings if -self.reach < s < self.travelled + self.reach]
         s = float(self.rng.choice(zebra)) + float(self.rng.uniform(-1.4, 1.4)) if zebra and self.rng.random() < 0.7 else self.anywhere()
         start = side * float(self.rng.uniform(-self.road.kerb, self.road.walk))
         pace = float(self.rng.uniform(0.9, 1.5))

@@ -19,6 +19,13 @@ TINY = SynthOptions(
 )
 
 
+#: A category of each detection class.
+CLASSES = {
+    "vehicle.car", "vehicle.truck", "vehicle.bus.rigid", "vehicle.trailer", "vehicle.construction",
+    "human.pedestrian.adult", "vehicle.motorcycle", "vehicle.bicycle", "movable_object.trafficcone", "movable_object.barrier",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A generated data set with its tables, by name and by token."""

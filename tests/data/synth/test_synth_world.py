@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synth_dataset import TINY, Dataset, from_global, to_global
+from synth_dataset import CLASSES, TINY, Dataset, from_global, to_global
 
 from portbev.data.synth.catalogue import CATEGORIES, KINDS
 from portbev.data.synth.options import SynthOptions
@@ -34,6 +34,17 @@ def test_nothing_ever_overlaps_anything_else_or_the_ego(scene: int) -> None:
     for first in range(len(poses)):
         apart = footprints_apart(poses[first][None], sizes[first], poses[first + 1 :], sizes[first + 1 :, None], 0.0)
         assert apart.all(), [world.actors[first - 1].name, *[world.actors[first + i].name for i in np.nonzero(~apart.all(axis=1))[0]]]
+
+
+def test_every_scene_has_all_ten_classes_near_the_ego() -> None:
+    options = SynthOptions(samples_per_scene=2, seed=5)
+    for scene in range(5):
+        world = build_world(options, scene)
+        time = np.array([0.0])
+        ego = world.ego.poses(world.road, time)[0]
+        poses = [actor.track.poses(world.road, time)[0] for actor in world.actors]
+        near = {actor.kind.category for actor, pose in zip(world.actors, poses, strict=True) if np.hypot(*(pose - ego)[:2]) < 40}
+        assert CLASSES - near == set()
 
 
 def test_a_world_depends_on_seed_and_scene() -> None:
