@@ -1,1 +1,12 @@
-"""portbev.ops"""
+"""Portable operators: a definition, a schema, a reference kernel and a gradient each, one file per operator.
+
+Each is a ``torch.library`` operator in the namespace ``portbev``; plugins offer faster kernels (:mod:`portbev.kernels`).
+May import: kernels.
+"""
+
+from portbev.ops.deform_conv import deform_conv2d
+from portbev.ops.dropout import dropout
+from portbev.ops.fft import fft
+from portbev.ops.voxel_pool import voxel_pool, voxel_pool_lift
+
+__all__ = ["deform_conv2d", "dropout", "fft", "voxel_pool", "voxel_pool_lift"]

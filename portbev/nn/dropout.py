@@ -1,0 +1,40 @@
+"""Dropout layers whose masks are keyed by (seed, module, step). May import: ops."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from portbev.ops import dropout
+from portbev.rng import key_of
+
+
+class Dropout(nn.Module):
+    """``nn.Dropout`` with a counted mask (:func:`portbev.ops.dropout`); holds no state besides its key.
+
+    Args:
+        p: probability of zeroing an element.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        self.p, self.seed, self.site, self.step = p, 0, 0, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p, training=self.training, seed=self.seed, site=self.site, step=self.step)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def prepare_dropout(model: nn.Module, seed: int) -> None:
+    """Give every :class:`Dropout` of ``model`` its key: the run's seed and its own qualified name."""
+    for name, module in model.named_modules():
+        if isinstance(module, Dropout):
+            module.seed, module.site = seed, key_of(name) & 0xFFFFFFFF
+
+
+def set_dropout_step(model: nn.Module, step: int) -> None:
+    """Move every :class:`Dropout` of ``model`` to forward pass number ``step``."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.step = step

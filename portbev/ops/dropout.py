@@ -1,0 +1,96 @@
+"""Dropout whose mask is counted, not drawn: the same on every device. May import: kernels.
+
+Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011), Philox4x32-10. Element i of the input
+(row-major) takes word ``i % 4`` of the block with counter ``(i // 4 low, i // 4 high, step, site)`` and key ``seed``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from portbev.kernels import KERNELS, Kernel, dispatch
+
+_M0, _M1 = 0xD2511F53, 0xCD9E8D57
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+_LOW = 0xFFFFFFFF
+
+
+def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, step: int) -> Tensor:
+    """Zero elements with probability ``p`` and scale the rest by 1/(1-p).
+
+    Args:
+        input: any shape, float. The mask depends on the number of elements, (seed, site, step) and nothing else.
+        training: False returns the input.
+        seed: 64 bits, of the run. site: 32 bits, of the call site. step: 32 bits, of the forward pass.
+
+    Raises:
+        ValueError: ``p`` outside [0, 1].
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: p is a probability, not {p}")
+    if not training or p == 0.0:
+        return input
+    out: Tensor = _dropout(input, p, seed, site & _LOW, step & _LOW)
+    return out
+
+
+@torch.library.custom_op("portbev::dropout", mutates_args=())
+def _dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> Tensor:
+    result: Tensor = dispatch("dropout", "forward", input.device.type, input, p, seed, site, step)
+    return result
+
+
+@_dropout.register_fake
+def _(input, p, seed, site, step):  # type: ignore[no-untyped-def]
+    return torch.empty_like(input, memory_format=torch.contiguous_format)
+
+
+def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
+    _, *ctx.key = inputs
+
+
+def _grad(ctx, grad):  # type: ignore[no-untyped-def]
+    # The mask is derived again: dropout is linear, so the gradient is dropout of the gradient.
+    return _dropout(grad.contiguous(), *ctx.key), None, None, None, None
+
+
+_dropout.register_autograd(_grad, setup_context=_setup)
+
+
+def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Ten rounds of Philox4x32 on int64 tensors that hold 32-bit words."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _multiply(c0, _M0)
+        high1, low1 = _multiply(c2, _M1)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
+
+
+def keep_words(elements: int, seed: int, site: int, step: int, device: torch.device) -> Tensor:
+    """(elements,) int64, uniform in [0, 2**32)."""
+    block = torch.arange((elements + 3) // 4, device=device)
+    words = (block & _LOW, block >> 32, torch.full_like(block, step), torch.full_like(block, site))
+    return torch.stack(philox4x32(words, (seed & _LOW, (seed >> 32) & _LOW)), 1).reshape(-1)[:elements]
+
+
+def reference_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> Tensor:
+    """Definition of the operator."""
+    if p == 1.0:
+        return torch.zeros_like(input, memory_format=torch.contiguous_format)
+    kept = keep_words(input.numel(), seed, site, step, input.device) >= round(p * 2**32)
+    return torch.where(kept.reshape(input.shape), input * (1.0 / (1.0 - p)), torch.zeros_like(input)).contiguous()
+
+
+KERNELS.add_reference(Kernel("dropout", "reference", reference_dropout, priority=0))
+
+
+def _multiply(word: Tensor, constant: int) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a 32 by 32 bit product, without leaving the range of int64."""
+    low_half, high_half = word & 0xFFFF, word >> 16
+    low = low_half * constant
+    high = high_half * constant + (low >> 16)
+    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
