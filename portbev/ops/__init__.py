@@ -1,6 +1,7 @@
 """Portable operators: a definition, a schema, a reference kernel and a gradient each, one file per operator.
 
-Each is a ``torch.library`` operator in the namespace ``portbev``; plugins offer faster kernels (:mod:`portbev.kernels`).
+Each is a ``torch.library`` operator in the namespace ``portbev``; plugins offer faster kernels, see
+:mod:`portbev.kernels`.
 May import: kernels.
 """
 

@@ -6,7 +6,6 @@ layouts as in mmcv's ``deform_conv2d`` / ``modulated_deform_conv2d`` and torchvi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +33,8 @@ def deform_conv2d(
 
     Args:
         input: (N, Ci, H, W), float.
-        offset: (N, 2*deform_groups*kh*kw, Ho, Wo) in input pixels. Channel ``2*(g*kh*kw + k)`` is dy and the next one dx
-            of tap k (row-major) of deform group g. Group g moves channels ``[g*Ci/deform_groups, ...)``.
+        offset: (N, 2*deform_groups*kh*kw, Ho, Wo) in input pixels. Channel ``2*(g*kh*kw + k)`` is dy and the next one
+            dx of tap k (row-major) of deform group g. Group g moves channels ``[g*Ci/deform_groups, ...)``.
         weight: (Co, Ci/groups, kh, kw).
         bias: (Co,) or None.
         mask: (N, deform_groups*kh*kw, Ho, Wo) or None (version 1).
@@ -151,7 +150,7 @@ def _plan(
     N, _, Ho, Wo = offset.shape
     (H, W), (kh, kw) = size, kernel
     taps = offset.reshape(N, dg, kh * kw, 2, Ho * Wo).permute(3, 0, 4, 2, 1)  # 2, N, L, K, dg
-    at = dict(device=offset.device, dtype=offset.dtype)
+    at = {"device": offset.device, "dtype": offset.dtype}
     y = torch.arange(Ho, **at) * stride[0] - padding[0]
     x = torch.arange(Wo, **at) * stride[1] - padding[1]
     ky = (torch.arange(kh, **at) * dilation[0]).repeat_interleave(kw)
@@ -304,7 +303,7 @@ def _check(input, offset, weight, bias, mask, stride, padding, dilation, groups,
     need(input.dim() == 4 and weight.dim() == 4 and offset.dim() == 4, "input, offset and weight have four dimensions")
     (N, C, H, W), (Co, Cg, kh, kw) = input.shape, weight.shape
     need(
-        C == Cg * groups and Co % groups == 0,
+        Cg * groups == C and Co % groups == 0,
         f"input {tuple(input.shape)} and weight {tuple(weight.shape)} do not fit {groups} groups",
     )
     need(C % dg == 0, f"{C} channels do not divide into {dg} deform groups")

@@ -1,6 +1,6 @@
 """Voxel pooling: features of points summed into the cells of a bird's-eye-view grid. May import: kernels.
 
-Source: BEVDepth (Li et al., AAAI 2023), "efficient voxel pooling": ``voxel_pooling_train`` and ``voxel_pooling_inference``.
+Source: BEVDepth (Li et al., AAAI 2023), "efficient voxel pooling" in training and inference.
 
 Cells: ``voxels`` holds (ix, iy, iz) of every point, int32, counted from the lower corner of the grid; a point outside
 ``0 <= ix < X, 0 <= iy < Y, 0 <= iz < Z`` is dropped. The result is (B, Y, X, C), row = y, column = x; cells of one
