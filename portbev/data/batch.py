@@ -1,0 +1,34 @@
+"""Samples put together into a batch. May import: models, data.nuscenes.dataset (types)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from portbev.data.nuscenes.dataset import Sample
+from portbev.models import Batch, Matrices
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """A batch of at least one sample; depth is None unless every sample has it."""
+
+    def stack(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.stack([sample[name] for sample in samples]))  # type: ignore[literal-required]
+
+    return Batch(
+        images=stack("images"),
+        mats=Matrices(
+            sensor2ego=stack("sensor2ego"),
+            intrin=stack("intrin"),
+            ida=stack("ida"),
+            sensor2sensor=stack("sensor2sensor"),
+            bda=stack("bda"),
+        ),
+        depth=None if any(sample["depth"] is None for sample in samples) else stack("depth"),
+        boxes=[sample["boxes"] for sample in samples],
+        labels=[sample["labels"] for sample in samples],
+        tokens=[sample["token"] for sample in samples],
+        ego2global=np.stack([sample["ego2global"] for sample in samples]),
+    )

@@ -1,0 +1,124 @@
+"""Batches in a fixed order, whatever the number of workers. May import: batch, data.nuscenes.dataset, rng, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from portbev.data.batch import collate
+from portbev.data.nuscenes.dataset import DetectionDataset, Part
+from portbev.errors import DataError, PortbevError
+from portbev.models import Batch
+from portbev.rng import generator
+
+
+def batch_indices(
+    count: int, *, batch_size: int, seed: int, epoch: int, part: Part, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    """The dataset indices of each of a rank's batches in an epoch.
+
+    Training: a permutation keyed by (seed, epoch) is cut into global batches of ``world_size * batch_size``, of which each
+    rank takes its slice; the last incomplete one is dropped. Evaluation: indices ``rank::world_size``, none twice.
+
+    Raises:
+        DataError: a training split that is smaller than one global batch.
+    """
+    if part == "eval":
+        mine = list(range(rank, count, world_size))
+        return [mine[begin : begin + batch_size] for begin in range(0, len(mine), batch_size)]
+    whole = world_size * batch_size
+    if count < whole:
+        raise DataError(
+            f"{count} training samples are fewer than one global batch of {whole} ({world_size} processes x {batch_size})",
+            cure="Lower train.batch_size or train on more data",
+        )
+    order = generator(seed, "order", epoch).permutation(count)
+    starts = range(rank * batch_size, count // whole * whole, whole)
+    return [order[begin : begin + batch_size].tolist() for begin in starts]
+
+
+class Loader:
+    """Batches of one epoch. ``len()`` counts those that it will give; each ``iter()`` starts anew."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, _Failure):
+                raise batch.kind(batch.what, where=batch.where, cure=batch.cure)
+            yield batch
+
+
+def build_loader(
+    dataset: DetectionDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    seed: int,
+    epoch: int,
+    part: Part,
+    rank: int = 0,
+    world_size: int = 1,
+    start_batch: int = 0,
+) -> Loader:
+    """Batches of an epoch from ``start_batch`` on (see :func:`batch_indices`), loaded by ``workers`` processes.
+
+    Order and content do not depend on ``workers``; no global random state is read or changed.
+    """
+    batches = batch_indices(
+        len(dataset), batch_size=batch_size, seed=seed, epoch=epoch, part=part, rank=rank, world_size=world_size
+    )
+    return Loader(
+        DataLoader(
+            _Epoch(dataset, epoch),
+            batch_sampler=batches[start_batch:],
+            num_workers=workers,
+            collate_fn=_collate,
+            worker_init_fn=_one_thread if workers else None,
+            generator=torch.Generator().manual_seed(0),  # else PyTorch draws from the global one
+        )
+    )
+
+
+class _Failure(NamedTuple):
+    """An error in a worker, as a value: raised there, its message would come with the worker's traceback in it."""
+
+    kind: type[PortbevError]
+    what: str
+    where: str
+    cure: str
+
+
+class _Epoch(Dataset[Any]):
+    """The samples of one epoch."""
+
+    def __init__(self, dataset: DetectionDataset, epoch: int) -> None:
+        self.dataset, self.epoch = dataset, epoch
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.dataset.sample(int(index), self.epoch)
+        except PortbevError as error:
+            return _Failure(type(error), error.what, error.where, error.cure)
+
+
+def _collate(samples: list[Any]) -> Batch | _Failure:
+    return next((sample for sample in samples if isinstance(sample, _Failure)), None) or collate(samples)
+
+
+def _one_thread(worker: int) -> None:
+    """The workers are the parallelism: libraries must not start threads of their own."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

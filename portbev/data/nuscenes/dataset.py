@@ -1,0 +1,259 @@
+"""nuScenes detection samples for BEVDepth-like models. May import: everything of this package, config, rng, models."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.config.schema import DataSection
+from portbev.data.nuscenes import augment, lidar, truth
+from portbev.data.nuscenes.cache import load_index
+from portbev.data.nuscenes.classes import DETECTION_CLASSES, IGNORED_CATEGORIES
+from portbev.data.nuscenes.images import normalise, read_image
+from portbev.data.nuscenes.index import Index
+from portbev.data.nuscenes.sampling import balanced_indices
+from portbev.data.nuscenes.splits import scene_names
+from portbev.data.nuscenes.tables import LIDAR
+from portbev.errors import DataError
+from portbev.geometry import inverse_pose, mean_pose, pose
+from portbev.rng import generator
+
+Part = Literal["train", "eval"]
+
+
+class Sample(TypedDict):
+    """One sample; the shapes are those of :class:`portbev.models.Batch` without B."""
+
+    images: NDArray[np.float32]
+    sensor2ego: NDArray[np.float32]
+    intrin: NDArray[np.float32]
+    ida: NDArray[np.float32]
+    sensor2sensor: NDArray[np.float32]
+    bda: NDArray[np.float32]
+    depth: NDArray[np.float32] | None
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    token: str
+    ego2global: NDArray[np.float64]
+
+
+class DetectionDataset:
+    """The samples of one split, augmented for training or as they are for evaluation.
+
+    Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers or
+    ranks.
+
+    Attributes:
+        tokens: sample token per index; with CBGS a training sample may come several times.
+        root, version, split: where the samples are from.
+        notes: what was repaired or left out, for the run's record.
+    """
+
+    def __init__(self, section: DataSection, root: Path, part: Part, *, seed: int) -> None:
+        self.root, self.version, self.part, self.seed, self.section = Path(root), section.version, part, seed, section
+        self.split = section.train_split if part == "train" else section.eval_split
+        self.augmented = part == "train" and section.augment
+        self.with_depth = part == "train" and section.depth_labels
+        self.notes: list[str] = []
+        self._index = load_index(self.root, self.version, notes=self.notes)
+        self._cameras = [self._index.channel(name) for name in section.cameras]
+        self._lidar = self._index.channel(LIDAR) if self.with_depth else -1
+        self._labels = truth.category_labels([name.decode() for name in self._index.categories])
+        self.samples = self._choose()
+        self.tokens = [self._token(sample) for sample in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _choose(self) -> NDArray[np.int64]:
+        """The split's samples; for training with CBGS the resampled ones."""
+        names = scene_names(self.split, self.root, self.version)
+        chosen = self._index.samples_of(names)
+        if not len(chosen):
+            raise DataError(f"split {self.split!r} has no samples in {self.version}", where=str(self.root), cure="Choose another split or version")
+        present = len(set(self._index.sample_scene[chosen].tolist()))
+        if present < len(names):
+            self.notes.append(f"split {self.split}: {present} of its {len(names)} scenes are in {self.version}")
+        self._check(chosen)
+        if self.part == "train" and self.section.cbgs:
+            found = [self._classes_in(sample) for sample in chosen]
+            absent = [name for label, name in enumerate(DETECTION_CLASSES) if not any(label in some for some in found)]
+            if absent:
+                self.notes.append(f"CBGS: no sample of {self.split} contains {', '.join(absent)}")
+            return chosen[balanced_indices(found, len(DETECTION_CLASSES), generator(self.seed, "cbgs"))]
+        return chosen
+
+    def _check(self, chosen: NDArray[np.int64]) -> None:
+        """Every sample has its key frames; a training split has annotations; categories are known ones."""
+        index, start = self._index, self._index.box_start
+        for column in [*self._cameras, *([self._lidar] if self.with_depth else [])]:
+            without = chosen[index.key_frames[chosen, column] < 0]
+            if len(without):
+                raise DataError(
+                    f"{len(without)} samples have no {index.channels[column].decode()} key frame, the first is {self._token(without[0])}",
+                    where=str(self.root / self.version / "sample_data.json"),
+                )
+        rows = np.concatenate([np.arange(start[sample], start[sample + 1]) for sample in chosen])
+        if self.part == "train" and not len(rows):
+            raise DataError(f"split {self.split!r} has no annotations to train on", where=str(self.root / self.version / "sample_annotation.json"))
+        counts = np.bincount(index.box_category[rows], minlength=len(index.categories))
+        for category in np.flatnonzero((self._labels < 0) & (counts > 0)):
+            name = index.categories[category].decode()
+            if name not in IGNORED_CATEGORIES:
+                self.notes.append(f"category {name!r} belongs to no detection class: {counts[category]} boxes of {self.split} are left out")
+
+    def _token(self, sample: int) -> str:
+        return str(self._index.sample_token[sample].decode())
+
+    def _classes_in(self, sample: int) -> set[int]:
+        start, end = self._index.box_start[sample : sample + 2]
+        return set(self._labels[self._index.box_category[start:end]].tolist()) - {-1}
+
+    def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> DetectionDataset:
+        """The same dataset with only these of its samples, in this order."""
+        part = copy.copy(self)
+        part.samples = self.samples[indices]
+        part.tokens = [self._token(sample) for sample in part.samples]
+        return part
+
+    def digest(self) -> str:
+        """sha256 of what the tables say of this split: samples, files, calibrations, poses, boxes."""
+        index, total = self._index, hashlib.sha256()
+        for sample in np.unique(self.samples):
+            frames = index.key_frames[sample][index.key_frames[sample] >= 0]
+            boxes = slice(*index.box_start[sample : sample + 2])
+            calibration = index.frame_calibration[frames]
+            total.update(index.sample_token[sample])
+            for file in index.frame_file[frames].tolist():
+                total.update(file + b"\n")
+            for column in (
+                index.frame_rotation[frames],
+                index.frame_translation[frames],
+                index.calibration_rotation[calibration],
+                index.calibration_translation[calibration],
+                index.calibration_intrinsic[calibration],
+                self._labels[index.box_category[boxes]],
+                index.box_translation[boxes],
+                index.box_size[boxes],
+                index.box_rotation[boxes],
+                index.box_velocity[boxes],
+                index.box_points[boxes],
+            ):
+                total.update(np.ascontiguousarray(column).tobytes())
+        return total.hexdigest()
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        """The sample at ``index`` as it is seen in ``epoch``.
+
+        Raises:
+            DataError: a file that is missing or damaged.
+        """
+        key = int(self.samples[index])
+        transforms, bev = self._draw(index, epoch)
+        sweeps = [self._sweep(key, back) for back in self.section.sweeps]
+        frames = self._index.key_frames[np.array(sweeps)[:, None], np.array(self._cameras)]
+        ego2global = self._ego2global(key)
+        boxes, labels = self._boxes(key, ego2global)
+        matrices = self._matrices(frames, transforms)
+        return Sample(
+            images=self._images(sweeps, frames, transforms),
+            **matrices,
+            bda=augment.bev_matrix(bev).astype(np.float32),
+            depth=self._depth(key, transforms) if self.with_depth else None,
+            boxes=augment.transform_bev_boxes(boxes, bev).astype(np.float32),
+            labels=labels,
+            token=self.tokens[index],
+            ego2global=ego2global,
+        )
+
+    def _draw(self, index: int, epoch: int) -> tuple[list[augment.ImageTransform], augment.BevTransform]:
+        if not self.augmented:
+            return [augment.middle_image(self.section.image)] * len(self._cameras), augment.IDENTITY_BEV
+        rng = generator(self.seed, "augment", epoch, index)
+        images = [augment.draw_image(self.section.image, rng) for _ in self._cameras]
+        return images, augment.draw_bev(self.section.bev, rng)
+
+    def _sweep(self, key: int, back: int) -> int:
+        """The key frame ``back`` before; at the beginning of a scene the current one is repeated."""
+        previous = self._index.previous(key, back)
+        return key if previous is None else previous
+
+    def _ego2global(self, key: int) -> NDArray[np.float64]:
+        frames = self._index.key_frames[key, self._cameras]
+        return mean_pose(self._index.frame_rotation[frames], self._index.frame_translation[frames])
+
+    def _boxes(self, key: int, ego2global: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        index, rows = self._index, slice(*self._index.box_start[key : key + 2])
+        return truth.ground_truth(
+            ego2global,
+            self._labels[index.box_category[rows]],
+            index.box_translation[rows],
+            index.box_size[rows],
+            index.box_rotation[rows],
+            index.box_velocity[rows],
+            index.box_points[rows].sum(1),
+        )
+
+    def _matrices(self, frames: NDArray[np.int64], transforms: list[augment.ImageTransform]) -> dict[str, NDArray[np.float32]]:
+        """Calibration of the frames (S, N), each camera seen from its own ego pose in the key frame."""
+        index = self._index
+        calibration = index.frame_calibration[frames]
+        camera2ego = pose(index.calibration_rotation[calibration], index.calibration_translation[calibration])
+        ego2global = pose(index.frame_rotation[frames], index.frame_translation[frames])
+        sensor2ego = inverse_pose(ego2global[0]) @ ego2global @ camera2ego
+        intrin = np.zeros_like(sensor2ego)
+        intrin[..., :3, :3] = index.calibration_intrinsic[calibration]
+        intrin[..., 3, 3] = 1
+        ida = np.stack([augment.image_matrix(how, self.section.image.final_size) for how in transforms])
+        sensor2sensor = inverse_pose(inverse_pose(camera2ego[0]) @ sensor2ego)
+        return {
+            "sensor2ego": sensor2ego.astype(np.float32),
+            "intrin": intrin.astype(np.float32),
+            "ida": np.broadcast_to(ida, sensor2ego.shape).astype(np.float32),
+            "sensor2sensor": sensor2sensor.astype(np.float32),
+        }
+
+    def _images(self, sweeps: list[int], frames: NDArray[np.int64], transforms: list[augment.ImageTransform]) -> NDArray[np.float32]:
+        aug = self.section.image
+        images = np.empty((*frames.shape, 3, *aug.final_size), np.float32)
+        for s, sample in enumerate(sweeps):
+            if sample in sweeps[:s]:  # a repeated key frame: the same pixels
+                images[s] = images[sweeps.index(sample)]
+                continue
+            for n, how in enumerate(transforms):
+                source = read_image(self._file(frames[s, n]), aug.source_size, token=self._token(sample))
+                images[s, n] = normalise(np.asarray(augment.transform_image(source, how, aug.final_size)), aug)
+        return images
+
+    def _file(self, frame: int) -> Path:
+        return self.root / str(self._index.frame_file[frame].decode())
+
+    def _depth(self, key: int, transforms: list[augment.ImageTransform]) -> NDArray[np.float32]:
+        """Depth labels (N, H, W) of the key frame from its lidar sweep. The BEV augmentation does not touch them."""
+        index, aug = self._index, self.section.image
+        frame = int(index.key_frames[key, self._lidar])
+        points = lidar.read_lidar(self._file(frame), token=self._token(key))[:, :3].T
+        points = lidar.rotate_shift(points, *self._calibration(frame))
+        points = lidar.rotate_shift(points, index.frame_rotation[frame], index.frame_translation[frame])
+        depth = np.empty((len(self._cameras), *aug.final_size), np.float32)
+        for n, how in enumerate(transforms):
+            camera = int(index.key_frames[key, self._cameras[n]])
+            seen = lidar.shift_rotate_back(points, index.frame_rotation[camera], index.frame_translation[camera])
+            seen = lidar.shift_rotate_back(seen, *self._calibration(camera))
+            intrinsic = index.calibration_intrinsic[index.frame_calibration[camera]]
+            depth[n] = augment.transform_depth(lidar.visible_points(seen, intrinsic, aug.source_size), how, aug.final_size)
+        return depth
+
+    def _calibration(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        row = self._index.frame_calibration[frame]
+        return self._index.calibration_rotation[row], self._index.calibration_translation[row]
+
+    @property
+    def index(self) -> Index:
+        """The version's index, for tools that need more than samples."""
+        return self._index

@@ -1,0 +1,54 @@
+"""Camera pictures: read whole or refused, normalised for the network. May import: config, errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from portbev.config.schema import ImageAug
+from portbev.errors import DataError
+
+
+def read_image(path: Path, source_size: tuple[int, int], *, token: str = "") -> Image.Image:
+    """Decode an image as RGB, fully.
+
+    Args:
+        path: the file.
+        source_size: (height, width) that it must have; intrinsics and augmentation rely on it.
+        token: the sample it belongs to, named in errors.
+
+    Raises:
+        DataError: missing, truncated or damaged file, or another size.
+    """
+    of = f" (sample {token})" if token else ""
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except FileNotFoundError as error:
+        raise DataError(f"image is missing{of}", where=str(path), cure="Check the data root") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"image is damaged or truncated{of}: {error}", where=str(path), cure="Fetch it again") from error
+    if image.size != (source_size[1], source_size[0]):
+        width, height = image.size
+        raise DataError(
+            f"image is {width} x {height}, expected {source_size[1]} x {source_size[0]}{of}",
+            where=str(path),
+            cure=f"Set data.image.source_size=[{height},{width}]",
+        )
+    return image
+
+
+def normalise(image: NDArray[np.uint8], section: ImageAug) -> NDArray[np.float32]:
+    """(3, H, W) float32, (value - mean) / std per channel, of RGB pixels (H, W, 3).
+
+    Quirk of the original, ``reverse_channels``: it converts "to RGB" pixels that are RGB already, so that the network sees
+    BGR, normalised with the means of R, G, B in this order. The official weights expect it.
+    """
+    steps = np.arange(256, dtype=np.float32)
+    scale = [1 / np.float64(std) for std in section.std]
+    planes = [(steps - np.float32(mean)) * np.float32(factor) for mean, factor in zip(section.mean, scale, strict=True)]
+    channels = (2, 1, 0) if section.reverse_channels else (0, 1, 2)
+    return np.stack([plane[image[..., channel]] for plane, channel in zip(planes, channels, strict=True)])
