@@ -1,9 +1,10 @@
-"""The kinds of things in a scene: nuScenes categories, attributes, sizes and shapes. May import: mesh, vehicles, street."""
+"""The kinds of things in a scene: categories, attributes, sizes and shapes. May import: mesh, vehicles, street."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -82,9 +83,19 @@ class Kind:
         """A size and the mesh that fills it."""
         common, own = rng.normal(0, 0.7 * self.spread), rng.normal(0, 0.5 * self.spread, 3)
         factors = np.clip(1 + common + own, 1 - 2.2 * self.spread, 1 + 2.2 * self.spread)
-        length, width, height = (round(float(side * factor), 3) for side, factor in zip(self.size, factors, strict=True))
+        length, width, height = (
+            round(float(side * factor), 3) for side, factor in zip(self.size, factors, strict=True)
+        )
         size = (length, width, height)
         return size, self.shape(size, rng)
+
+
+def _worker(size: vehicles.Size, rng: np.random.Generator) -> Mesh:
+    return street.pedestrian(size, rng, worker=True)
+
+
+def _police_car(size: vehicles.Size, rng: np.random.Generator) -> Mesh:
+    return vehicles.car(size, rng, paint=(236, 238, 240), roof_light=True)
 
 
 KINDS: dict[str, Kind] = {
@@ -92,23 +103,33 @@ KINDS: dict[str, Kind] = {
     "truck": Kind("vehicle.truck", (6.93, 2.51, 2.84), 0.12, vehicles.truck, "vehicle"),
     "bus": Kind("vehicle.bus.rigid", (10.5, 2.94, 3.47), 0.07, vehicles.bus, "vehicle"),
     "trailer": Kind("vehicle.trailer", (11.5, 2.9, 3.87), 0.08, vehicles.trailer, "vehicle"),
-    "construction_vehicle": Kind("vehicle.construction", (6.37, 2.85, 3.19), 0.1, vehicles.construction_vehicle, "vehicle"),
+    "construction_vehicle": Kind(
+        "vehicle.construction", (6.37, 2.85, 3.19), 0.1, vehicles.construction_vehicle, "vehicle"
+    ),
     "pedestrian": Kind("human.pedestrian.adult", (0.73, 0.67, 1.77), 0.06, street.pedestrian, "pedestrian"),
     "child": Kind("human.pedestrian.child", (0.53, 0.5, 1.3), 0.06, street.pedestrian, "pedestrian"),
     "worker": Kind(
-        "human.pedestrian.construction_worker", (0.75, 0.72, 1.78), 0.05,
-        lambda size, rng: street.pedestrian(size, rng, worker=True), "pedestrian",
+        "human.pedestrian.construction_worker",
+        (0.75, 0.72, 1.78),
+        0.05,
+        _worker,
+        "pedestrian",
     ),
-    "motorcyclist": Kind("vehicle.motorcycle", (2.11, 0.77, 1.56), 0.06, lambda size, rng: street.motorcycle(size, rng, True), "cycle"),
-    "motorcycle": Kind("vehicle.motorcycle", (2.08, 0.77, 1.3), 0.05, lambda size, rng: street.motorcycle(size, rng, False), "cycle"),
-    "cyclist": Kind("vehicle.bicycle", (1.72, 0.62, 1.66), 0.05, lambda size, rng: street.bicycle(size, rng, True), "cycle"),
-    "bicycle": Kind("vehicle.bicycle", (1.7, 0.6, 1.06), 0.05, lambda size, rng: street.bicycle(size, rng, False), "cycle"),
+    "motorcyclist": Kind(
+        "vehicle.motorcycle", (2.11, 0.77, 1.56), 0.06, partial(street.motorcycle, rider=True), "cycle"
+    ),
+    "motorcycle": Kind("vehicle.motorcycle", (2.08, 0.77, 1.3), 0.05, partial(street.motorcycle, rider=False), "cycle"),
+    "cyclist": Kind("vehicle.bicycle", (1.72, 0.62, 1.66), 0.05, partial(street.bicycle, rider=True), "cycle"),
+    "bicycle": Kind("vehicle.bicycle", (1.7, 0.6, 1.06), 0.05, partial(street.bicycle, rider=False), "cycle"),
     "traffic_cone": Kind("movable_object.trafficcone", (0.41, 0.41, 1.07), 0.1, street.traffic_cone),
     "barrier": Kind("movable_object.barrier", (0.5, 2.53, 0.98), 0.05, street.barrier),
     "bicycle_rack": Kind("static_object.bicycle_rack", (4.4, 1.9, 1.1), 0.08, street.bicycle_rack),
     "police": Kind(
-        "vehicle.emergency.police", (4.7, 1.95, 1.75), 0.03,
-        lambda size, rng: vehicles.car(size, rng, paint=(236, 238, 240), roof_light=True), "vehicle",
+        "vehicle.emergency.police",
+        (4.7, 1.95, 1.75),
+        0.03,
+        _police_car,
+        "vehicle",
     ),
     "debris": Kind("movable_object.debris", (1.0, 0.9, 0.6), 0.15, street.debris),
     "pushable": Kind("movable_object.pushable_pullable", (0.67, 0.6, 1.06), 0.06, street.pushable),
@@ -118,4 +139,4 @@ KINDS: dict[str, Kind] = {
     "tree": Kind("", (3.8, 3.8, 6.0), 0.18, street.tree),
     "street_lamp": Kind("", (1.6, 0.2, 6.0), 0.05, street.street_lamp),
     "traffic_sign": Kind("", (0.1, 0.6, 2.6), 0.08, street.traffic_sign),
-}  # fmt: skip
+}

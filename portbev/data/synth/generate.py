@@ -63,7 +63,9 @@ def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progre
                 _build(out, options, workers, progress)
     except OSError as error:
         raise DataError(
-            f"cannot write synthetic data: {error.strerror or error}", where=str(out), cure="Check permissions and free space, or choose another folder"
+            f"cannot write synthetic data: {error.strerror or error}",
+            where=str(out),
+            cure="Check permissions and free space, or choose another folder",
         ) from error
     return out
 
@@ -83,7 +85,11 @@ def _is_complete(out: Path, options: SynthOptions) -> bool:
     if manifest is not None:
         if manifest.get("digest") == options.digest():
             return True
-        raise DataError("holds synthetic data made with other options", where=str(out), cure="Choose another folder or remove this one")
+        raise DataError(
+            "holds synthetic data made with other options",
+            where=str(out),
+            cure="Choose another folder or remove this one",
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError("exists and is no synthetic data set", where=str(out), cure="Choose a new or an empty folder")
     return False
@@ -136,11 +142,13 @@ def _run(part: Path, options: SynthOptions, scenes: list[int], workers: int) -> 
             write_scene(part, options, number)
             yield number
         return
-    # Processes of our own rather than multiprocessing: they need no guard in the caller's script and inherit no threads.
+    # Not multiprocessing: these processes need no guard in the caller's script and inherit no threads.
     todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[int | BaseException] = queue.SimpleQueue()
-    for number in [*scenes, *[None] * count]:
+    for number in scenes:
         todo.put(number)
+    for _ in range(count):
+        todo.put(None)
     processes = [_start_worker(part, options) for _ in range(count)]
     threads = [threading.Thread(target=_feed, args=(process, todo, done), daemon=True) for process in processes]
     for thread in threads:
@@ -159,12 +167,18 @@ def _run(part: Path, options: SynthOptions, scenes: list[int], workers: int) -> 
 
 
 def _start_worker(part: Path, options: SynthOptions) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "portbev.data.synth.worker", str(part), json.dumps(options.as_dict())]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def _feed(process: subprocess.Popen[str], todo: queue.SimpleQueue[int | None], done: queue.SimpleQueue[int | BaseException]) -> None:
+def _feed(
+    process: subprocess.Popen[str], todo: queue.SimpleQueue[int | None], done: queue.SimpleQueue[int | BaseException]
+) -> None:
     assert process.stdin and process.stdout
     while (number := todo.get()) is not None:
         try:
@@ -174,7 +188,9 @@ def _feed(process: subprocess.Popen[str], todo: queue.SimpleQueue[int | None], d
         except OSError as error:
             answer = str(error)
         if answer != "done":
-            done.put(DataError(f"a worker failed on {scene_name(number)}: {answer or 'it ended'}", where="synthetic data"))
+            done.put(
+                DataError(f"a worker failed on {scene_name(number)}: {answer or 'it ended'}", where="synthetic data")
+            )
             return
         done.put(number)
     process.stdin.close()
@@ -190,14 +206,23 @@ def _write_tables(part: Path, options: SynthOptions) -> None:
         {"token": fixed_token("category", name), "name": name, "description": text} for name, text in CATEGORIES.items()
     ]
     tables["attribute"] = [
-        {"token": fixed_token("attribute", name), "name": name, "description": text} for name, text in ATTRIBUTES.items()
+        {"token": fixed_token("attribute", name), "name": name, "description": text}
+        for name, text in ATTRIBUTES.items()
     ]
     tables["visibility"] = [
-        {"token": name, "level": level, "description": f"visibility of the object is between {level[1:].replace('-', ' and ')} %"}
+        {
+            "token": name,
+            "level": level,
+            "description": f"visibility of the object is between {level[1:].replace('-', ' and ')} %",
+        }
         for name, level, _ in VISIBILITY
     ]
     tables["sensor"] = [
-        {"token": fixed_token("sensor", channel), "channel": channel, "modality": "lidar" if channel == LIDAR_CHANNEL else "camera"}
+        {
+            "token": fixed_token("sensor", channel),
+            "channel": channel,
+            "modality": "lidar" if channel == LIDAR_CHANNEL else "camera",
+        }
         for channel in (*CAMERA_CHANNELS, LIDAR_CHANNEL)
     ]
     digest = hashlib.sha256()

@@ -54,8 +54,10 @@ class MeshBuilder:
     hosts: list[list[int]] = field(default_factory=list)
     count: int = 0
 
-    def extrude(self, start: Array, end: Array, colour: Colour, cap: Colour | None = None, start_cap: bool = False) -> Part:
-        """Add the convex solid between two polygons of (N, 3) corners; sides first, then the end cap, then the start cap."""
+    def extrude(
+        self, start: Array, end: Array, colour: Colour, cap: Colour | None = None, start_cap: bool = False
+    ) -> Part:
+        """Add the convex solid between two polygons of (N, 3) corners: its sides, its end cap, its start cap."""
         corners = len(start)
         base = self.count
         self.vertices.append(np.concatenate([start, end]))
@@ -121,16 +123,22 @@ class MeshBuilder:
         """Add a wheel: a cylinder whose axis is y."""
         angle = 2 * np.pi * np.arange(sides) / sides
         ring = np.stack([x + radius * np.cos(angle), np.zeros(sides), z + radius * np.sin(angle)], axis=1)
-        return self.extrude(ring + [0, y[0], 0], ring + [0, y[1], 0], colour, start_cap=True)
+        return self.extrude(np.add(ring, [0, y[0], 0]), np.add(ring, [0, y[1], 0]), colour, start_cap=True)
 
     def build(self, size: tuple[float, float, float] | None = None) -> Mesh:
         """The finished mesh; with ``size`` (length, width, height) it is stretched to that box."""
         vertices = np.concatenate(self.vertices)
         if size is not None:
-            solid = [face for part, decals in zip(self.faces, self.decals, strict=True) for face, decal in zip(part, decals, strict=True) if not decal]
+            solid = [
+                face
+                for part, decals in zip(self.faces, self.decals, strict=True)
+                for face, decal in zip(part, decals, strict=True)
+                if not decal
+            ]
             vertices = _fit(vertices, vertices[np.unique(np.concatenate(solid))], size)
-        faces, colours, decals, parts, boxes = [], [], [], [], []
+        faces: list[NDArray[np.int64]] = []
         normals: list[Array] = []
+        colours, decals, parts, boxes = [], [], [], []
         for part, part_faces in enumerate(self.faces):
             start = len(faces)
             solid = [face for face, decal in zip(part_faces, self.decals[part], strict=True) if not decal]
@@ -168,13 +176,16 @@ class Part:
         """Paint a convex polygon on a side face.
 
         Its coordinates run from 0 to 1 along the face's lower edge (on the right side from back to front, on the left
-        from front to back, on the front from right to left, on the back from left to right) and upward; they may leave that range.
+        from front to back, on the front from right to left, on the back from left to right) and upward; they may
+        leave that range.
         """
         builder = self.builder
         host = builder.faces[self.index][side]
         corners = np.concatenate(builder.vertices)[host[:4]]
         u, v = np.array(outline, dtype=np.float64).T[:, :, None]
-        points = (1 - u) * (1 - v) * corners[0] + u * (1 - v) * corners[1] + u * v * corners[2] + (1 - u) * v * corners[3]
+        points = (
+            (1 - u) * (1 - v) * corners[0] + u * (1 - v) * corners[1] + u * v * corners[2] + (1 - u) * v * corners[3]
+        )
         builder.vertices.append(points)
         builder.faces[self.index].append(builder.count + np.arange(len(points)))
         builder.count += len(points)

@@ -43,7 +43,8 @@ class SynthOptions:
         density: factor on the number of objects.
         version: folder of the tables; the devkit wants a name that ends with ``mini``, ``trainval`` or ``test``.
         jpeg_quality: 10 to 100.
-        supersample: edge smoothing, rendered pixels per image pixel and axis; 0 chooses 2 up to 800 pixels of width, else 1.
+        supersample: edge smoothing, rendered pixels per image pixel and axis; 0 chooses 2 up to 800 pixels of
+            width, else 1.
 
     Raises:
         ConfigError: for a value outside its range.

@@ -40,7 +40,7 @@ def boxes_hide(boxes: Array, eye: Array) -> NDArray[np.bool_]:
     tolerance = 1e-3
     below = (high[None] <= low[:, None] + tolerance) & (eye <= low)[:, None]
     above = (low[None] >= high[:, None] - tolerance) & (eye >= high)[:, None]
-    return ~(below | above).any(axis=2)
+    return np.asarray(~(below | above).any(axis=2))
 
 
 def footprints_hide(poses: Array, sizes: Array, eye: Array) -> NDArray[np.bool_]:
@@ -72,4 +72,4 @@ def footprints_hide(poses: Array, sizes: Array, eye: Array) -> NDArray[np.bool_]
     spread = np.arcsin(np.clip(np.hypot(half[:, 0], half[:, 1]) / np.maximum(distance, 1e-9), 0, 1))
     gap = np.abs((bearing[:, None] - bearing[None] + np.pi) % (2 * np.pi) - np.pi)
     separate = (gap > spread[:, None] + spread[None]) & (spread < np.pi / 2)[:, None] & (spread < np.pi / 2)[None]
-    return ~(free.any(axis=2) | separate)
+    return np.asarray(~(free.any(axis=2) | separate))

@@ -80,7 +80,9 @@ class View:
         return np.array([[sin, -cos, 0.0], [0.0, 0.0, -1.0], [cos, sin, 0.0]])
 
 
-def render(view: View, bodies: list[Body], poses: Array, ground: Ground, light: Light, shadows: Image, scale: int, count: bool) -> Picture:
+def render(
+    view: View, bodies: list[Body], poses: Array, ground: Ground, light: Light, shadows: Image, scale: int, count: bool
+) -> Picture:
     """Draw what a camera sees.
 
     Args:
@@ -170,7 +172,9 @@ def _background(view: View, ground: Ground, light: Light, shadows: Image) -> Ima
     fade = light.fade(depth)[:, None].astype(np.float32)
     lit = (light.ambient + light.direct * light.sun[2]).astype(np.float32)
     keep = (1 - fade) * (1 - np.float32(light.shadow / 255) * shade)
-    part = image[first:].astype(np.float32) * keep[:, :, None] * lit + (fade * light.haze.astype(np.float32))[:, None, :]
+    part = (
+        image[first:].astype(np.float32) * keep[:, :, None] * lit + (fade * light.haze.astype(np.float32))[:, None, :]
+    )
     image[first:] = np.clip(part, 0, 255).astype(np.uint8)
     return image
 

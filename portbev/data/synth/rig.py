@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 NATIVE_SIZE = (1600, 900)
 LIDAR_CHANNEL = "LIDAR_TOP"
 
-#: Channel: position in the ego frame (m), yaw (degrees), focal length and principal point at 1600 x 900 (pixels), trigger
-#: before (-) or after the lidar (ms): the cameras fire one after the other as the lidar's beam comes by.
+#: Channel: position in the ego frame (m), yaw (degrees), focal length and principal point at 1600 x 900 (pixels),
+#: trigger before (-) or after the lidar (ms): the cameras fire one after the other as the lidar's beam comes by.
 _CAMERAS: dict[str, tuple[tuple[float, float, float], float, tuple[float, float, float], float]] = {
     "CAM_FRONT_LEFT": ((1.524, 0.495, 1.509), 55.0, (1272.6, 826.6, 479.8), -6.0),
     "CAM_FRONT": ((1.701, 0.016, 1.511), 0.0, (1266.4, 816.3, 491.5), -4.0),
@@ -93,7 +93,14 @@ def build_rig(seed: int, scene: int, image_size: tuple[int, int], beams: int, st
         off, turn = rng.uniform(-0.01, 0.01, 3), rng.uniform(-0.2, 0.2)
         intrinsic = np.array([[focal * scale[0], 0, cx * scale[0]], [0, focal * scale[1], cy * scale[1]], [0, 0, 1]])
         cameras.append(
-            Camera(channel, np.array(position) + off, float(np.deg2rad(yaw + turn)), intrinsic, image_size, round(delay * 1000))
+            Camera(
+                channel,
+                np.array(position) + off,
+                float(np.deg2rad(yaw + turn)),
+                intrinsic,
+                image_size,
+                round(delay * 1000),
+            )
         )
     elevations = np.deg2rad(np.linspace(_LOWEST, _HIGHEST, beams)) if beams > 1 else np.deg2rad([-5.0])
     return Rig(cameras, Lidar(np.array(_LIDAR), elevations, steps))

@@ -105,7 +105,9 @@ def fit_origin(road: Road, margin: float) -> tuple[tuple[float, float], tuple[fl
 
 def band(road: Road, low: float, high: float, start: float | None = None, end: float | None = None) -> Array:
     """(N, 2) global outline of the strip between d = low and d = high."""
-    s = np.linspace(road.start if start is None else start, road.end if end is None else end, 2 if start is not None else 64)
+    s = np.linspace(
+        road.start if start is None else start, road.end if end is None else end, 2 if start is not None else 64
+    )
     return np.concatenate([road.position(s, low), road.position(s[::-1], high)])
 
 

@@ -27,7 +27,11 @@ def parse_root(text: str) -> SynthOptions:
     """
     rest = text[len(SCHEME) :]
     if not is_synthetic(text) or (rest and not rest.startswith("?")):
-        raise ConfigError(f"{text!r} is no synthetic data root", where="data root", cure="Write synthetic: or synthetic:?scenes=40&seed=1")
+        raise ConfigError(
+            f"{text!r} is no synthetic data root",
+            where="data root",
+            cure="Write synthetic: or synthetic:?scenes=40&seed=1",
+        )
     return from_query(rest[1:])
 
 

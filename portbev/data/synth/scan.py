@@ -16,7 +16,9 @@ Array = NDArray[np.float64]
 _NEAREST, _FARTHEST = 1.0, 75.0
 
 
-def scan(lidar: Lidar, ego: Array, bodies: list[Body], poses: Array, ground: Ground, rng: np.random.Generator) -> NDArray[np.float32]:
+def scan(
+    lidar: Lidar, ego: Array, bodies: list[Body], poses: Array, ground: Ground, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """One turn of the lidar.
 
     Args:
@@ -58,7 +60,9 @@ def scan(lidar: Lidar, ego: Array, bodies: list[Body], poses: Array, ground: Gro
     road = shine < 0
     if road.any():
         reach = (length * flat[ring])[road]
-        where = origin[:2] + reach[:, None] * np.stack([np.cos(heading[step[road]]), np.sin(heading[step[road]])], axis=1)
+        where = origin[:2] + reach[:, None] * np.stack(
+            [np.cos(heading[step[road]]), np.sin(heading[step[road]])], axis=1
+        )
         shine[road] = _ground_shine(ground, where)
     points[:, 3] = np.floor(np.clip(shine * np.exp(-length / 60), 0, 255))
     points[:, 4] = ring
@@ -66,7 +70,15 @@ def scan(lidar: Lidar, ego: Array, bodies: list[Body], poses: Array, ground: Gro
 
 
 def _meet(
-    body: Body, pose: Array, origin: Array, heading: Array, lidar: Lidar, rise: Array, flat: Array, distance: Array, shine: Array
+    body: Body,
+    pose: Array,
+    origin: Array,
+    heading: Array,
+    lidar: Lidar,
+    rise: Array,
+    flat: Array,
+    distance: Array,
+    shine: Array,
 ) -> None:
     """Shorten the rays that hit a body, in place."""
     offset = pose[:2] - origin[:2]

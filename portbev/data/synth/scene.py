@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,17 @@ class SceneWriter:
         self.rig = build_rig(options.seed, number, options.image_size, options.lidar_beams, options.lidar_steps)
         self.light = build_light(options.seed, number)
         resolution = 0.06 if options.image_size[0] > 1000 else 0.1
-        self.ground = paint_ground(self.world.road, self.world.size, resolution, generator(options.seed, "synth", number, "ground"))
+        self.ground = paint_ground(
+            self.world.road, self.world.size, resolution, generator(options.seed, "synth", number, "ground")
+        )
         self.bodies = [Body(actor.mesh, actor.size) for actor in self.world.actors]
         still = [i for i, actor in enumerate(self.world.actors) if not actor.track.moves]
         self.moving = [i for i, actor in enumerate(self.world.actors) if actor.track.moves]
         blank = np.zeros(self.ground.levels[1].shape[:2], np.uint8)
         poses = self.poses(0.0)
-        self.still_shadows = cast_shadows(self.ground, [self.bodies[i] for i in still], poses[still], self.light.sun, blank)
+        self.still_shadows = cast_shadows(
+            self.ground, [self.bodies[i] for i in still], poses[still], self.light.sun, blank
+        )
         self.logfile = f"portbev-{number:04d}-2020-09-13-12-26-40+0000"
         self.start = _START + number * 200_000_000
 
@@ -99,12 +104,12 @@ class SceneWriter:
         return self.tables
 
     def _frames(self, delay: float) -> list[_Frame]:
-        count, between = self.options.samples_per_scene, self.options.sweeps
-        frames = []
-        for sample in range(count):
-            for step in range(-between if sample else 0, 1):
-                frames.append(_Frame(sample, step, (sample + step / (between + 1)) * KEY_FRAME_PERIOD + delay))
-        return frames
+        between = self.options.sweeps
+        return [
+            _Frame(sample, step, (sample + step / (between + 1)) * KEY_FRAME_PERIOD + delay)
+            for sample in range(self.options.samples_per_scene)
+            for step in range(-between if sample else 0, 1)
+        ]
 
     def _write_lidar(self) -> list[NDArray[np.float32]]:
         key_points = []
@@ -165,22 +170,38 @@ class SceneWriter:
         target.write_bytes(data)
 
     def _write_map(self) -> None:
-        done, data = cv2.imencode(".png", paint_mask(self.world.road, self.world.size), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        done, data = cv2.imencode(
+            ".png", paint_mask(self.world.road, self.world.size), [cv2.IMWRITE_PNG_COMPRESSION, 6]
+        )
         if not done:
             raise RuntimeError("OpenCV could not encode the map")
         path = f"maps/{self.token('map')}.png"
         self._save(path, data.tobytes())
         log = self.token("log")
-        self.tables.add("map", {"category": "semantic_prior", "token": self.token("map"), "filename": path, "log_tokens": [log]})
+        self.tables.add(
+            "map", {"category": "semantic_prior", "token": self.token("map"), "filename": path, "log_tokens": [log]}
+        )
         self.tables.add(
             "log",
-            {"token": log, "logfile": self.logfile, "vehicle": "portbev", "date_captured": "2020-09-13", "location": f"synthetic-{self.name[6:]}"},
+            {
+                "token": log,
+                "logfile": self.logfile,
+                "vehicle": "portbev",
+                "date_captured": "2020-09-13",
+                "location": f"synthetic-{self.name[6:]}",
+            },
         )
 
     def _add_scene(self) -> None:
         count = self.options.samples_per_scene
         road = self.world.road
-        course = "straight road" if road.curvature == 0 else "bend to the left" if road.curvature > 0 else "bend to the right"
+        course = (
+            "straight road"
+            if road.curvature == 0
+            else "bend to the left"
+            if road.curvature > 0
+            else "bend to the right"
+        )
         pace = "standing" if not self.world.ego.moves else "driving"
         self.tables.add(
             "scene",
@@ -211,7 +232,9 @@ class SceneWriter:
             self._add_sensor(camera.channel, camera.position, camera.rotation, camera.intrinsic.tolist())
         self._add_sensor(LIDAR_CHANNEL, self.rig.lidar.position, self.rig.lidar.rotation, [])
 
-    def _add_sensor(self, channel: str, position: Array, rotation: tuple[float, ...], intrinsic: list[list[float]]) -> None:
+    def _add_sensor(
+        self, channel: str, position: Array, rotation: tuple[float, ...], intrinsic: list[list[float]]
+    ) -> None:
         self.tables.add(
             "calibrated_sensor",
             {
@@ -250,7 +273,7 @@ class SceneWriter:
 
     def _annotate(self, points: list[NDArray[np.float32]], seen: NDArray[np.int64]) -> None:
         """Annotate each actor from the first to the last key frame in which it is near and a sensor notices it."""
-        times = np.arange(self.options.samples_per_scene) * KEY_FRAME_PERIOD
+        times = KEY_FRAME_PERIOD * np.arange(self.options.samples_per_scene, dtype=np.float64)
         egos = self.world.ego.poses(self.world.road, times)
         lidar = [self._to_global(cloud, ego) for cloud, ego in zip(points, egos, strict=True)]
         for index, actor in enumerate(self.world.actors):
@@ -259,13 +282,28 @@ class SceneWriter:
             poses = actor.track.poses(self.world.road, times)
             near = np.hypot(*(poses[:, :2] - egos[:, :2]).T) <= ANNOTATED_RANGE
             size = annotated_size(actor)
-            counts = np.array([points_inside(cloud, pose, size) if n else 0 for cloud, pose, n in zip(lidar, poses, near, strict=True)])
+            counts = np.array(
+                [
+                    points_inside(cloud, pose, size) if n else 0
+                    for cloud, pose, n in zip(lidar, poses, near, strict=True)
+                ]
+            )
             noticed = np.nonzero(near & ((counts > 0) | (seen[:, index, 0] >= 12 * self.options.smoothing**2)))[0]
             if len(noticed):
-                self._add_instance(index, actor, times, poses, size, counts, seen[:, index], range(noticed[0], noticed[-1] + 1))
+                self._add_instance(
+                    index, actor, times, poses, size, counts, seen[:, index], range(noticed[0], noticed[-1] + 1)
+                )
 
     def _add_instance(
-        self, index: int, actor: Actor, times: Array, poses: Array, size: Array, counts: NDArray[np.int64], seen: NDArray[np.int64], span: range
+        self,
+        index: int,
+        actor: Actor,
+        times: Array,
+        poses: Array,
+        size: Array,
+        counts: NDArray[np.int64],
+        seen: NDArray[np.int64],
+        span: range,
     ) -> None:
         names = {sample: self.token("annotation", index, sample) for sample in span}
         self.tables.add(
@@ -315,7 +353,7 @@ def scene_name(number: int) -> str:
 
 def annotated_size(actor: Actor) -> Array:
     """(3,) length, width, height of the box: the shape and 2 cm around it, so that noisy returns lie inside."""
-    return np.round(np.array(actor.size) + [0.04, 0.04, 0.02], 3)
+    return np.array([round(side + extra, 3) for side, extra in zip(actor.size, (0.04, 0.04, 0.02), strict=True)])
 
 
 def points_inside(points: Array, pose: Array, size: Array) -> int:
@@ -325,7 +363,9 @@ def points_inside(points: Array, pose: Array, size: Array) -> int:
     offset, height = points[near, :2] - pose[:2], points[near, 2]
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     x, y = cos * offset[:, 0] + sin * offset[:, 1], -sin * offset[:, 0] + cos * offset[:, 1]
-    return int(np.sum((np.abs(x) <= size[0] / 2) & (np.abs(y) <= size[1] / 2) & (np.abs(height - size[2] / 2) <= size[2] / 2)))
+    return int(
+        np.sum((np.abs(x) <= size[0] / 2) & (np.abs(y) <= size[1] / 2) & (np.abs(height - size[2] / 2) <= size[2] / 2))
+    )
 
 
 def attribute_of(actor: Actor, speed: float) -> str:
@@ -355,5 +395,5 @@ def _spin(yaw: float) -> Array:
 
 
 def _link(rows: list[Row]) -> None:
-    for before, after in zip(rows[:-1], rows[1:], strict=True):
+    for before, after in pairwise(rows):
         before["next"], after["prev"] = after["token"], before["token"]

@@ -5,10 +5,12 @@ Each function takes the size (length, width, height) in metres and a generator f
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from portbev.data.synth.mesh import BACK, FRONT, LEFT, RIGHT, Colour, Mesh, MeshBuilder
-from portbev.data.synth.vehicles import DARK, GLASS, LAMP, REAR, Size, pick
+from portbev.data.synth.vehicles import DARK, GLASS, LAMP, REAR, Size, darker, pick
 
 SKIN = ((240, 200, 172), (206, 156, 118), (150, 104, 76), (98, 66, 48), (226, 182, 150))
 HAIR = ((32, 26, 24), (84, 56, 36), (160, 128, 84), (110, 108, 106))
@@ -89,10 +91,13 @@ def bicycle(size: Size, rng: np.random.Generator, rider: bool) -> Mesh:
 def _open_wheel(build: MeshBuilder, x: float, radius: float) -> None:
     """A tyre of eight straight pieces: one sees through the wheel."""
     angle = 2 * np.pi * np.arange(9) / 8
-    for start, end in zip(angle[:-1], angle[1:], strict=True):
-        ring = [(r * np.cos(a), r * np.sin(a)) for a, r in ((start, radius), (end, radius), (end, radius - 0.07), (start, radius - 0.07))]
+    for start, end in pairwise(angle):
+        ring = [
+            (r * np.cos(a), r * np.sin(a))
+            for a, r in ((start, radius), (end, radius), (end, radius - 0.07), (start, radius - 0.07))
+        ]
         side = np.array([[x + dx, 0.0, radius + dz] for dx, dz in ring])
-        build.extrude(side + [0, -0.025, 0], side + [0, 0.025, 0], (26, 26, 28), start_cap=True)
+        build.extrude(np.add(side, [0, -0.025, 0]), np.add(side, [0, 0.025, 0]), (26, 26, 28), start_cap=True)
 
 
 def _rider(build: MeshBuilder, rng: np.random.Generator, seat: float, height: float, lean: float, helmet: bool) -> None:
@@ -105,7 +110,9 @@ def _rider(build: MeshBuilder, rng: np.random.Generator, seat: float, height: fl
         build.box((0.1, 0.4), (low, high), (seat + 0.16, top - 0.04), shirt, shift=-0.18, front=0.12)
     head = -0.14 + lean
     build.cylinder((head, 0), (0.1, 0.12), (top + 0.02, top + 0.16), skin, 8)
-    build.cylinder((head, 0), (0.14, 0.09), (top + 0.16, height), (230.0, 230.0, 232.0) if helmet else pick(rng, HAIR), 8)
+    build.cylinder(
+        (head, 0), (0.14, 0.09), (top + 0.16, height), (230.0, 230.0, 232.0) if helmet else pick(rng, HAIR), 8
+    )
 
 
 def traffic_cone(size: Size, rng: np.random.Generator) -> Mesh:
@@ -117,7 +124,7 @@ def traffic_cone(size: Size, rng: np.random.Generator) -> Mesh:
     build.box((-half, half), (-half, half), (0.0, 0.06), (40, 36, 34) if rng.random() < 0.6 else orange)
     foot, tip = 0.8 * half, 0.2 * half
     levels = (0.06, 0.3, 0.5, 0.68, 0.84, 1.0)
-    for band, (low, high) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+    for band, (low, high) in enumerate(pairwise(levels)):
         radii = (foot + (tip - foot) * low, foot + (tip - foot) * high)
         build.cylinder((0, 0), radii, (low * height if band else 0.06, high * height), white if band % 2 else orange, 8)
     return build.build(size)
@@ -132,7 +139,14 @@ def barrier(size: Size, rng: np.random.Generator) -> Mesh:
     base: Colour = ((226, 226, 222), (250, 118, 30), (188, 186, 180))[style]
     stripe: Colour = ((206, 30, 34), (244, 244, 240), (232, 150, 30))[style]
     foot = build.box((-half, half), (-wide, wide), (0.0, 0.28 * height), base, front=0.22 * length, back=0.22 * length)
-    wall = build.box((-0.28 * length, 0.28 * length), (-wide, wide), (0.28 * height, height), base, front=0.08 * length, back=0.08 * length)
+    wall = build.box(
+        (-0.28 * length, 0.28 * length),
+        (-wide, wide),
+        (0.28 * height, height),
+        base,
+        front=0.08 * length,
+        back=0.08 * length,
+    )
     for side in (FRONT, BACK):
         foot.panel(side, (0.3, 0.42), (0.0, 0.3), DARK).panel(side, (0.58, 0.7), (0.0, 0.3), DARK)
         for start in np.arange(0.02, 0.9, 0.25):
@@ -159,8 +173,19 @@ def debris(size: Size, rng: np.random.Generator) -> Mesh:
     """Cardboard boxes and bags."""
     length, width, height = size
     build = MeshBuilder()
-    build.box((-length / 2, 0.05 * length), (-width / 2, width / 2), (0, height), pick(rng, ((176, 136, 92), (60, 62, 60))), side=0.05)
-    build.box((0.08 * length, length / 2), (-width / 2, 0.2 * width), (0, 0.6 * height), pick(rng, ((150, 112, 74), (90, 96, 90))))
+    build.box(
+        (-length / 2, 0.05 * length),
+        (-width / 2, width / 2),
+        (0, height),
+        pick(rng, ((176, 136, 92), (60, 62, 60))),
+        side=0.05,
+    )
+    build.box(
+        (0.08 * length, length / 2),
+        (-width / 2, 0.2 * width),
+        (0, 0.6 * height),
+        pick(rng, ((150, 112, 74), (90, 96, 90))),
+    )
     return build.build(size)
 
 
@@ -169,8 +194,22 @@ def pushable(size: Size, rng: np.random.Generator) -> Mesh:
     length, width, height = size
     build = MeshBuilder()
     colour = pick(rng, ((44, 92, 60), (52, 56, 64), (34, 70, 120)))
-    build.box((-length / 2 + 0.06, length / 2 - 0.06), (-width / 2 + 0.04, width / 2 - 0.04), (0, 0.9 * height), colour, front=-0.05, back=-0.05, side=-0.03)
-    build.box((-length / 2, length / 2), (-width / 2, width / 2), (0.9 * height, height), tuple(0.7 * c for c in colour), front=0.1)  # type: ignore[arg-type]
+    build.box(
+        (-length / 2 + 0.06, length / 2 - 0.06),
+        (-width / 2 + 0.04, width / 2 - 0.04),
+        (0, 0.9 * height),
+        colour,
+        front=-0.05,
+        back=-0.05,
+        side=-0.03,
+    )
+    build.box(
+        (-length / 2, length / 2),
+        (-width / 2, width / 2),
+        (0.9 * height, height),
+        darker(colour, 0.7),
+        front=0.1,
+    )
     return build.build(size)
 
 
@@ -207,12 +246,19 @@ def building(size: Size, rng: np.random.Generator) -> Mesh:
     """A house with rows of windows, facing the road with its right and left sides."""
     length, width, height = size
     build = MeshBuilder()
-    colour = pick(rng, ((164, 98, 78), (198, 186, 164), (150, 152, 156), (216, 208, 194), (178, 142, 108), (122, 116, 120)))
+    colour = pick(
+        rng, ((164, 98, 78), (198, 186, 164), (150, 152, 156), (216, 208, 194), (178, 142, 108), (122, 116, 120))
+    )
     body = build.box((-length / 2, length / 2), (-width / 2, width / 2), (0, height), colour, top=(110, 106, 104))
     storeys, columns = max(2, round(height / 3.2)), max(2, round(length / 4.0))
     pane: Colour = (88, 110, 130)
-    for side, count in ((RIGHT, columns), (LEFT, columns), (FRONT, max(2, round(width / 4))), (BACK, max(2, round(width / 4)))):
-        body.panel(side, (0.0, 1.0), (0.0, 0.5 / height), tuple(0.6 * c for c in colour))  # type: ignore[arg-type]
+    for side, count in (
+        (RIGHT, columns),
+        (LEFT, columns),
+        (FRONT, max(2, round(width / 4))),
+        (BACK, max(2, round(width / 4))),
+    ):
+        body.panel(side, (0.0, 1.0), (0.0, 0.5 / height), darker(colour, 0.6))
         for storey in range(storeys):
             low = (storey + 0.3) / storeys
             for column in range(count):
@@ -228,9 +274,9 @@ def tree(size: Size, rng: np.random.Generator) -> Mesh:
     radius = length / 2
     green = pick(rng, ((66, 104, 48), (84, 120, 58), (52, 88, 50), (112, 122, 52)))
     build.cylinder((0, 0), (0.16, 0.12), (0, 0.42 * height), (96, 74, 56), 6)
-    lighter = tuple(min(255.0, 1.12 * c) for c in green)
+    lighter = darker(green, 1.12)
     build.cylinder((0, 0), (0.62 * radius, radius), (0.4 * height, 0.58 * height), green, 9)
-    build.cylinder((0, 0), (radius, 0.8 * radius), (0.58 * height, 0.8 * height), (lighter[0], lighter[1], lighter[2]), 9)
+    build.cylinder((0, 0), (radius, 0.8 * radius), (0.58 * height, 0.8 * height), lighter, 9)
     build.cylinder((0, 0), (0.8 * radius, 0.25 * radius), (0.8 * height, height), green, 9)
     return build.build(size)
 

@@ -63,7 +63,9 @@ class Track:
         return np.concatenate([road.position(s, d), (road.yaw(s) + self.turn)[:, None]], axis=1)
 
 
-def footprints_apart(first: Array, first_size: Array, second: Array, second_size: Array, margin: float) -> NDArray[np.bool_]:
+def footprints_apart(
+    first: Array, first_size: Array, second: Array, second_size: Array, margin: float
+) -> NDArray[np.bool_]:
     """Whether two oriented rectangles keep a distance (separating axes).
 
     Args:

@@ -39,7 +39,13 @@ def car(size: Size, rng: np.random.Generator, paint: Colour | None = None, roof_
     tail = -half + (0.12 if rng.random() < 0.6 else 0.75)
     nose = half - rng.uniform(1.2, 1.45)
     cabin = build.box(
-        (tail, nose), (-wide + 0.08, wide - 0.08), (waist, height), colour, front=0.75, back=0.35 if tail < -half + 0.5 else 0.6, side=0.2
+        (tail, nose),
+        (-wide + 0.08, wide - 0.08),
+        (waist, height),
+        colour,
+        front=0.75,
+        back=0.35 if tail < -half + 0.5 else 0.6,
+        side=0.2,
     )
     cabin.panel(FRONT, (0.08, 0.92), (0.08, 0.9), GLASS).panel(BACK, (0.1, 0.9), (0.15, 0.88), GLASS)
     for side in (RIGHT, LEFT):
@@ -61,7 +67,9 @@ def truck(size: Size, rng: np.random.Generator) -> Mesh:
     cab_length = min(2.0, 0.32 * length)
     split = half - cab_length
     build.box((-half + 0.1, half - 0.2), (-wide + 0.2, wide - 0.2), (0.35, 0.85), DARK)
-    cab = build.box((split, half), (-wide + 0.05, wide - 0.05), (0.45, cab_height), pick(rng, TRUCK_PAINTS), front=0.18, side=0.06)
+    cab = build.box(
+        (split, half), (-wide + 0.05, wide - 0.05), (0.45, cab_height), pick(rng, TRUCK_PAINTS), front=0.18, side=0.06
+    )
     cab.panel(FRONT, (0.08, 0.92), (0.5, 0.88), GLASS).panel(FRONT, (0.15, 0.85), (0.12, 0.36), DARK)
     cab.panel(FRONT, (0.02, 0.14), (0.08, 0.2), LAMP).panel(FRONT, (0.86, 0.98), (0.08, 0.2), LAMP)
     for side, span in ((RIGHT, (0.3, 0.85)), (LEFT, (0.15, 0.7))):
@@ -114,17 +122,17 @@ def trailer(size: Size, rng: np.random.Generator) -> Mesh:
     build.box((half - 0.28 * length, half - 0.25 * length), (-wide + 0.4, wide - 0.4), (0.0, 1.1), (96, 98, 102))
     body = build.box((-half, half), (-wide, wide), (1.1, height), colour)
     ribs = max(4, round(length / 1.1))
-    shade = tuple(0.72 * c for c in colour)
+    shade = darker(colour, 0.72)
     for side in (RIGHT, LEFT):
         for rib in range(1, ribs):
-            body.panel(side, (rib / ribs - 0.006, rib / ribs + 0.006), (0.04, 0.97), (shade[0], shade[1], shade[2]))
+            body.panel(side, (rib / ribs - 0.006, rib / ribs + 0.006), (0.04, 0.97), shade)
         for mark in range(0, 10):
             body.panel(side, (mark / 10 + 0.02, mark / 10 + 0.06), (0.0, 0.035), REAR if mark % 2 else (240, 240, 240))
     body.panel(BACK, (0.485, 0.515), (0.05, 0.96), DARK).panel(BACK, (0.3, 0.32), (0.08, 0.92), (90, 92, 96))
     body.panel(BACK, (0.68, 0.7), (0.08, 0.92), (90, 92, 96))
     for mark in range(6):
         body.panel(BACK, (mark / 6, (mark + 1) / 6), (0.0, 0.045), (240, 240, 240) if mark % 2 else REAR)
-    body.panel(FRONT, (0.15, 0.85), (0.35, 0.7), (shade[0], shade[1], shade[2]))
+    body.panel(FRONT, (0.15, 0.85), (0.35, 0.7), shade)
     _axles(body, length, height - 1.1, 1.1, (0.08, 0.18, 0.28), 0.5)
     return build.build(size)
 
@@ -147,17 +155,37 @@ def construction_vehicle(size: Size, rng: np.random.Generator) -> Mesh:
             for low, high in ((-wide, -wide + 0.5), (wide - 0.5, wide)):
                 build.disc(x, 0.78, 0.76, (low, high), DARK, 12)
         build.box((-half + 0.2, half - 0.3 * length), (-wide + 0.55, wide - 0.55), (0.5, deck), (62, 60, 58))
-    engine = build.box((-half, -half + 0.34 * length), (-wide + 0.1, wide - 0.1), (deck, 0.72 * height), colour, back=0.15)
+    engine = build.box(
+        (-half, -half + 0.34 * length), (-wide + 0.1, wide - 0.1), (deck, 0.72 * height), colour, back=0.15
+    )
     for side in (RIGHT, LEFT, BACK):
         engine.panel(side, (0.2, 0.8), (0.3, 0.62), DARK)
-    cab = build.box((-half + 0.36 * length, -half + 0.58 * length), (-0.1 * width, wide - 0.15), (deck, height), colour, front=0.12)
+    cab = build.box(
+        (-half + 0.36 * length, -half + 0.58 * length), (-0.1 * width, wide - 0.15), (deck, height), colour, front=0.12
+    )
     for side in (RIGHT, FRONT, LEFT, BACK):
         cab.panel(side, (0.1, 0.9), (0.3, 0.92), GLASS)
-    build.box((-half + 0.36 * length, -half + 0.58 * length), (-wide + 0.15, -0.12 * width), (deck, 0.6 * height), colour)
+    build.box(
+        (-half + 0.36 * length, -half + 0.58 * length), (-wide + 0.15, -0.12 * width), (deck, 0.6 * height), colour
+    )
     reach = half - 0.02 * length
-    build.box((-half + 0.6 * length, -half + 0.72 * length), (-0.34 * width, -0.18 * width), (0.45 * height, 0.93 * height), colour, shift=0.12 * length)
-    build.box((reach - 0.2 * length, reach - 0.08 * length), (-0.34 * width, -0.18 * width), (0.3 * height, 0.93 * height), colour, shift=-0.03 * length)
-    bucket = build.box((reach - 0.2 * length, half), (-0.42 * width, 0.3 * width), (0.05, 0.28 * height), (106, 100, 88), front=0.1)
+    build.box(
+        (-half + 0.6 * length, -half + 0.72 * length),
+        (-0.34 * width, -0.18 * width),
+        (0.45 * height, 0.93 * height),
+        colour,
+        shift=0.12 * length,
+    )
+    build.box(
+        (reach - 0.2 * length, reach - 0.08 * length),
+        (-0.34 * width, -0.18 * width),
+        (0.3 * height, 0.93 * height),
+        colour,
+        shift=-0.03 * length,
+    )
+    bucket = build.box(
+        (reach - 0.2 * length, half), (-0.42 * width, 0.3 * width), (0.05, 0.28 * height), (106, 100, 88), front=0.1
+    )
     bucket.panel(FRONT, (0.0, 1.0), (0.0, 0.25), DARK)
     return build.build(size)
 
@@ -169,12 +197,19 @@ def pick(rng: np.random.Generator, choices: tuple[Colour, ...]) -> Colour:
     return (min(255.0, base[0] * factor), min(255.0, base[1] * factor), min(255.0, base[2] * factor))
 
 
+def darker(colour: Colour, factor: float) -> Colour:
+    """The colour, its light cut to ``factor``."""
+    return (factor * colour[0], factor * colour[1], factor * colour[2])
+
+
 def _lights(body: Part, low: float, high: float) -> None:
     for left, right in ((0.03, 0.2), (0.8, 0.97)):
         body.panel(FRONT, (left, right), (low, high), LAMP).panel(BACK, (left, right), (low, high), REAR)
 
 
-def _wheels(body: Part, length: float, width: float, places: tuple[float, ...], radius: float, z: tuple[float, float]) -> None:
+def _wheels(
+    body: Part, length: float, width: float, places: tuple[float, ...], radius: float, z: tuple[float, float]
+) -> None:
     _axles(body, length, z[1] - z[0], z[0], places, radius)
 
 

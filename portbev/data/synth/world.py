@@ -174,7 +174,12 @@ class _Layout:
         for pose, size in zip(poses, sizes, strict=True):
             near = np.hypot(*np.moveaxis(others[..., :2] - pose[None, :, :2], -1, 0)).min(axis=1)
             close = near < np.hypot(*other_sizes.T) / 2 + np.hypot(*size) / 2 + 2 * margin
-            if close.any() and not footprints_apart(pose[None], size[None, None], others[close], other_sizes[close][:, None], margin).all():
+            if (
+                close.any()
+                and not footprints_apart(
+                    pose[None], size[None, None], others[close], other_sizes[close][:, None], margin
+                ).all()
+            ):
                 return False
         for (name, track, full, mesh), pose, size in zip(drawn, poses, sizes, strict=True):
             self.actors.append(Actor(name, KINDS[name], full, mesh, track, in_traffic))
@@ -259,7 +264,11 @@ class _Layout:
         """A walker who crosses the road, at a zebra crossing if there is one in reach."""
         side = self.side()
         zebra = [s for s in self.road.crossings if -self.reach < s < self.travelled + self.reach]
-        s = float(self.rng.choice(zebra)) + float(self.rng.uniform(-1.4, 1.4)) if zebra and self.rng.random() < 0.7 else self.anywhere()
+        s = (
+            float(self.rng.choice(zebra)) + float(self.rng.uniform(-1.4, 1.4))
+            if zebra and self.rng.random() < 0.7
+            else self.anywhere()
+        )
         start = side * float(self.rng.uniform(-self.road.kerb, self.road.walk))
         pace = float(self.rng.uniform(0.9, 1.5))
         track = Track(s, start, across=-side * pace, stop=-side * (self.road.walk + 0.5), turn=-side * np.pi / 2)
@@ -271,7 +280,10 @@ class _Layout:
         count, gap = int(self.rng.integers(3, 7)), float(self.rng.uniform(1.8, 3.2))
         d = self.road.kerb + float(self.rng.uniform(-0.1, 2.4))
         slope = float(self.rng.uniform(-0.2, 0.2))
-        line = [Track(s + i * gap, side * (d + slope * (i - count / 2)), turn=float(self.rng.uniform(-3, 3))) for i in range(count)]
+        line = [
+            Track(s + i * gap, side * (d + slope * (i - count / 2)), turn=float(self.rng.uniform(-3, 3)))
+            for i in range(count)
+        ]
         return self.place_all([("traffic_cone", track) for track in line], 0.15)
 
     def barriers(self) -> bool:
@@ -280,14 +292,21 @@ class _Layout:
         count = int(self.rng.integers(3, 6))
         d = side * (self.road.kerb + float(self.rng.choice([0.1, 1.2, 2.9, 3.6])))
         bent = float(self.rng.normal(0, 0.06))
-        line = [Track(s + i * 3.0, d + bent * i, turn=float(self.rng.normal(0, 0.05)) + (np.pi if side > 0 else 0) + np.pi / 2) for i in range(count)]
+        line = [
+            Track(
+                s + i * 3.0, d + bent * i, turn=float(self.rng.normal(0, 0.05)) + (np.pi if side > 0 else 0) + np.pi / 2
+            )
+            for i in range(count)
+        ]
         return self.place_all([("barrier", track) for track in line], 0.1)
 
     def construction_site(self) -> bool:
         """A construction vehicle in the parking strip behind barriers and cones, with workers."""
         side, s = self.side(), self.anywhere()
         strip = side * (self.road.kerb + 1.75)
-        group = [("construction_vehicle", Track(s, strip, turn=float(self.rng.normal(0, 0.08)) + (np.pi if side > 0 else 0)))]
+        group = [
+            ("construction_vehicle", Track(s, strip, turn=float(self.rng.normal(0, 0.08)) + (np.pi if side > 0 else 0)))
+        ]
         for end in (-1, 1):
             group.append(("barrier", Track(s + end * 6.0, strip, turn=float(self.rng.normal(0, 0.1)))))
             group.append(("traffic_cone", Track(s + end * 7.6, strip - side * 1.0)))
@@ -295,7 +314,12 @@ class _Layout:
         workers = int(self.rng.integers(0, 3))
         for worker in range(workers):
             where = s + (worker * 2 - 1) * 4.6
-            group.append(("worker", Track(where, strip + float(self.rng.uniform(-0.7, 0.7)), turn=float(self.rng.uniform(-3, 3)))))
+            group.append(
+                (
+                    "worker",
+                    Track(where, strip + float(self.rng.uniform(-0.7, 0.7)), turn=float(self.rng.uniform(-3, 3))),
+                )
+            )
         return self.place_all(group, 0.1)
 
     def rack(self) -> bool:
@@ -305,7 +329,9 @@ class _Layout:
     def beside(self, name: str, room: float) -> bool:
         """Scenery behind the sidewalk."""
         side = self.side()
-        d = side * (self.road.plot + room * (0.5 if room < 5 else 1.0) + float(self.rng.uniform(0.2, 1.5 if room < 5 else 6.0)))
+        d = side * (
+            self.road.plot + room * (0.5 if room < 5 else 1.0) + float(self.rng.uniform(0.2, 1.5 if room < 5 else 6.0))
+        )
         if name in ("street_lamp", "traffic_sign"):
             d = side * (self.road.plot - 0.3)
         turn = {"street_lamp": -side * np.pi / 2, "traffic_sign": np.pi if side < 0 else 0.0}.get(name, 0.0)

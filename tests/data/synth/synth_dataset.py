@@ -21,9 +21,17 @@ TINY = SynthOptions(
 
 #: A category of each detection class.
 CLASSES = {
-    "vehicle.car", "vehicle.truck", "vehicle.bus.rigid", "vehicle.trailer", "vehicle.construction",
-    "human.pedestrian.adult", "vehicle.motorcycle", "vehicle.bicycle", "movable_object.trafficcone", "movable_object.barrier",
-}  # fmt: skip
+    "human.pedestrian.adult",
+    "movable_object.barrier",
+    "movable_object.trafficcone",
+    "vehicle.bicycle",
+    "vehicle.bus.rigid",
+    "vehicle.car",
+    "vehicle.construction",
+    "vehicle.motorcycle",
+    "vehicle.trailer",
+    "vehicle.truck",
+}
 
 
 @dataclass(frozen=True)

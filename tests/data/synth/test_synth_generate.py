@@ -15,7 +15,9 @@ from synth_dataset import TINY, Dataset
 from portbev.data.synth import MANIFEST, SynthOptions, generate, parse_root, read_manifest, resolve_data_root
 from portbev.errors import ConfigError, DataError, PortbevError
 
-SMALL = SynthOptions(scenes=2, samples_per_scene=1, seed=3, image_size=(64, 36), sweeps=0, lidar_beams=4, lidar_steps=24)
+SMALL = SynthOptions(
+    scenes=2, samples_per_scene=1, seed=3, image_size=(64, 36), sweeps=0, lidar_beams=4, lidar_steps=24
+)
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -138,7 +140,8 @@ def test_two_processes_may_ask_for_the_same_root_at_once(tmp_path: Path) -> None
     )
     environment = {"PORTBEV_CACHE": str(tmp_path), "PYTHONPATH": ":".join(path for path in sys.path if path)}
     processes = [
-        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
     ]
     answers = [process.communicate(timeout=120)[0].split() for process in processes]
     assert answers[0][-1] == answers[1][-1]
@@ -167,6 +170,8 @@ def test_a_bad_root_is_one_clear_error(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("scenes", "val", "expected"), [(1, None, 0), (2, None, 1), (10, None, 2), (11, None, 3), (4, 0, 0), (4, 4, 4)])
+@pytest.mark.parametrize(
+    ("scenes", "val", "expected"), [(1, None, 0), (2, None, 1), (10, None, 2), (11, None, 3), (4, 0, 0), (4, 4, 4)]
+)
 def test_a_fifth_of_the_scenes_is_for_validation(scenes: int, val: int | None, expected: int) -> None:
     assert SynthOptions(scenes=scenes, val_scenes=val).validation_count == expected

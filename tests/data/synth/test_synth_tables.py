@@ -22,10 +22,10 @@ SCHEMA = {
     "log": "token logfile vehicle date_captured location",
     "map": "category token filename log_tokens",
     "sample": "token timestamp prev next scene_token",
-    "sample_annotation": "token sample_token instance_token visibility_token attribute_tokens translation size rotation "
-    "prev next num_lidar_pts num_radar_pts",
-    "sample_data": "token sample_token ego_pose_token calibrated_sensor_token timestamp fileformat is_key_frame height width "
-    "filename prev next",
+    "sample_annotation": "token sample_token instance_token visibility_token attribute_tokens translation size "
+    "rotation prev next num_lidar_pts num_radar_pts",
+    "sample_data": "token sample_token ego_pose_token calibrated_sensor_token timestamp fileformat is_key_frame "
+    "height width filename prev next",
     "scene": "token log_token nbr_samples first_sample_token last_sample_token name description",
     "sensor": "token channel modality",
     "visibility": "token level description",
@@ -93,7 +93,10 @@ def test_chains_run_through_every_scene_sensor_and_instance(tiny: Dataset) -> No
         rows = tracks[instance["token"]]
         chain(rows)
         assert instance["nbr_annotations"] == len(rows)
-        assert (instance["first_annotation_token"], instance["last_annotation_token"]) == (rows[0]["token"], rows[-1]["token"])
+        assert (instance["first_annotation_token"], instance["last_annotation_token"]) == (
+            rows[0]["token"],
+            rows[-1]["token"],
+        )
 
 
 def test_key_frames_share_their_sample_and_sweeps_come_before_it(tiny: Dataset) -> None:
@@ -109,7 +112,9 @@ def test_key_frames_share_their_sample_and_sweeps_come_before_it(tiny: Dataset) 
 def test_every_file_is_there_and_as_the_tables_say(tiny: Dataset) -> None:
     listed = {row["filename"] for row in tiny.tables["sample_data"]} | {row["filename"] for row in tiny.tables["map"]}
     folders = ("samples", "sweeps", "maps")
-    assert listed == {str(path.relative_to(tiny.root)) for name in folders for path in (tiny.root / name).rglob("*") if path.is_file()}
+    assert listed == {
+        str(path.relative_to(tiny.root)) for name in folders for path in (tiny.root / name).rglob("*") if path.is_file()
+    }
     for row in tiny.tables["sample_data"]:
         path = str(tiny.root / row["filename"])
         if row["fileformat"] == "jpg":
@@ -133,7 +138,10 @@ def test_lidar_point_counts_are_those_of_the_files(tiny: Dataset) -> None:
     for sample in tiny.tables["sample"]:
         data = tiny.key_data(sample["token"], "LIDAR_TOP")
         points = np.fromfile(tiny.root / data["filename"], np.float32).reshape(-1, 5)[:, :3].astype(np.float64)
-        frames = tiny.get("calibrated_sensor", data["calibrated_sensor_token"]), tiny.get("ego_pose", data["ego_pose_token"])
+        frames = (
+            tiny.get("calibrated_sensor", data["calibrated_sensor_token"]),
+            tiny.get("ego_pose", data["ego_pose_token"]),
+        )
         world = to_global(points, *frames)
         for box in tiny.tables["sample_annotation"]:
             if box["sample_token"] == sample["token"]:
@@ -148,7 +156,10 @@ def test_lidar_sees_the_ground_where_it_is(tiny: Dataset) -> None:
     for sample in tiny.tables["sample"]:
         data = tiny.key_data(sample["token"], "LIDAR_TOP")
         points = np.fromfile(tiny.root / data["filename"], np.float32).reshape(-1, 5)
-        height = points[:, 2].astype(np.float64) + tiny.get("calibrated_sensor", data["calibrated_sensor_token"])["translation"][2]
+        height = (
+            points[:, 2].astype(np.float64)
+            + tiny.get("calibrated_sensor", data["calibrated_sensor_token"])["translation"][2]
+        )
         assert np.mean(np.abs(height) < 0.06) > 0.2
         assert height.min() > -0.1
 

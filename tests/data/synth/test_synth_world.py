@@ -33,7 +33,10 @@ def test_nothing_ever_overlaps_anything_else_or_the_ego(scene: int) -> None:
     sizes = np.array([EGO_SIZE, *[annotated_size(actor)[:2] for actor in world.actors]])
     for first in range(len(poses)):
         apart = footprints_apart(poses[first][None], sizes[first], poses[first + 1 :], sizes[first + 1 :, None], 0.0)
-        assert apart.all(), [world.actors[first - 1].name, *[world.actors[first + i].name for i in np.nonzero(~apart.all(axis=1))[0]]]
+        assert apart.all(), [
+            world.actors[first - 1].name,
+            *[world.actors[first + i].name for i in np.nonzero(~apart.all(axis=1))[0]],
+        ]
 
 
 def test_every_scene_has_all_ten_classes_near_the_ego() -> None:
@@ -43,14 +46,20 @@ def test_every_scene_has_all_ten_classes_near_the_ego() -> None:
         time = np.array([0.0])
         ego = world.ego.poses(world.road, time)[0]
         poses = [actor.track.poses(world.road, time)[0] for actor in world.actors]
-        near = {actor.kind.category for actor, pose in zip(world.actors, poses, strict=True) if np.hypot(*(pose - ego)[:2]) < 40}
+        near = {
+            actor.kind.category
+            for actor, pose in zip(world.actors, poses, strict=True)
+            if np.hypot(*(pose - ego)[:2]) < 40
+        }
         assert CLASSES - near == set()
 
 
 def test_a_world_depends_on_seed_and_scene() -> None:
     def sketch(seed: int, scene: int) -> str:
         world = build_world(SynthOptions(seed=seed, samples_per_scene=4), scene)
-        return hashlib.sha256(repr([(actor.name, actor.size, actor.track) for actor in world.actors]).encode()).hexdigest()
+        return hashlib.sha256(
+            repr([(actor.name, actor.size, actor.track) for actor in world.actors]).encode()
+        ).hexdigest()
 
     assert sketch(1, 0) == sketch(1, 0)
     assert len({sketch(1, 0), sketch(1, 1), sketch(2, 0)}) == 3
@@ -61,14 +70,20 @@ def test_shapes_fill_their_size_and_face_outward(name: str) -> None:
     rng = np.random.default_rng(5)
     for _ in range(4):
         size, mesh = KINDS[name].draw(rng)
-        solid = np.unique(np.concatenate([face for face, decal in zip(mesh.faces, mesh.is_decal, strict=True) if not decal]))
+        solid = np.unique(
+            np.concatenate([face for face, decal in zip(mesh.faces, mesh.is_decal, strict=True) if not decal])
+        )
         low, high = mesh.vertices[solid].min(axis=0), mesh.vertices[solid].max(axis=0)
         np.testing.assert_allclose([*(high - low)[:2], high[2]], size, atol=1e-9)
         np.testing.assert_allclose((high + low)[:2], 0, atol=1e-9)
         assert 0 <= low[2] < 0.45 and mesh.vertices[:, 2].min() > -0.05
         for (start, end), box in zip(mesh.part_faces, mesh.boxes, strict=True):
             centre = box.mean(axis=0)
-            assert all((mesh.points[face] - centre) @ mesh.normals[face] > 0 for face in range(start, end) if not mesh.is_decal[face])
+            assert all(
+                (mesh.points[face] - centre) @ mesh.normals[face] > 0
+                for face in range(start, end)
+                if not mesh.is_decal[face]
+            )
         np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-9)
     assert KINDS[name].category in {*CATEGORIES, ""}
 
@@ -143,15 +158,26 @@ def test_box_centres_and_lidar_points_fall_on_pixels_of_their_object(tiny: Datas
     for number, sample in enumerate(samples):
         lidar = tiny.key_data(sample["token"], "LIDAR_TOP")
         cloud = np.fromfile(tiny.root / lidar["filename"], np.float32).reshape(-1, 5)[:, :3].astype(np.float64)
-        cloud = to_global(cloud, tiny.get("calibrated_sensor", lidar["calibrated_sensor_token"]), tiny.get("ego_pose", lidar["ego_pose_token"]))
+        cloud = to_global(
+            cloud,
+            tiny.get("calibrated_sensor", lidar["calibrated_sensor_token"]),
+            tiny.get("ego_pose", lidar["ego_pose_token"]),
+        )
         for camera in writer.rig.cameras:
             data = tiny.key_data(sample["token"], camera.channel)
-            sensor, pose = tiny.get("calibrated_sensor", data["calibrated_sensor_token"]), tiny.get("ego_pose", data["ego_pose_token"])
+            sensor, pose = (
+                tiny.get("calibrated_sensor", data["calibrated_sensor_token"]),
+                tiny.get("ego_pose", data["ego_pose_token"]),
+            )
             time = number * 0.5 + camera.delay / 1e6
             view = View.of(camera, writer.ego(time))
-            picture = render(view, writer.bodies, writer.poses(time), writer.ground, writer.light, writer.still_shadows, 1, True)
+            picture = render(
+                view, writer.bodies, writer.poses(time), writer.ground, writer.light, writer.still_shadows, 1, True
+            )
 
-            def owners(points: np.ndarray, sensor: dict = sensor, pose: dict = pose, picture=picture) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg,no-untyped-def]
+            def owners(
+                points: np.ndarray, sensor: dict = sensor, pose: dict = pose, picture=picture
+            ) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg,no-untyped-def]
                 local = from_global(points, pose, sensor)
                 pixels = local @ np.array(sensor["camera_intrinsic"]).T
                 pixels = np.round(pixels[:, :2] / np.where(local[:, 2:] > 0.5, local[:, 2:], np.nan))
@@ -173,7 +199,9 @@ def test_box_centres_and_lidar_points_fall_on_pixels_of_their_object(tiny: Datas
                 centres += int(good.sum())
                 hits += int((owner == actor).sum())
                 width, length, height = box["size"]
-                inside = (np.abs(from_global(cloud, box)) < np.array([length, width, height]) / 2).all(axis=1) & (cloud[:, 2] > 0.15)
+                inside = (np.abs(from_global(cloud, box)) < np.array([length, width, height]) / 2).all(axis=1) & (
+                    cloud[:, 2] > 0.15
+                )
                 good, owner = owners(cloud[inside])
                 points_all += int(good.sum())
                 points_on += int((owner == actor).sum())
@@ -187,7 +215,16 @@ def test_hidden_things_are_seen_less(writer: SceneWriter) -> None:
     assert (every.visible <= every.whole).all() and (every.visible < every.whole).any()
     hidden = int(np.argmax(every.whole - every.visible))
     body = every.seen[hidden]
-    alone = render(view, [writer.bodies[body]], writer.poses(0.0)[[body]], writer.ground, writer.light, writer.still_shadows, 1, True)
+    alone = render(
+        view,
+        [writer.bodies[body]],
+        writer.poses(0.0)[[body]],
+        writer.ground,
+        writer.light,
+        writer.still_shadows,
+        1,
+        True,
+    )
     assert alone.visible[0] == alone.whole[0] == every.whole[hidden]
 
 
