@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from typing import Any, Final
 
+_REACH = 1 << 10
 MARK: Final = "\x7f"  # may stand in a JSON string as it is, and nobody writes it
 CONSTANTS: Final = {MARK: float("nan"), 6 * MARK: float("inf"), 7 * MARK: float("-inf")}
 
@@ -24,11 +25,17 @@ def mark_constants(content: mmap.mmap) -> int:
         at = content.find(word)
         while 0 < at < len(content) - len(word):  # a value is never the first or the last thing in the file
             end = at + len(word)
-            if content[at - 1] in b"[:, \t\r\n" and content[end] in b"],} \t\r\n":
+            if content[at - 1] in b"[:, \t\r\n" and content[end] in b"],} \t\r\n" and _after_key(content, at):
                 content[at:end] = mark
                 done += 1
             at = content.find(word, end)
     return done
+
+
+def _after_key(content: mmap.mmap, at: int) -> bool:
+    """Whether the last quote before ``at`` ends a key or a mark: then this is no part of a text."""
+    quote = content.rfind(b'"', max(0, at - _REACH), at)
+    return quote > 0 and (content[quote - 1] == ord(MARK) or content[quote + 1 : at].lstrip()[:1] == b":")
 
 
 def unmarked(value: Any) -> float:
