@@ -147,7 +147,7 @@ def _summary(groups: Sequence[RunGroup], filled: Sequence[Group], entries: Seque
             lines.append(f"{group.baseline.label}: alone in its group ({group.title}), compared with nothing.")
         for comparison in full.curves:
             entry = next(entry for entry in entries if entry.label == comparison.run)
-            text = f"{comparison.run} against {comparison.baseline}: losses: {comparison.verdict}"
+            text = f"{comparison.run} against {comparison.baseline}, losses: {comparison.verdict}"
             parts = [
                 f"{metric.name} {difference(metric, entry.differences[metric.key])}"
                 for metric in (table.METRICS["mean_ap"], table.METRICS["nd_score"])

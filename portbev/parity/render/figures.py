@@ -80,7 +80,7 @@ def _draw(axes: Any, term: str, runs: Sequence[Run], colours: Sequence[str], ink
             continue
         # Each run is narrower than the one beneath: runs that are equal stay visible as a border.
         above = len(runs) - 1 - place
-        width, alpha = 1.2 + 1.8 * min(above, 4), 0.5 if above else 1.0
+        width, alpha = 1.2 + 2.2 * min(above, 4), 0.7 if above else 1.0
         middle, low, high = _thin(steps, values)
         if low is not None and high is not None:
             axes.fill_between(middle[0], low, high, color=colour, alpha=0.16, linewidth=0)

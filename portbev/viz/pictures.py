@@ -1,0 +1,38 @@
+"""Pictures as files. May import: viz, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from portbev.files import atomic_write
+from portbev.viz.canvas import Image
+from portbev.viz.compose import draw_view
+from portbev.viz.views import Views
+
+
+def write_pictures(views: Views, tokens: Sequence[str], folder: Path | str, *, score: float = 0.3) -> Iterator[Path]:
+    """Draw the samples and write ``<scene>_<token>.png`` for each; yields the paths as they are done.
+
+    Raises:
+        PortbevError: a sample that the predictions lack, damaged data, or a folder that cannot be written.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    for token in tokens:
+        views.check(token)  # before the first one is drawn
+    console = Console(stderr=True)
+    for token in track(tokens, "drawing", console=console, transient=True, disable=not console.is_terminal):
+        view = views.view(token)
+        path = Path(folder) / f"{view.scene}_{token}.png"
+        write_png(draw_view(view, title=views.title, score=score), path)
+        yield path
+
+
+def write_png(image: Image, path: Path) -> None:
+    """Write (H, W, 3) RGB as PNG, whole or not at all."""
+    from PIL import Image as Pictures
+
+    with atomic_write(path) as temporary:
+        Pictures.fromarray(image).save(temporary, format="PNG")

@@ -1,0 +1,216 @@
+"""What is drawn: a sample's images, lidar points, annotations and predictions. May import: data, metrics, geometry.
+
+Boxes are rows [x y z dx dy dz yaw vx vy] in the global frame (see :mod:`portbev.boxes`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.boxes import extents_from_wlh
+from portbev.data import root as data_root_of
+from portbev.data.nuscenes.cache import load_index
+from portbev.data.nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev.data.nuscenes.index import Index
+from portbev.errors import DataError, PortbevError
+from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
+from portbev.metrics.nuscenes.arrays import PredictionArrays
+from portbev.metrics.nuscenes.submission import load_predictions
+
+CAMERAS = (
+    ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
+    ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
+)
+"""The cameras as they are laid out: rows of a picture."""
+
+LIDAR = "LIDAR_TOP"
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """``image`` (H, W, 3) RGB, ``intrinsic`` (3, 3), ``global2camera`` (4, 4)."""
+
+    channel: str
+    image: NDArray[np.uint8]
+    intrinsic: Array
+    global2camera: Array
+
+
+@dataclass(frozen=True)
+class Objects:
+    """``boxes`` (n, 9) in the global frame, ``labels`` (n,) into ``DETECTION_CLASSES``, ``scores`` (n,)."""
+
+    boxes: Array
+    labels: NDArray[np.int64]
+    scores: Array
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def above(self, score: float) -> Objects:
+        """Those with at least this score, the best last, so that they are drawn on top."""
+        kept = np.flatnonzero(self.scores >= score)
+        kept = kept[np.argsort(self.scores[kept], kind="stable")]
+        return Objects(self.boxes[kept], self.labels[kept], self.scores[kept])
+
+
+@dataclass(frozen=True)
+class View:
+    """One sample. ``points`` (n, 3) lidar in the ego frame; ``global2ego`` (4, 4) at the lidar's key frame.
+
+    ``truth``: annotations of the ten classes with at least one lidar or radar point, as the evaluation counts them.
+    """
+
+    token: str
+    scene: str
+    cameras: dict[str, Camera]
+    points: Array
+    global2ego: Array
+    truth: Objects
+    found: Objects
+
+
+class Views:
+    """Samples of a submission beside their data."""
+
+    def __init__(self, root: Path, index: Index, predictions: PredictionArrays, title: str = "") -> None:
+        self.root, self.index, self.predictions, self.title = root, index, predictions, title
+        order = {token.decode(): place for place, token in enumerate(index.sample_token.tolist())}
+        for token in predictions.sample_tokens:
+            if token not in order:
+                raise PortbevError(
+                    f"sample {token} of the predictions is not in the data",
+                    where=str(root),
+                    cure="Give the data that the predictions were made on: --data-root, --version",
+                )
+        self._place = {token: order[token] for token in sorted(predictions.sample_tokens, key=order.__getitem__)}
+        self._submitted = {token: place for place, token in enumerate(predictions.sample_tokens)}
+
+    @property
+    def tokens(self) -> list[str]:
+        """Samples that have predictions, by scene and time."""
+        return list(self._place)
+
+    def spread(self, count: int) -> list[str]:
+        """``count`` of the tokens at even distances, so that all scenes have their turn."""
+        tokens = self.tokens
+        count = min(count, len(tokens))
+        return [tokens[(2 * place + 1) * len(tokens) // (2 * count)] for place in range(count)]
+
+    def check(self, token: str) -> None:
+        """Raise a PortbevError if the predictions have no such sample."""
+        if token not in self._place:
+            what = f"the predictions have no sample {token!r}"
+            raise PortbevError(what, where="--tokens", cure=f"For example: {', '.join(self.tokens[:3])}")
+
+    def view(self, token: str) -> View:
+        """Read one sample.
+
+        Raises:
+            PortbevError: the predictions have no such sample.
+            DataError: a picture or the point cloud is missing or damaged.
+        """
+        self.check(token)
+        sample, index = self._place[token], self.index
+        cameras = {name: self._camera(sample, name) for row in CAMERAS for name in row}
+        lidar = index.key_frames[sample, index.channel(LIDAR)]
+        return View(
+            token=token,
+            scene=index.scenes[index.sample_scene[sample]].decode(),
+            cameras={name: camera for name, camera in cameras.items() if camera is not None},
+            points=self._points(int(lidar)),
+            global2ego=inverse_pose(self._ego(int(lidar))),
+            truth=self._truth(sample),
+            found=self._found(self._submitted[token]),
+        )
+
+    def _camera(self, sample: int, name: str) -> Camera | None:
+        if name.encode() not in self.index.channels:
+            return None
+        frame = int(self.index.key_frames[sample, self.index.channel(name)])
+        if frame < 0:
+            return None
+        calibration = self.index.frame_calibration[frame]
+        sensor2global = self._ego(frame) @ self._sensor(calibration)
+        intrinsic = self.index.calibration_intrinsic[calibration]
+        return Camera(name, self._image(frame), intrinsic, inverse_pose(sensor2global))
+
+    def _image(self, frame: int) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        path = self.root / self.index.frame_file[frame].decode()
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            what = "no such picture" if isinstance(error, FileNotFoundError) else f"damaged picture ({error})"
+            raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens") from error
+
+    def _points(self, frame: int) -> Array:
+        path = self.root / self.index.frame_file[frame].decode()
+        try:
+            values = np.fromfile(path, np.float32)
+        except OSError as error:
+            raise DataError("no such point cloud", where=str(path), cure="Restore the file") from error
+        if len(values) % 5:
+            what = f"damaged point cloud: {len(values)} numbers are no multiple of five"
+            raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens")
+        sensor2ego = self._sensor(self.index.frame_calibration[frame])
+        return transform(sensor2ego, values.reshape(-1, 5)[:, :3])
+
+    def _ego(self, frame: int) -> Array:
+        return pose(self.index.frame_rotation[frame], self.index.frame_translation[frame])
+
+    def _sensor(self, calibration: int) -> Array:
+        return pose(self.index.calibration_rotation[calibration], self.index.calibration_translation[calibration])
+
+    def _truth(self, sample: int) -> Objects:
+        index = self.index
+        rows = np.arange(index.box_start[sample], index.box_start[sample + 1])
+        names = [CATEGORY_TO_CLASS.get(index.categories[c].decode()) for c in index.box_category[rows]]
+        counted = np.array([name is not None for name in names], bool) & (index.box_points[rows].sum(1) > 0)
+        labels = [DETECTION_CLASSES.index(name) for name, keep in zip(names, counted, strict=True) if keep and name]
+        rows = rows[counted]
+        velocity = index.box_velocity[rows, :2]
+        boxes = _boxes(index.box_translation[rows], index.box_size[rows], index.box_rotation[rows], velocity)
+        return Objects(boxes, np.array(labels, np.int64), np.ones(len(rows)))
+
+    def _found(self, place: int) -> Objects:
+        all_ = self.predictions
+        rows = np.flatnonzero(all_.sample_index == place)
+        boxes = _boxes(all_.translation[rows], all_.size[rows], all_.rotation[rows], all_.velocity[rows])
+        return Objects(boxes, all_.label[rows].astype(np.int64), all_.score[rows])
+
+
+def open_views(run: Path | str, *, data_root: str | Path | None = None, version: str | None = None) -> Views:
+    """The samples of a run's ``predictions.json``.
+
+    Args:
+        run: run directory.
+        data_root: folder or ``synthetic:...``; by default the one that the run was made on.
+        version: folder of the tables; by default the run's.
+
+    Raises:
+        PortbevError: no run, not evaluated, or data that is missing or does not fit the predictions.
+    """
+    from portbev.parity.runs import load_runs
+
+    record = load_runs([run])[0]
+    path = record.path / "predictions.json"
+    if not path.is_file():
+        cure = f"Evaluate it first: portbev eval {run}"
+        raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
+    root = data_root_of.open_root(data_root or record.get("data", "root"))
+    index = load_index(root, version or str(record.get("data", "version")))
+    title = f"{record.get('name')}   {record.label}   on {record.get('backend', 'label')}"
+    return Views(root, index, load_predictions(path), title)
+
+
+def _boxes(translation: Array, size: Array, rotation: Array, velocity: Array) -> Array:
+    heading = np.asarray(quaternion_yaw(np.asarray(rotation)))[:, None]
+    return np.concatenate([translation, extents_from_wlh(size), heading, velocity], 1)
