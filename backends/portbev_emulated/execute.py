@@ -41,12 +41,14 @@ class Signature:
         writes: whether any argument is written in place.
         aliases: for every result the argument that it is, (position, name), or None for a fresh tensor.
         out: names of ``out=`` arguments.
+        tensors: positions of arguments that the schema calls tensors.
     """
 
     is_view: bool
     writes: bool
     aliases: tuple[tuple[int, str] | None, ...]
     out: frozenset[str]
+    tensors: tuple[int, ...]
 
 
 @cache
@@ -66,6 +68,7 @@ def signature(op: torch._ops.OpOverload) -> Signature:
         writes=bool(written),
         aliases=tuple(argument_of(r) for r in returns),
         out=frozenset(a.name for _, a, _ in written if a.kwarg_only),
+        tensors=tuple(i for i, a in enumerate(arguments) if isinstance(a.type, torch.TensorType)),
     )
 
 
@@ -89,7 +92,7 @@ def run(op: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
     fresh = {k: pytree.tree_map(_empty_like, v) for k, v in outputs.items()}
     before = {k: _place(host) for k, (_, host) in call.pairs.items()} if shape.writes else {}
     with torch._C._AutoDispatchBelowAutograd():
-        result = op(*host_args, **host_kwargs, **fresh)
+        result = _callable(op, shape, args)(*host_args, **host_kwargs, **fresh)
         for key, place in before.items():
             device, host = call.pairs[key]
             if _place(host) != place:  # the operator resized it
@@ -97,6 +100,12 @@ def run(op: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
         for name, value in outputs.items():
             _fill(value, fresh[name])
     return _results(shape, result, args, kwargs)
+
+
+def _callable(op: torch._ops.OpOverload, shape: Signature, args: tuple[Any, ...]) -> Any:
+    """``op``, or all its overloads where a number stands for a tensor: torch wraps ``x % 3`` so on its way here."""
+    wrapped = any(isinstance(args[i], (int, float, complex)) for i in shape.tensors if i < len(args))
+    return op.overloadpacket if wrapped else op
 
 
 def set_place(tensor: Tensor, like: Tensor) -> None:

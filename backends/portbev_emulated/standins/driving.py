@@ -1,1 +1,194 @@
-FUNCTIONS: dict[str, object] = {}
+"""Stand-in for ``mx_driving`` (DrivingSDK), as documented for Atlas A2. May import: portbev.ops, checks,
+reference.
+
+Like the real ones these are autograd functions, some followed by a permutation outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from portbev.ops.voxel_pool import pool_by_ranks, pool_by_ranks_backward
+from portbev_emulated.standins import reference
+from portbev_emulated.standins.checks import integers, output_size, pair, require, tensor
+
+Sizes = int | tuple[int, ...]  # what the library takes for stride, padding and dilation
+FLOAT, INT = torch.float32, torch.int32
+
+
+class _DeformConv2d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, tail: tuple[Any, ...]) -> Any:
+        ctx.save_for_backward(x, offset, mask, weight)
+        ctx.tail = tail
+        return reference.forward("deform_conv2d", x, offset, weight, mask, None, *tail)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        x, offset, mask, weight = ctx.saved_tensors
+        found = reference.backward("deform_conv2d", grad.contiguous(), x, offset, weight, mask, *ctx.tail)
+        grad_x, grad_offset, grad_weight, grad_mask = found
+        return grad_x, grad_offset, None if mask is None else grad_mask, grad_weight, None
+
+
+class _VoxelPooling(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, geom_xyz: Tensor, features: Tensor, voxel_num: list[int]) -> Any:
+        ctx.save_for_backward(geom_xyz)
+        ctx.size = voxel_num
+        return reference.forward("voxel_pool", features, geom_xyz, voxel_num)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        (geom_xyz,) = ctx.saved_tensors
+        return None, reference.backward("voxel_pool", grad.contiguous(), geom_xyz, ctx.size), None
+
+
+class _BevPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, depth: Tensor, feat: Tensor, ranks: tuple[Tensor, Tensor, Tensor], shape: list[int]) -> Any:
+        ctx.save_for_backward(depth, feat, *ranks)
+        batch, z, y, x, channels = shape
+        rows = feat.reshape(-1, channels)
+        pooled = reference.on_host(pool_by_ranks, depth.reshape(-1), rows, *_long(ranks), batch * z * y * x)
+        return pooled.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        depth, feat, *ranks = ctx.saved_tensors
+        channels = feat.shape[-1]
+        rows = feat.reshape(-1, channels)
+        found = reference.on_host(
+            pool_by_ranks_backward, grad.reshape(-1, channels), depth.reshape(-1), rows, *_long(ranks)
+        )
+        return found[0].view(depth.shape), found[1].view(feat.shape), None, None
+
+
+def _long(ranks: Sequence[Tensor]) -> list[Tensor]:
+    return [one.long() for one in ranks]
+
+
+def deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    deformable_groups: int = 1,
+) -> Any:
+    """x (n,c_in,h,w), offset (n,2*k*k,ho,wo) as mmcv's, weight (c_out,c_in,k,k), float32 -> (n,c_out,ho,wo)."""
+    tail = _check_deform("deform_conv2d", x, offset, None, weight, stride, padding, dilation, groups, deformable_groups)
+    return _DeformConv2d.apply(x, offset, None, weight, tail)
+
+
+def modulated_deform_conv2d(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    deformable_groups: int = 1,
+) -> Any:
+    """As :func:`deform_conv2d` with mask (n,k*k,ho,wo); ``bias`` must be None."""
+    name = "modulated_deform_conv2d"
+    require(bias is None, name, "bias is not supported, pass None")
+    require(mask is not None, name, "mask must be a tensor")
+    tail = _check_deform(name, x, offset, mask, weight, stride, padding, dilation, groups, deformable_groups)
+    return _DeformConv2d.apply(x, offset, mask, weight, tail)
+
+
+def npu_voxel_pooling_train(geom_xyz: Tensor, features: Tensor, voxel_num: list[int]) -> Any:
+    """geom_xyz int32 (B,N,3), features (B,N,C), voxel_num [x,y,z] -> (B,Y,X,C)."""
+    name = "npu_voxel_pooling_train"
+    tensor(name, "features", features, FLOAT, (None, None, None))
+    batch, points, channels = features.shape
+    tensor(name, "geom_xyz", geom_xyz, INT, (batch, points, 3))
+    x, y, z = integers(name, "voxel_num", voxel_num, 3, 1)
+    require(batch <= 128, name, f"B must be at most 128, is {batch}")
+    require(points <= 100_000, name, f"N must be at most 100000, is {points}")
+    require(channels <= 256, name, f"C must be at most 256, is {channels}")
+    require(x <= 1000 and y <= 1000 and z <= 10, name, f"voxel_num must be at most [1000, 1000, 10], is {[x, y, z]}")
+    require(batch * points * channels <= 100_000_000, name, "B * N * C must be at most 1e8")
+    require(batch * y * x * channels <= 100_000_000, name, "B * Y * X * C must be at most 1e8")
+    return _VoxelPooling.apply(geom_xyz, features, [x, y, z])
+
+
+def bev_pool_v3(
+    depth: Tensor,
+    feat: Tensor,
+    ranks_depth: Tensor,
+    ranks_feat: Tensor,
+    ranks_bev: Tensor,
+    bev_feat_shape: list[int],
+) -> Tensor:
+    """depth (B,N,D,H,W), feat (B,N,H,W,C) float32, ranks int32 (points,), [B,Z,Y,X,C] -> (B,C,Z,Y,X)."""
+    name = "bev_pool_v3"
+    tensor(name, "depth", depth, FLOAT, (None,) * 5)
+    batch, cameras, _, height, width = depth.shape
+    tensor(name, "feat", feat, FLOAT, (batch, cameras, height, width, None))
+    channels = feat.shape[-1]
+    shape = integers(name, "bev_feat_shape", bev_feat_shape, 5, 1)
+    require(
+        shape[0] == batch and shape[4] == channels, name, f"bev_feat_shape {shape} is not [{batch},Z,Y,X,{channels}]"
+    )
+    require(channels % 8 == 0 and channels <= 360, name, f"C must be a multiple of 8 up to 360, is {channels}")
+    require(torch.Size(shape).numel() <= 2**31, name, "B * Z * Y * X * C must be at most 2^31")
+    cells = torch.Size(shape[:4]).numel()
+    for label, ranks in {"ranks_depth": ranks_depth, "ranks_feat": ranks_feat, "ranks_bev": ranks_bev}.items():
+        tensor(name, label, ranks, INT, (len(ranks_bev),))
+        limit = {"ranks_depth": depth.numel(), "ranks_feat": feat.numel() // channels}.get(label, cells)
+        require(len(ranks) > 0, name, f"{label} must not be empty")
+        require(bool(((ranks >= 0) & (ranks < limit)).all()), name, f"{label} must be in [0, {limit})")
+    pooled: Tensor = _BevPool.apply(depth, feat, (ranks_depth, ranks_feat, ranks_bev), shape)
+    return pooled.permute(0, 4, 1, 2, 3).contiguous()
+
+
+def _check_deform(
+    name: str,
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+    deformable_groups: int,
+) -> tuple[Any, ...]:
+    """Arguments of a deformable convolution against the documentation; returns them as the reference takes them."""
+    tensor(name, "x", x, FLOAT, (None,) * 4)
+    batch, channels, height, width = x.shape
+    require(deformable_groups == 1 and groups == 1, name, "deformable_groups and groups must be 1")
+    require(channels % 64 == 0, name, f"c_in must be a multiple of 64, is {channels}")
+    tensor(name, "weight", weight, FLOAT, (None, channels, None, None))
+    kernel = weight.shape[2]
+    require(weight.shape[3] == kernel, name, f"weight must be (c_out, c_in, k, k), is {tuple(weight.shape)}")
+    strides, pads = pair(name, "stride", stride, 1), pair(name, "padding", padding, 0)
+    dilations = pair(name, "dilation", dilation, 1)
+    out = [output_size(s, kernel, *three) for s, *three in zip((height, width), strides, pads, dilations, strict=True)]
+    tensor(name, "offset", offset, FLOAT, (batch, 2 * kernel * kernel, *out))
+    if mask is not None:
+        tensor(name, "mask", mask, FLOAT, (batch, kernel * kernel, *out))
+    return strides, pads, dilations, groups, deformable_groups
+
+
+FUNCTIONS: dict[str, object] = {
+    "deform_conv2d": deform_conv2d,
+    "modulated_deform_conv2d": modulated_deform_conv2d,
+    "npu_voxel_pooling_train": npu_voxel_pooling_train,
+    "bev_pool_v3": bev_pool_v3,
+}

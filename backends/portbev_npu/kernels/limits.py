@@ -1,0 +1,43 @@
+"""Phrases for what a vendor's kernel cannot do, and whether its package is there. May import: portbev_npu.vendor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from portbev_npu import vendor
+
+MX_DRIVING_CURE = "install the DrivingSDK wheel (mx_driving) from Huawei; it is not on PyPI"
+
+
+def float32_only(provider: str, **tensors: Tensor | None) -> str | None:
+    """None if every tensor given is float32, else the reason."""
+    for name, tensor in tensors.items():
+        if tensor is not None and tensor.dtype != torch.float32:
+            return f"{name} is {str(tensor.dtype).removeprefix('torch.')}; {provider} takes float32 only"
+    return None
+
+
+def first_of(*reasons: str | None) -> str | None:
+    """The first reason there is."""
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def package_has(package: str, functions: tuple[str, ...], cure: str) -> Callable[[], str | None]:
+    """Probe of a kernel: None if ``package`` imports and has ``functions``, else the reason with its cure."""
+    return partial(_missing, package, functions, cure)
+
+
+def _missing(package: str, functions: tuple[str, ...], cure: str) -> str | None:
+    if not vendor.is_installed(package):
+        return f"{package} is not installed: {cure}"
+    try:
+        vendor.guarded_import(package)
+    except ImportError as error:
+        return f"import {package} failed: {error}"
+    absent = [name for name in functions if not hasattr(sys.modules[package], name)]
+    return f"this {package} has no {', '.join(absent)}" if absent else None
