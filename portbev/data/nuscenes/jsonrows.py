@@ -96,16 +96,15 @@ def _decode(
 
 
 def _shifted(message: str, text: bytes, done: int) -> str:
-    """msgspec's message with the row counted from the beginning of the table, and its token where it has one."""
-
-    def name(found: re.Match[str]) -> str:
-        try:
-            token = json.loads(text)[int(found[1])]["token"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            return f"row {int(found[1]) + done}"
-        return f"row {int(found[1]) + done} (token {token})"
-
-    return re.sub(r"\$\[(\d+)\]", name, message)
+    """msgspec's message with the row counted from the beginning of the table, and the row's token where it has one."""
+    found = re.search(r"\$\[(\d+)\]", message)
+    if found is None:
+        return message
+    message = message.replace(found[0], f"row {int(found[1]) + done}")
+    try:
+        return f"{message} (token {json.loads(text)[int(found[1])]['token']})"
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return message
 
 
 def table_names(rows: Iterator[list[Any]]) -> dict[str, str]:

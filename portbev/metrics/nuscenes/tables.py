@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from portbev.data.nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev.data.nuscenes.jsonrows import read_rows, table_names
 from portbev.data.nuscenes.splits import scene_names
 from portbev.errors import DataError
 from portbev.metrics.nuscenes.arrays import BoxArrays, GroundTruthArrays
-from portbev.metrics.nuscenes.jsonrows import read_rows, table_names
 
 MAX_TIME_DIFFERENCE = 1.5
 """Seconds between two annotations beyond which they give no velocity (twice that around a middle one)."""
