@@ -79,15 +79,14 @@ class Kind:
     shape: Shape
     attribute: str = ""
 
-    def draw(self, rng: np.random.Generator) -> tuple[vehicles.Size, Mesh]:
-        """A size and the mesh that fills it."""
+    def draw_size(self, rng: np.random.Generator) -> vehicles.Size:
+        """A size around the mean."""
         common, own = rng.normal(0, 0.7 * self.spread), rng.normal(0, 0.5 * self.spread, 3)
         factors = np.clip(1 + common + own, 1 - 2.2 * self.spread, 1 + 2.2 * self.spread)
         length, width, height = (
             round(float(side * factor), 3) for side, factor in zip(self.size, factors, strict=True)
         )
-        size = (length, width, height)
-        return size, self.shape(size, rng)
+        return length, width, height
 
 
 def _worker(size: vehicles.Size, rng: np.random.Generator) -> Mesh:

@@ -144,13 +144,13 @@ class MeshBuilder:
             solid = [face for face, decal in zip(part_faces, self.decals[part], strict=True) if not decal]
             own = vertices[np.unique(np.concatenate(solid))]
             centre = own.mean(axis=0)
-            part_normals = [_normal(vertices[face], centre) for face in part_faces]
             for host in [i for i, decal in enumerate(self.decals[part]) if not decal]:
+                normal = _normal(vertices[part_faces[host]], centre)
                 for index in [i for i, of in enumerate(self.hosts[part]) if of == host]:
                     faces.append(part_faces[index])
                     colours.append(self.colours[part][index])
                     decals.append(self.decals[part][index])
-                    normals.append(part_normals[host])
+                    normals.append(normal)
             parts.append((start, len(faces)))
             boxes.append((own.min(axis=0), own.max(axis=0)))
         return Mesh(
@@ -218,10 +218,12 @@ def _fit(vertices: Array, solid: Array, size: tuple[float, float, float]) -> Arr
 
 
 def _normal(corners: Array, inside: Array) -> Array:
-    normal: Array = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-    length = np.linalg.norm(normal)
-    if length < 1e-12 and len(corners) > 3:
-        normal = np.cross(corners[2] - corners[0], corners[3] - corners[0])
-        length = np.linalg.norm(normal)
-    normal = normal / max(float(length), 1e-12)
+    normal = _cross(corners[1] - corners[0], corners[2] - corners[0])
+    normal = normal / np.sqrt(normal @ normal)
     return -normal if normal @ (corners[0] - inside) < 0 else normal
+
+
+def _cross(a: Array, b: Array) -> Array:
+    """``numpy.cross`` for single vectors, a tenth of its time."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])

@@ -140,7 +140,7 @@ def paint_ground(road: Road, size: tuple[float, float], resolution: float, rng: 
 def paint_mask(road: Road, size: tuple[float, float]) -> Image:
     """The semantic prior of the map table: 255 on road and sidewalk, 0 elsewhere, at 0.1 m per pixel."""
     mask = np.zeros((round(size[1] * 10), round(size[0] * 10)), np.uint8)
-    _Pen(mask, size[1], 0.1).fill(band(road, -road.plot, road.plot), (255.0,))
+    _Pen(mask, size[1], 0.1, smooth=False).fill(band(road, -road.plot, road.plot), (255.0,))
     return mask
 
 
@@ -149,11 +149,18 @@ class _Pen:
     image: Image
     height: float
     resolution: float
+    smooth: bool = True
 
     def fill(self, outline: Array, colour: tuple[float, ...]) -> None:
         pixels = np.stack([outline[:, 0], self.height - outline[:, 1]], axis=1) / self.resolution - 0.5
         fixed = np.round(pixels * 16).astype(np.int32)
-        cv2.fillPoly(self.image, [fixed], tuple(min(255.0, c) for c in colour), lineType=cv2.LINE_8, shift=4)
+        cv2.fillPoly(
+            self.image,
+            [fixed],
+            tuple(min(255.0, c) for c in colour),
+            lineType=cv2.LINE_AA if self.smooth else cv2.LINE_8,
+            shift=4,
+        )
 
     def line(
         self, road: Road, d: float, width: float, colour: tuple[float, ...], dash: float = 0.0, gap: float = 0.0

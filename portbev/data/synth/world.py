@@ -167,9 +167,9 @@ class _Layout:
 
     def place_all(self, group: list[tuple[str, Track]], margin: float = 0.25, in_traffic: bool = False) -> bool:
         """Add things if the way of every one is free."""
-        drawn = [(name, track, *KINDS[name].draw(self.rng)) for name, track in group]
-        poses = [track.poses(self.road, self.times) for _, track, _, _ in drawn]
-        sizes = [np.array(size[:2]) for _, _, size, _ in drawn]
+        drawn = [(name, track, KINDS[name].draw_size(self.rng)) for name, track in group]
+        poses = [track.poses(self.road, self.times) for _, track, _ in drawn]
+        sizes = [np.array(size[:2]) for _, _, size in drawn]
         others, other_sizes = np.array(self.poses), np.array(self.sizes)
         for pose, size in zip(poses, sizes, strict=True):
             near = np.hypot(*np.moveaxis(others[..., :2] - pose[None, :, :2], -1, 0)).min(axis=1)
@@ -181,7 +181,8 @@ class _Layout:
                 ).all()
             ):
                 return False
-        for (name, track, full, mesh), pose, size in zip(drawn, poses, sizes, strict=True):
+        for (name, track, full), pose, size in zip(drawn, poses, sizes, strict=True):
+            mesh = KINDS[name].shape(full, self.rng)
             self.actors.append(Actor(name, KINDS[name], full, mesh, track, in_traffic))
             self.poses.append(pose)
             self.sizes.append(size)

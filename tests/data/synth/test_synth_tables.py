@@ -186,9 +186,11 @@ def test_things_that_move_head_where_they_go_and_say_so(tiny: Dataset) -> None:
         kinds[name] += 1
         if name in ("vehicle.parked", "vehicle.stopped", "pedestrian.standing", "cycle.without_rider", "none"):
             assert speed < 0.35
-        if name in ("vehicle.moving", "cycle.with_rider"):
+        if name == "vehicle.moving":
+            assert speed > 0.25
+        if name in ("vehicle.moving", "cycle.with_rider") and speed > 0:  # a rider may wait in a queue
             heading = rotation(row["rotation"])[:2, 0]
-            assert heading @ step[:2] > 0.98 * np.hypot(step[0], step[1]) > 0.1
+            assert heading @ step[:2] > 0.98 * np.hypot(step[0], step[1])
     assert kinds["vehicle.moving"] and kinds["vehicle.parked"] and kinds["pedestrian.moving"] and kinds["none"]
 
 

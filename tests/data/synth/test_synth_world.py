@@ -69,7 +69,8 @@ def test_a_world_depends_on_seed_and_scene() -> None:
 def test_shapes_fill_their_size_and_face_outward(name: str) -> None:
     rng = np.random.default_rng(5)
     for _ in range(4):
-        size, mesh = KINDS[name].draw(rng)
+        size = KINDS[name].draw_size(rng)
+        mesh = KINDS[name].shape(size, rng)
         solid = np.unique(
             np.concatenate([face for face, decal in zip(mesh.faces, mesh.is_decal, strict=True) if not decal])
         )
