@@ -20,15 +20,23 @@ def random_case(
     truths: int = 12,
     predictions: int = 40,
     coarse: bool = False,
+    stray: bool = False,
     classes: tuple[str, ...] = DETECTION_CLASSES,
 ) -> tuple[PredictionArrays, GroundTruthArrays]:
-    """Predictions scattered around ground truth. ``coarse``: scores and distances are often equal."""
+    """Predictions scattered around ground truth.
+
+    Args:
+        coarse: scores and distances are often equal.
+        stray: some predictions look for their match in another sample, or in none.
+    """
     rng = np.random.default_rng(seed)
     tokens = tuple(f"sample{index}" for index in rng.permutation(samples))
     ego = rng.normal(0, 200, (samples, 3))
     labels = np.array([DETECTION_CLASSES.index(name) for name in classes])
     truth_sample = np.sort(rng.integers(0, samples, truths))
     truth_place = ego[truth_sample] + rng.normal(0, 18, (truths, 3))
+    if coarse:
+        truth_place = np.round(ego[truth_sample] + rng.normal(0, 3, (truths, 3)))
     rack_sample = rng.integers(0, samples, samples)
     racks = BoxArrays(
         rack_sample,
@@ -58,6 +66,7 @@ def random_case(
         score = np.round(score, 1)
     label[rng.random(predictions) < 0.1] = rng.choice(labels)
     order = np.argsort(sample, kind="stable")
+    lookup = np.where(rng.random(predictions) < 0.2, rng.integers(-1, samples, predictions), sample[order])
     found = PredictionArrays(
         tokens,
         sample[order],
@@ -69,6 +78,7 @@ def random_case(
         rng.normal(size=(predictions, 2)),
         rng.integers(-1, len(ATTRIBUTES), predictions),
         num_pts=rng.integers(-1, 2, predictions),
+        lookup_index=lookup if stray else None,
     )
     return found, truth
 

@@ -24,17 +24,22 @@ from portbev.metrics.nuscenes import (
 from portbev.metrics.nuscenes.filters import in_racks
 from portbev.metrics.nuscenes.matching import norm2
 
-
 seeds = st.integers(0, 2**32 - 1)
 FEW = ("car", "bicycle", "barrier", "traffic_cone")
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    seeds, st.integers(1, 5), st.integers(1, 25), st.integers(1, 60), st.booleans(), st.sampled_from([FEW, ("car",)])
+    seed=seeds,
+    samples=st.integers(1, 5),
+    truths=st.integers(1, 25),
+    predictions=st.integers(1, 60),
+    coarse=st.booleans(),
+    stray=st.booleans(),
+    classes=st.sampled_from([FEW, ("car",)]),
 )
-def test_equals_the_rules_in_plain_loops(seed, samples, truths, predictions, coarse, classes):
-    found, truth = random_case(seed, samples, truths, predictions, coarse, classes)
+def test_equals_the_rules_in_plain_loops(**case):
+    found, truth = random_case(**case)
     metrics, expected = evaluate(found, truth), naive_metrics(found, truth)
     for name in DETECTION_CLASSES:
         assert metrics.label_aps[name] == pytest.approx(expected["aps"][name], abs=1e-12)
@@ -46,7 +51,7 @@ def test_equals_the_rules_in_plain_loops(seed, samples, truths, predictions, coa
 @settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_order_of_samples_does_not_matter(seed):
-    found, truth = random_case(seed)
+    found, truth = random_case(seed, truths=30, predictions=120, stray=True, classes=FEW)
     shuffled = np.random.default_rng(seed).permutation(truth.sample_tokens).tolist()
     expected = evaluate(found, truth).summary()
     assert repr(evaluate(found.select(shuffled), truth.select(shuffled)).summary()) == repr(expected)
@@ -115,6 +120,17 @@ def test_nearest_ground_truth_that_is_taken_leaves_the_next_one():
     curve = evaluate(found, truth).curves["car", 2.0]
     assert curve.precision[66] == 1.0  # two of three found by two predictions; the third is false
     assert curve.precision[68] == 0.0
+
+
+def test_first_annotation_wins_among_equally_near_ones():
+    _, truth = random_case(0, samples=1, truths=2, classes=("car",))
+    place = [[1, 0, 0], [-1, 0, 0]]
+    truth = replace(truth, ego_translation=[[0, 0, 0]], translation=place, num_pts=[1, 1])
+    truth = replace(truth, attribute=[5, 6])
+    found, _ = random_case(0, samples=1, truths=1, predictions=1, classes=("car",))
+    found = replace(found, translation=[[0, 0, 0]], label=[0], attribute=[5], num_pts=None)
+    assert evaluate(found, truth).label_tp_errors["car"]["attr_err"] == 0
+    assert evaluate(replace(found, attribute=[6]), truth).label_tp_errors["car"]["attr_err"] == 1
 
 
 def test_range_is_exclusive_and_horizontal():
