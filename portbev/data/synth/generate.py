@@ -57,10 +57,11 @@ def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progre
         return out
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out.parent / f".{out.name}.lock")
-        with lock:
+        lock = out.parent / f".{out.name}.lock"
+        with FileLock(lock):
             if not _is_complete(out, options):
                 _build(out, options, workers, progress)
+        lock.unlink(missing_ok=True)  # whoever waits for it now finds the data set complete
     except OSError as error:
         raise DataError(
             f"cannot write synthetic data: {error.strerror or error}",

@@ -24,6 +24,7 @@ _REACH = 52.0
 #: What is planned at least this often per 100 m is in every scene, the first of it within _NEAR of the ego's way.
 _COMMON, _NEAR = 0.9, 28.0
 _STEP = 0.2
+_TURN = 2.0  # radians that a road may turn in all, so that it never meets itself
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def build_world(options: SynthOptions, scene: int) -> World:
     lane_speed = {number: _lane_speed(rng, number == lane) for number in range(-lanes, lanes)}
     travelled = float(lane_speed[lane].distance(np.array([duration]))[0])
     road = Road(
-        curvature=float(rng.choice([-1, 0, 0, 1])) / float(rng.uniform(150, 400)),
+        curvature=float(rng.choice([-1, 0, 0, 1])) / max(float(rng.uniform(150, 400)), (travelled + 180) / _TURN),
         heading=float(rng.uniform(-np.pi, np.pi)),
         origin=(0.0, 0.0),
         lanes=lanes,
@@ -203,8 +204,8 @@ class _Layout:
         gap = self.travelled - run
         low, high = sorted((0.0, gap))
         s = float(self.rng.uniform(low - 0.85 * self.reach, high + 0.85 * self.reach))
-        if big and lane >= 0 and abs(s) < 10:
-            s += float(np.copysign(10, s))  # a lorry that stays beside the ego would fill two cameras all the time
+        if big and abs(s) < 13:
+            s += float(np.copysign(13, s))  # a lorry beside the ego fills two cameras
         return Track(s, self.road.lane_centre(lane), speed, direction, turn=0.0 if direction > 0 else np.pi)
 
     def drive(self, name: str) -> bool:

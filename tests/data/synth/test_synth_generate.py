@@ -73,6 +73,7 @@ def test_interrupted_generation_leaves_no_data_set_and_goes_on_where_it_stopped(
     assert seen == [1, 2]
     assert all((out / path.relative_to(part)).stat().st_mtime_ns == stamp for path, stamp in before.items())
     assert not part.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
     assert contents(out) == contents(generate(tmp_path / "whole", SMALL, workers=1))
 
 
