@@ -39,6 +39,11 @@ class EmulatedHccl(dist.ProcessGroup):
     def name(self) -> str:
         return "hccl"
 
+    @property
+    def _device_types(self) -> list[torch.device]:
+        """Where torch puts the bytes of objects that it sends."""
+        return [torch.device(kind) for kind in (DEVICE_TYPE, *(("cpu",) if self._takes_host() else ()))]
+
     def setGroupName(self, name: str) -> None:  # noqa: N802
         super()._set_group_name(name)
 

@@ -1,0 +1,22 @@
+"""The conformance suite of a backend, put together. May import: the files beside it."""
+
+from __future__ import annotations
+
+from portbev.testing.collectives import CollectiveConformance
+from portbev.testing.interface import InterfaceConformance
+from portbev.testing.operators import OperatorConformance
+from portbev.testing.tensors import TensorConformance
+from portbev.testing.training import TrainingConformance
+
+
+class BackendConformance(
+    InterfaceConformance, TensorConformance, TrainingConformance, OperatorConformance, CollectiveConformance
+):
+    """Subclass it in a test module, set ``backend_name``, and let pytest collect it.
+
+    Attributes:
+        backend_name: what ``--backend`` takes.
+        emulate: install the emulated device of that name first.
+        refused: operator -> why this device cannot compute it; such a call must raise, never give wrong numbers.
+        error_ratio: how many times the reference kernel's own float32 error (against float64) a kernel may have.
+    """

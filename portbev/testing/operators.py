@@ -1,0 +1,70 @@
+"""Conformance: every operator by every provider against float64. May import: base, cases, ops, kernels.
+
+A kernel is judged by the ratio of its error to the reference kernel's own float32 error on the host: that leaves room
+for another order of summation and none for another definition.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from portbev import ops
+from portbev.backend import Backend
+from portbev.errors import PortbevError
+from portbev.kernels import KERNELS
+from portbev.plugins import plugins
+from portbev.runtime import activate
+from portbev.testing.base import Conformance
+from portbev.testing.cases import SIZE, cases, dropped, results, voxels
+
+NAMES = [(case.operator, case.name) for case in cases()]
+
+
+class OperatorConformance(Conformance):
+    """portbev's operators on the device."""
+
+    def test_every_operator_has_a_case(self, backend: Backend) -> None:
+        assert set(KERNELS.references) == {operator for operator, _ in NAMES}
+
+    @pytest.mark.parametrize(("operator", "name"), NAMES)
+    def test_operator_agrees_with_float64(self, operator: str, name: str) -> None:
+        case = next(c for c in cases() if (c.operator, c.name) == (operator, name))
+        backend = activate(self.backend_name, emulate=self.emulate)
+        if operator in self.refused:
+            with pytest.raises((PortbevError, NotImplementedError, RuntimeError)):
+                results(case, backend.device(), torch.float32)
+            return
+        exact = results(case, torch.device("cpu"), torch.float64)
+        plain = results(case, torch.device("cpu"), torch.float32)
+        ranked = KERNELS.rank(backend.name, plugins().kernels())[operator]
+        for provider in [kernel.provider for kernel in ranked.kernels]:
+            activate(self.backend_name, emulate=self.emulate, kernels={operator: provider})
+            try:
+                found = results(case, backend.device(), torch.float32)
+            except PortbevError:
+                reasons = [r for (o, p, r) in KERNELS.ledger.passed if (o, p) == (operator, provider)]
+                assert reasons, f"{provider} passed the call over without a reason"
+                continue
+            for index, (there, host, truth) in enumerate(zip(found, plain, exact, strict=True)):
+                self._judge(f"{provider}, result {index}", there, host, truth)
+
+    def test_dropout_mask_is_the_hosts(self, device: torch.device) -> None:
+        ones = torch.ones(1000)
+        assert torch.equal(dropped(ones.to(device)).cpu(), dropped(ones))
+
+    def test_a_call_is_written_into_the_ledger(self, backend: Backend) -> None:
+        KERNELS.ledger.clear()
+        ops.voxel_pool(torch.ones(1, 4, 8, device=backend.device()), voxels(1, 4).to(backend.device()), SIZE)
+        served = KERNELS.ledger.snapshot()["voxel_pool"]["forward"]
+        assert sum(served.values()) == 1
+
+    def _judge(self, what: str, found: Tensor, plain: Tensor, exact: Tensor) -> None:
+        """The error of ``found`` is at most ``error_ratio`` times the reference's own, or a few roundings."""
+        scale = exact.abs().max().clamp(min=1e-30)
+        own = (plain.double() - exact).abs().max()
+        error = (found.double() - exact).abs().max()
+        allowed = self.error_ratio * torch.maximum(own, 4 * torch.finfo(torch.float32).eps * scale)
+        assert found.shape == exact.shape, f"{what}: shape {tuple(found.shape)}, not {tuple(exact.shape)}"
+        assert bool(error <= allowed), f"{what}: error {error:.3g}, the reference's own is {own:.3g}"
