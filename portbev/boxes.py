@@ -1,8 +1,8 @@
 """3-D boxes and their conventions. May import: geometry.
 
-A box is a row [x y z dx dy dz yaw vx vy]: centre in metres (z too: not the bottom), full extents along its own axes (dx is
-the length, in the heading's direction; dy the width; dz the height), heading in radians from x towards y, velocity in m/s
-in the frame's axes. nuScenes' own size order is (width, length, height): :func:`extents_from_wlh`.
+A box is a row [x y z dx dy dz yaw vx vy]: centre in metres (z too: not the bottom), full extents along its own axes
+(dx is the length, in the heading's direction; dy the width; dz the height), heading in radians from x towards y,
+velocity in m/s in the frame's axes. nuScenes' own size order is width, length, height: :func:`extents_from_wlh`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4),
 
 
 def box_corners(boxes: ArrayLike) -> Array:
-    """Corners (n, 8, 3) of boxes (n, 7 or more): bottom front left, front right, rear right, rear left, then the top."""
+    """Corners (n, 8, 3) of boxes (n, 7 or more): bottom front left, front right, rear right, rear left, then top."""
     b = np.asarray(boxes, np.float64)
     offset = _SIGNS * b[:, None, 3:6]
     cos, sin = np.cos(b[:, None, 6]), np.sin(b[:, None, 6])
@@ -57,5 +57,3 @@ def transform_boxes(matrix: ArrayLike, boxes: ArrayLike) -> Array:
     b[:, 6] = np.arctan2(heading[:, 1], heading[:, 0])
     b[:, 7:9] = b[:, 7:9] @ m[:2, :2].T
     return b
-
-

@@ -99,8 +99,8 @@ def inverse_pose(matrix: ArrayLike) -> Array:
 def mean_pose(rotations: ArrayLike, translations: ArrayLike) -> Array:
     """Mean pose (4, 4) of poses that are close together: mean quaternion (N, 4), mean translation (N, 3).
 
-    BEVDepth takes it over the six cameras' ego poses of one sample. Of a quaternion and its negative, which are the same
-    rotation, the one nearer to the first is averaged.
+    BEVDepth takes it over the six cameras' ego poses of one sample. Of a quaternion and its negative, which are the
+    same rotation, the one nearer to the first is averaged.
     """
     q = np.asarray(rotations, np.float64)
     q = np.where((q @ q[0])[:, None] < 0, -q, q)

@@ -1,6 +1,7 @@
 """Data sets, their augmentation, and batches in a fixed order.
 
-The names below are imported when they are asked for: the facts in ``portbev.data.nuscenes`` need neither PyTorch nor Pillow.
+The names below are imported when they are asked for: the facts in ``portbev.data.nuscenes`` need neither PyTorch nor
+Pillow.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def batch_indices(
 ) -> list[list[int]]:
     """The dataset indices of each of a rank's batches in an epoch.
 
-    Training: a permutation keyed by (seed, epoch) is cut into global batches of ``world_size * batch_size``, of which each
-    rank takes its slice; the last incomplete one is dropped. Evaluation: indices ``rank::world_size``, none twice.
+    Training: a permutation keyed by (seed, epoch) is cut into global batches of ``world_size * batch_size``, of which
+    each rank takes its slice; the last incomplete one is dropped. Evaluation: indices ``rank::world_size``, none twice.
 
     Raises:
         DataError: a training split that is smaller than one global batch.
@@ -32,7 +32,7 @@ def batch_indices(
     whole = world_size * batch_size
     if count < whole:
         raise DataError(
-            f"{count} training samples are fewer than one global batch of {whole} ({world_size} processes x {batch_size})",
+            f"{count} training samples do not fill one global batch of {world_size} x {batch_size}",
             cure="Lower train.batch_size or train on more data",
         )
     order = generator(seed, "order", epoch).permutation(count)

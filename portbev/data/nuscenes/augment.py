@@ -1,8 +1,8 @@
-"""Augmentation of images (ida) and of the bird's-eye view (bda), as BEVDepth draws and applies them. May import: config.
+"""Augmentation of images (ida) and of the bird's-eye view (bda), as BEVDepth does it. May import: config.
 
 The draws take any object with ``uniform`` and ``choice``: a keyed generator in training, and in the reference tests a
-``numpy.random.RandomState`` that gives the original's own sequence. Matrices are float64 and made from the same numbers as
-the pixels. Source: Megvii-BaseDetection/BEVDepth, ``datasets/nusc_det_dataset.py``.
+``numpy.random.RandomState`` that gives the original's own sequence. Matrices are float64 and made from the same numbers
+as the pixels. Source: Megvii-BaseDetection/BEVDepth, ``datasets/nusc_det_dataset.py``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def draw_image(section: ImageAug, rng: Draws) -> ImageTransform:
     upper = int((1 - rng.uniform(*section.bottom_crop)) * new_height) - final_height
     left = int(rng.uniform(0, max(0, new_width - final_width)))
     flip = bool(section.flip and rng.choice([0, 1]))
-    return ImageTransform(float(resize), (new_width, new_height), (left, upper), flip, float(rng.uniform(*section.rotate)))
+    rotate = float(rng.uniform(*section.rotate))
+    return ImageTransform(float(resize), (new_width, new_height), (left, upper), flip, rotate)
 
 
 def middle_image(section: ImageAug) -> ImageTransform:
@@ -77,7 +78,8 @@ def middle_image(section: ImageAug) -> ImageTransform:
     # the ratio is not exact: 1600 * (704 / 1600) must not become 703
     new_width, new_height = int(width * resize + 1e-6), int(height * resize + 1e-6)
     upper = int((1 - float(np.mean(section.bottom_crop))) * new_height) - final_height
-    return ImageTransform(resize, (new_width, new_height), (int(max(0, new_width - final_width) / 2), upper), False, 0.0)
+    left = int(max(0, new_width - final_width) / 2)
+    return ImageTransform(resize, (new_width, new_height), (left, upper), False, 0.0)
 
 
 def draw_bev(section: BevAug, rng: Draws) -> BevTransform:
@@ -119,11 +121,13 @@ def transform_image(image: Image.Image, how: ImageTransform, final_size: tuple[i
     return image.rotate(how.rotate) if how.rotate else image
 
 
-def transform_depth(points: NDArray[np.float32], how: ImageTransform, final_size: tuple[int, int]) -> NDArray[np.float32]:
+def transform_depth(
+    points: NDArray[np.float32], how: ImageTransform, final_size: tuple[int, int]
+) -> NDArray[np.float32]:
     """Depth map (H, W) float32 in metres, 0 where no point falls, from (n, 3) [u v depth] in source pixels.
 
-    Steps and rounding are the original's: float32 after every step, truncation towards zero (so that u in (-1, 0) falls into
-    column 0), and the last point wins a pixel, not the nearest.
+    Steps and rounding are the original's: float32 after every step, truncation towards zero (so that u in (-1, 0) falls
+    into column 0), and the last point wins a pixel, not the nearest.
     """
     height, width = final_size
     uv = points[:, :2] * np.float32(how.resize)

@@ -1,4 +1,4 @@
-"""The index of a version, kept in the cache between runs. May import: index, tables, data.root, files, errors."""
+"""The index of a version, kept in the cache between runs. May import: build, index, tables, root, files, errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from portbev.data.nuscenes.index import Index, build_index
+from portbev.data.nuscenes.build import build_index
+from portbev.data.nuscenes.index import Index
 from portbev.data.nuscenes.tables import INDEXED, version_folder
 from portbev.data.root import cache_folder
 from portbev.errors import PortbevError
@@ -27,11 +28,11 @@ log = logging.getLogger("portbev.data")
 def load_index(root: Path, version: str, *, sweeps: bool = False, notes: list[str] | None = None) -> Index:
     """The index of ``<root>/<version>``: from the cache, or built from the tables and written there.
 
-    The cache is keyed by the tables' paths, sizes and modification times; the data root is never written to. A damaged or
-    unwritable cache is no error: the index is built from the tables, and that is logged and added to ``notes``.
+    The cache is keyed by the tables' paths, sizes and modification times; the data root is never written to. A damaged
+    or unwritable cache is no error: the index is built from the tables, and that is logged and added to ``notes``.
 
     Raises:
-        DataError: the tables cannot be used (see :func:`portbev.data.nuscenes.index.build_index`).
+        DataError: the tables cannot be used (see :func:`portbev.data.nuscenes.build.build_index`).
     """
     folder = version_folder(Path(root), version)
     path = cache_folder() / "nuscenes" / f"{version}-{_identity(folder, sweeps)}.npz"

@@ -24,6 +24,8 @@ from portbev.geometry import inverse_pose, mean_pose, pose
 from portbev.rng import generator
 
 Part = Literal["train", "eval"]
+Array = NDArray[np.float64]
+Transforms = list[augment.ImageTransform]
 
 
 class Sample(TypedDict):
@@ -45,8 +47,8 @@ class Sample(TypedDict):
 class DetectionDataset:
     """The samples of one split, augmented for training or as they are for evaluation.
 
-    Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers or
-    ranks.
+    Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
+    or ranks.
 
     Attributes:
         tokens: sample token per index; with CBGS a training sample may come several times.
@@ -75,7 +77,8 @@ class DetectionDataset:
         names = scene_names(self.split, self.root, self.version)
         chosen = self._index.samples_of(names)
         if not len(chosen):
-            raise DataError(f"split {self.split!r} has no samples in {self.version}", where=str(self.root), cure="Choose another split or version")
+            what = f"split {self.split!r} has no samples in {self.version}"
+            raise DataError(what, where=str(self.root), cure="Choose another split or version")
         present = len(set(self._index.sample_scene[chosen].tolist()))
         if present < len(names):
             self.notes.append(f"split {self.split}: {present} of its {len(names)} scenes are in {self.version}")
@@ -90,22 +93,23 @@ class DetectionDataset:
 
     def _check(self, chosen: NDArray[np.int64]) -> None:
         """Every sample has its key frames; a training split has annotations; categories are known ones."""
-        index, start = self._index, self._index.box_start
+        index, start, folder = self._index, self._index.box_start, self.root / self.version
         for column in [*self._cameras, *([self._lidar] if self.with_depth else [])]:
             without = chosen[index.key_frames[chosen, column] < 0]
             if len(without):
-                raise DataError(
-                    f"{len(without)} samples have no {index.channels[column].decode()} key frame, the first is {self._token(without[0])}",
-                    where=str(self.root / self.version / "sample_data.json"),
-                )
-        rows = np.concatenate([np.arange(start[sample], start[sample + 1]) for sample in chosen])
+                channel, first = index.channels[column].decode(), self._token(without[0])
+                what = f"{len(without)} samples have no {channel} key frame, the first is {first}"
+                raise DataError(what, where=str(folder / "sample_data.json"))
+        rows = np.concatenate([np.arange(*start[sample : sample + 2]) for sample in chosen])
         if self.part == "train" and not len(rows):
-            raise DataError(f"split {self.split!r} has no annotations to train on", where=str(self.root / self.version / "sample_annotation.json"))
+            what = f"split {self.split!r} has no annotations to train on"
+            raise DataError(what, where=str(folder / "sample_annotation.json"))
         counts = np.bincount(index.box_category[rows], minlength=len(index.categories))
         for category in np.flatnonzero((self._labels < 0) & (counts > 0)):
             name = index.categories[category].decode()
             if name not in IGNORED_CATEGORIES:
-                self.notes.append(f"category {name!r} belongs to no detection class: {counts[category]} boxes of {self.split} are left out")
+                left = f"{counts[category]} boxes of {self.split} are left out"
+                self.notes.append(f"category {name!r} belongs to no detection class: {left}")
 
     def _token(self, sample: int) -> str:
         return str(self._index.sample_token[sample].decode())
@@ -159,10 +163,14 @@ class DetectionDataset:
         frames = self._index.key_frames[np.array(sweeps)[:, None], np.array(self._cameras)]
         ego2global = self._ego2global(key)
         boxes, labels = self._boxes(key, ego2global)
-        matrices = self._matrices(frames, transforms)
+        sensor2ego, intrin, sensor2sensor = self._calibrated(frames)
+        ida = np.stack([augment.image_matrix(how, self.section.image.final_size) for how in transforms])
         return Sample(
             images=self._images(sweeps, frames, transforms),
-            **matrices,
+            sensor2ego=sensor2ego.astype(np.float32),
+            intrin=intrin.astype(np.float32),
+            ida=np.broadcast_to(ida, intrin.shape).astype(np.float32),
+            sensor2sensor=sensor2sensor.astype(np.float32),
             bda=augment.bev_matrix(bev).astype(np.float32),
             depth=self._depth(key, transforms) if self.with_depth else None,
             boxes=augment.transform_bev_boxes(boxes, bev).astype(np.float32),
@@ -171,7 +179,7 @@ class DetectionDataset:
             ego2global=ego2global,
         )
 
-    def _draw(self, index: int, epoch: int) -> tuple[list[augment.ImageTransform], augment.BevTransform]:
+    def _draw(self, index: int, epoch: int) -> tuple[Transforms, augment.BevTransform]:
         if not self.augmented:
             return [augment.middle_image(self.section.image)] * len(self._cameras), augment.IDENTITY_BEV
         rng = generator(self.seed, "augment", epoch, index)
@@ -183,11 +191,11 @@ class DetectionDataset:
         previous = self._index.previous(key, back)
         return key if previous is None else previous
 
-    def _ego2global(self, key: int) -> NDArray[np.float64]:
+    def _ego2global(self, key: int) -> Array:
         frames = self._index.key_frames[key, self._cameras]
         return mean_pose(self._index.frame_rotation[frames], self._index.frame_translation[frames])
 
-    def _boxes(self, key: int, ego2global: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _boxes(self, key: int, ego2global: Array) -> tuple[Array, NDArray[np.int64]]:
         index, rows = self._index, slice(*self._index.box_start[key : key + 2])
         return truth.ground_truth(
             ego2global,
@@ -199,8 +207,12 @@ class DetectionDataset:
             index.box_points[rows].sum(1),
         )
 
-    def _matrices(self, frames: NDArray[np.int64], transforms: list[augment.ImageTransform]) -> dict[str, NDArray[np.float32]]:
-        """Calibration of the frames (S, N), each camera seen from its own ego pose in the key frame."""
+    def _calibrated(self, frames: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+        """sensor2ego, intrin, sensor2sensor (S, N, 4, 4) of frames (S, N), key frame first.
+
+        Each camera is related to its own ego pose in the key frame, as in the original; those of a sample differ by the
+        way between the cameras' exposures.
+        """
         index = self._index
         calibration = index.frame_calibration[frames]
         camera2ego = pose(index.calibration_rotation[calibration], index.calibration_translation[calibration])
@@ -209,16 +221,9 @@ class DetectionDataset:
         intrin = np.zeros_like(sensor2ego)
         intrin[..., :3, :3] = index.calibration_intrinsic[calibration]
         intrin[..., 3, 3] = 1
-        ida = np.stack([augment.image_matrix(how, self.section.image.final_size) for how in transforms])
-        sensor2sensor = inverse_pose(inverse_pose(camera2ego[0]) @ sensor2ego)
-        return {
-            "sensor2ego": sensor2ego.astype(np.float32),
-            "intrin": intrin.astype(np.float32),
-            "ida": np.broadcast_to(ida, sensor2ego.shape).astype(np.float32),
-            "sensor2sensor": sensor2sensor.astype(np.float32),
-        }
+        return sensor2ego, intrin, inverse_pose(inverse_pose(camera2ego[0]) @ sensor2ego)
 
-    def _images(self, sweeps: list[int], frames: NDArray[np.int64], transforms: list[augment.ImageTransform]) -> NDArray[np.float32]:
+    def _images(self, sweeps: list[int], frames: NDArray[np.int64], transforms: Transforms) -> NDArray[np.float32]:
         aug = self.section.image
         images = np.empty((*frames.shape, 3, *aug.final_size), np.float32)
         for s, sample in enumerate(sweeps):
@@ -233,7 +238,7 @@ class DetectionDataset:
     def _file(self, frame: int) -> Path:
         return self.root / str(self._index.frame_file[frame].decode())
 
-    def _depth(self, key: int, transforms: list[augment.ImageTransform]) -> NDArray[np.float32]:
+    def _depth(self, key: int, transforms: Transforms) -> NDArray[np.float32]:
         """Depth labels (N, H, W) of the key frame from its lidar sweep. The BEV augmentation does not touch them."""
         index, aug = self._index, self.section.image
         frame = int(index.key_frames[key, self._lidar])
@@ -246,7 +251,8 @@ class DetectionDataset:
             seen = lidar.shift_rotate_back(points, index.frame_rotation[camera], index.frame_translation[camera])
             seen = lidar.shift_rotate_back(seen, *self._calibration(camera))
             intrinsic = index.calibration_intrinsic[index.frame_calibration[camera]]
-            depth[n] = augment.transform_depth(lidar.visible_points(seen, intrinsic, aug.source_size), how, aug.final_size)
+            pixels = lidar.visible_points(seen, intrinsic, aug.source_size)
+            depth[n] = augment.transform_depth(pixels, how, aug.final_size)
         return depth
 
     def _calibration(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

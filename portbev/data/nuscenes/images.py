@@ -11,6 +11,8 @@ from PIL import Image, UnidentifiedImageError
 from portbev.config.schema import ImageAug
 from portbev.errors import DataError
 
+AGAIN = "Fetch the file again"
+
 
 def read_image(path: Path, source_size: tuple[int, int], *, token: str = "") -> Image.Image:
     """Decode an image as RGB, fully.
@@ -30,7 +32,8 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "") -> 
     except FileNotFoundError as error:
         raise DataError(f"image is missing{of}", where=str(path), cure="Check the data root") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"image is damaged or truncated{of}: {error}", where=str(path), cure="Fetch it again") from error
+        raise DataError(f"image is damaged or truncated{of}: {error}", where=str(path), cure=AGAIN) from error
+
     if image.size != (source_size[1], source_size[0]):
         width, height = image.size
         raise DataError(
@@ -44,8 +47,8 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "") -> 
 def normalise(image: NDArray[np.uint8], section: ImageAug) -> NDArray[np.float32]:
     """(3, H, W) float32, (value - mean) / std per channel, of RGB pixels (H, W, 3).
 
-    Quirk of the original, ``reverse_channels``: it converts "to RGB" pixels that are RGB already, so that the network sees
-    BGR, normalised with the means of R, G, B in this order. The official weights expect it.
+    Quirk of the original, ``reverse_channels``: it converts "to RGB" pixels that are RGB already, so that the network
+    sees BGR, normalised with the means of R, G, B in this order. The official weights expect it.
     """
     steps = np.arange(256, dtype=np.float32)
     scale = [1 / np.float64(std) for std in section.std]

@@ -24,7 +24,8 @@ def read_lidar(path: Path, *, token: str = "") -> NDArray[np.float32]:
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise DataError(f"lidar file cannot be read{of}: {error.strerror}", where=str(path), cure="Check the data root") from error
+        what = f"lidar file cannot be read{of}: {error.strerror}"
+        raise DataError(what, where=str(path), cure="Check the data root") from error
     if content.size == 0 or content.size % (4 * VALUES_PER_POINT):
         raise DataError(
             f"lidar file is truncated{of}: {content.size} bytes, not a multiple of {4 * VALUES_PER_POINT}",
@@ -55,7 +56,7 @@ def shift_rotate_back(points: NDArray[np.float32], rotation: ArrayLike, translat
 def visible_points(
     camera_points: NDArray[np.float32], intrinsic: ArrayLike, source_size: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """(m, 3) [u v depth] of camera-frame points (3, n) that are in front and inside the picture by more than a pixel."""
+    """(m, 3) [u v depth] of camera-frame points (3, n) in front of it and inside the picture by more than a pixel."""
     height, width = source_size
     points = camera_points[:, camera_points[2] > 0]
     image = np.asarray(intrinsic, np.float64)[:3, :3] @ points

@@ -1,4 +1,4 @@
-"""Detections in the ego frame turned into nuScenes submission boxes in the global frame. May import: classes, boxes, geometry."""
+"""Detections in the ego frame as nuScenes submission boxes in the global frame. May import: classes, boxes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ MOVING = 0.2
 """Speed [m/s] above which an object gets the attribute of a moving one."""
 
 # class -> attribute when faster than MOVING, and otherwise (the original's defaults)
-_FAST = {name: "vehicle.moving" for name in ("car", "truck", "construction_vehicle", "bus", "trailer")}
+_FAST = dict.fromkeys(("car", "truck", "construction_vehicle", "bus", "trailer"), "vehicle.moving")
 _FAST |= {"motorcycle": "cycle.with_rider", "bicycle": "cycle.with_rider", "pedestrian": "pedestrian.moving"}
-_SLOW = {name: "vehicle.parked" for name in ("car", "truck", "construction_vehicle", "trailer")}
+_SLOW = dict.fromkeys(("car", "truck", "construction_vehicle", "trailer"), "vehicle.parked")
 _SLOW |= {"bus": "vehicle.stopped", "motorcycle": "cycle.without_rider", "bicycle": "cycle.without_rider"}
 _SLOW |= {"pedestrian": "pedestrian.standing"}
 
 
 def _table(attribute_of: dict[str, str]) -> NDArray[np.int64]:
-    return np.array([ATTRIBUTES.index(attribute_of[name]) if name in attribute_of else -1 for name in DETECTION_CLASSES])
+    """(10,) index into ATTRIBUTES per label, -1 for none."""
+    index = {name: place for place, name in enumerate(ATTRIBUTES)}
+    return np.array([index.get(attribute_of.get(name, ""), -1) for name in DETECTION_CLASSES], np.int64)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 """Rows of the official nuScenes tables, decoded with their types. May import: jsonrows, errors.
 
-Only the fields that are used are decoded; a missing table, field or link is an error that names the table, the row and its
-token. The tables: https://github.com/nutonomy/nuscenes-devkit/blob/master/docs/schema_nuscenes.md
+Only the fields that are used are decoded; a missing table, field or link is an error that names the table, the row and
+its token. The tables: https://github.com/nutonomy/nuscenes-devkit/blob/master/docs/schema_nuscenes.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from portbev.data.nuscenes.jsonrows import read_rows
 from portbev.errors import DataError
@@ -130,16 +132,45 @@ def rows(folder: Path, table: str, kind: type[Row], keep: Callable[[Row], bool] 
         yield from some if keep is None else filter(keep, some)
 
 
-def follow(known: Mapping[str, Value], token: str, folder: Path, link: str) -> Value:
-    """What ``token`` points at; ``link`` describes it as "table row -> table".
+def follow(
+    known: Mapping[str, Value], links: Iterable[tuple[str, str]], folder: Path, source: str, target: str
+) -> list[Value]:
+    """What the second token of each link points at; the first one is the row it stands in, for the error.
+
+    Args:
+        known: token -> row (or what stands for it) of the table ``target``.
+        links: (token of the row in ``source``, token that it points at).
 
     Raises:
-        DataError: the token points nowhere.
+        DataError: a token that points nowhere.
     """
-    try:
-        return known[token]
-    except KeyError:
-        target = link.rsplit(" ", 1)[-1]
-        raise DataError(
-            f"no row with token {token!r}, which {link.split(' -> ', maxsplit=1)[0]} points at", where=str(folder / f"{target}.json")
-        ) from None
+    found = []
+    for owner, token in links:
+        value = known.get(token)
+        if value is None:
+            what = f"no row with token {token!r}, which {source} {owner} points at"
+            raise DataError(what, where=str(folder / f"{target}.json"))
+        found.append(value)
+    return found
+
+
+def numbers(values: list[Any], width: int, tokens: list[str], path: Path) -> NDArray[np.float64]:
+    """(n, width) finite numbers, one row per token; rotations (width 4) must not be zero.
+
+    Raises:
+        DataError: names the first token whose numbers cannot be used.
+    """
+    array = np.array(values, np.float64).reshape(-1, width)
+    good = np.isfinite(array).all(1)
+    if width == 4:
+        good &= np.abs(array).sum(1) > 0
+    if not good.all():
+        bad = int(np.flatnonzero(~good)[0])
+        what = "is not a rotation" if width == 4 else "has a number that is not finite"
+        raise DataError(f"row with token {tokens[bad]} {what}: {values[bad]}", where=str(path))
+    return array
+
+
+def encoded(texts: list[str]) -> NDArray[np.bytes_]:
+    """(n,) UTF-8 bytes."""
+    return np.array([text.encode() for text in texts], dtype=np.bytes_ if texts else "S1")

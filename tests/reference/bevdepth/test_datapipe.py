@@ -1,4 +1,4 @@
-"""The data pipeline against numbers recorded from the original (case ``datapipe``): gates of the reference's section 17."""
+"""The data pipeline against numbers recorded from the original (case ``datapipe``)."""
 
 from __future__ import annotations
 
