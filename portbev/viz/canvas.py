@@ -63,13 +63,15 @@ class Canvas:
         cv2.circle(self._pixels, at, large, colour, thickness, cv2.LINE_AA, _SHIFT)
 
     def dots(self, points: NDArray[np.float64], colour_of: NDArray[np.uint8], alpha: float) -> None:
-        """Lay single pixels of colours (n, 3) at points (n, 2) [u v]."""
-        at = np.rint((points + 0.5) * SUPERSAMPLE - 0.5).astype(np.int64)
+        """Lay dots of one pixel of colours (n, 3) at points (n, 2) [u v]."""
+        first = np.rint((points + 0.5) * SUPERSAMPLE).astype(np.int64) - SUPERSAMPLE // 2
         height, width = self._pixels.shape[:2]
-        inside = (at >= 0).all(1) & (at[:, 0] < width) & (at[:, 1] < height)
-        u, v = at[inside].T
-        old = self._pixels[v, u].astype(np.float32)
-        self._pixels[v, u] = (old + alpha * (colour_of[inside] - old)).astype(np.uint8)
+        for offset in np.ndindex(SUPERSAMPLE, SUPERSAMPLE):
+            at = first + offset
+            inside = (at >= 0).all(1) & (at[:, 0] < width) & (at[:, 1] < height)
+            u, v = at[inside].T
+            old = self._pixels[v, u].astype(np.float32)
+            self._pixels[v, u] = (old + alpha * (colour_of[inside] - old)).astype(np.uint8)
 
     def finish(self) -> Image:
         """(height, width, 3) RGB in the final size."""

@@ -16,6 +16,7 @@ from portbev.data import root as data_root_of
 from portbev.data.nuscenes.cache import load_index
 from portbev.data.nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev.data.nuscenes.index import Index
+from portbev.data.nuscenes.lidar import read_lidar
 from portbev.errors import DataError, PortbevError
 from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
 from portbev.metrics.nuscenes.arrays import PredictionArrays
@@ -118,13 +119,14 @@ class Views:
         self.check(token)
         sample, index = self._place[token], self.index
         cameras = {name: self._camera(sample, name) for row in CAMERAS for name in row}
-        lidar = index.key_frames[sample, index.channel(LIDAR)]
+        lidar = int(index.key_frames[sample, index.channel(LIDAR)])
+        reference = lidar if lidar >= 0 else int(index.key_frames[sample].max())
         return View(
             token=token,
             scene=index.scenes[index.sample_scene[sample]].decode(),
             cameras={name: camera for name, camera in cameras.items() if camera is not None},
-            points=self._points(int(lidar)),
-            global2ego=inverse_pose(self._ego(int(lidar))),
+            points=self._points(lidar),
+            global2ego=inverse_pose(self._ego(reference)),
             truth=self._truth(sample),
             found=self._found(self._submitted[token]),
         )
@@ -152,16 +154,10 @@ class Views:
             raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens") from error
 
     def _points(self, frame: int) -> Array:
-        path = self.root / self.index.frame_file[frame].decode()
-        try:
-            values = np.fromfile(path, np.float32)
-        except OSError as error:
-            raise DataError("no such point cloud", where=str(path), cure="Restore the file") from error
-        if len(values) % 5:
-            what = f"damaged point cloud: {len(values)} numbers are no multiple of five"
-            raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens")
-        sensor2ego = self._sensor(self.index.frame_calibration[frame])
-        return transform(sensor2ego, values.reshape(-1, 5)[:, :3])
+        if frame < 0:
+            return np.zeros((0, 3))
+        points = read_lidar(self.root / self.index.frame_file[frame].decode())
+        return transform(self._sensor(self.index.frame_calibration[frame]), points[:, :3])
 
     def _ego(self, frame: int) -> Array:
         return pose(self.index.frame_rotation[frame], self.index.frame_translation[frame])
@@ -207,7 +203,7 @@ def open_views(run: Path | str, *, data_root: str | Path | None = None, version:
         raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
     root = data_root_of.open_root(data_root or record.get("data", "root"))
     index = load_index(root, version or str(record.get("data", "version")))
-    title = f"{record.get('name')}   {record.label}   on {record.get('backend', 'label')}"
+    title = f"{record.get('name')}   run {record.label}   backend {record.get('backend', 'label')}"
     return Views(root, index, load_predictions(path), title)
 
 

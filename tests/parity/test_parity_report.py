@@ -1,0 +1,270 @@
+"""The report as a whole: groups, marks, differences, files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from handmade import NPU, losses
+
+from portbev.errors import PortbevError
+from portbev.parity import ParityReport, build_report
+from portbev.parity.assemble import report_on
+from portbev.parity.published.load import load_published, shipped
+from portbev.parity.render import write_report
+from portbev.parity.render.figures import _thin
+from portbev.parity.runs import load_runs
+
+MODELZOO = "matrixvt_ascend_modelzoo"
+
+
+def texts(paths, out, **options):
+    runs = load_runs(paths)
+    written = write_report(report_on(runs, **options), runs, out)
+    return {kind: path.read_text() for kind, path in written.items() if path.suffix != ".png"}
+
+
+def test_differences_are_run_minus_baseline(make_run):
+    report = build_report([make_run("a"), make_run("b", metrics={"mean_ap": 0.26, "nd_score": 0.30})])
+    assert report.run("b").differences["mean_ap"] == pytest.approx(0.01, abs=1e-12)
+    assert report.run("b").differences["nd_score"] == pytest.approx(-0.01, abs=1e-12)
+    assert report.run("a").differences == {}
+
+
+def test_chosen_baseline_is_subtracted(make_run):
+    report = build_report([make_run("a"), make_run("b", metrics={"mean_ap": 0.26})], baseline="b")
+    assert report.groups[0].baseline == "b"
+    assert report.run("a").differences["mean_ap"] == pytest.approx(-0.01, abs=1e-12)
+
+
+def test_unknown_baseline_names_the_nearest(make_run):
+    with pytest.raises(PortbevError, match="Did you mean 'gpu0'"):
+        build_report([make_run("gpu0"), make_run("npu0")], baseline="gpu")
+
+
+@pytest.mark.parametrize(
+    "meta", [{"model": {"family": "bevformer"}}, {"data": {"digest": "e" * 64}}, {"data": {"eval_split": "val"}}]
+)
+def test_other_family_or_data_is_another_group(make_run, meta):
+    report = build_report([make_run("a"), make_run("b"), make_run("c", meta=meta)])
+    assert [group.runs for group in report.groups] == [["a", "b"], ["c"]]
+    assert report.run("c").differences == {}
+    assert any("2 groups" in line for line in report.warnings)
+
+
+def test_other_configuration_and_seed_are_said(make_run):
+    other = {"config_digest": "x" * 64, "config": {"optimizer": {"lr": 0.1}}, "seed": 3}
+    report = build_report([make_run("a"), make_run("b", meta=other)])
+    remarks = " ".join(report.run("b").remarks)
+    assert "another configuration than a (differs in optimizer.lr)" in remarks
+    assert "another seed than a (3 and 0)" in remarks
+    assert [row.key for row in report.configuration.differing] == ["optimizer.lr", "(seed)"]
+
+
+def test_unfinished_run_is_marked_and_its_accuracy_not_subtracted(make_run):
+    report = build_report([make_run("a"), make_run("b", meta={"status": "interrupted", "progress": {"step": 20}})])
+    entry = report.run("b")
+    assert "not finished (interrupted at step 20 of 60)" in entry.remarks
+    assert entry.values["mean_ap"] == 0.25 and entry.differences["mean_ap"] is None
+    assert entry.differences["training_fps"] == 0
+    assert any(line.startswith("Not finished: b") for line in report.warnings)
+
+
+@pytest.mark.parametrize("change", [{"step": 30}, {"weights": "model"}, {"samples": 4}])
+def test_other_evaluation_is_not_subtracted(make_run, change):
+    entry = build_report([make_run("a"), make_run("b", metrics=change)]).run("b")
+    assert entry.differences["nd_score"] is None
+    assert any(remark.startswith("accuracy is not compared") for remark in entry.remarks)
+
+
+def test_run_without_metrics_has_blanks(make_run):
+    entry = build_report([make_run("a"), make_run("b", evaluated=False)]).run("b")
+    assert entry.values["mean_ap"] is None and entry.values["training_fps"] == 2.5
+    assert "not evaluated: no metrics.json" in entry.remarks
+
+
+def test_nan_and_missing_figures_are_blank_not_zero(make_run, tmp_path):
+    folder = make_run("a", metrics={"tp_errors": {"vel_err": None}, "mean_ap": float("nan")})
+    entry = build_report([folder]).run("a")
+    assert entry.values["vel_err"] is None and entry.values["mean_ap"] is None
+    assert texts([folder], tmp_path / "out")["json"]
+
+
+def test_ledger_shows_providers_and_why_others_were_passed_over(make_run, tmp_path):
+    paths = [make_run("cpu"), make_run("npu", meta=NPU)]
+    page = build_report(paths).ledger[0]
+    assert page.operator == "voxel_pool" and page.differs
+    assert page.served["forward"] == {"cpu": {"reference": 60}, "npu (emulated)": {"mx_driving": 60}}
+    assert [(p.run, p.provider, p.times) for p in page.passed_over] == [("npu (emulated)", "torch_npu", 60)]
+    for kind, text in texts(paths, tmp_path / "out").items():
+        if kind in ("html", "markdown", "json"):
+            assert "mx_driving" in text and "forward: C=80 exceeds 64" in text, kind
+
+
+def test_other_number_of_calls_alone_is_no_difference(make_run):
+    more = {"voxel_pool": {"forward": {"reference": 900}, "backward": {"reference": 1}, "passed_over": []}}
+    assert not build_report([make_run("a"), make_run("b", meta={"kernels": more})]).ledger[0].differs
+
+
+def test_environment_differences(make_run):
+    report = build_report([make_run("a"), make_run("b", meta={"environment": {"torch": "2.12.0", "driver": "550"}})])
+    rows = {row.key: row.values for row in report.environment.differing}
+    assert rows == {"torch": {"a": "2.13.0", "b": "2.12.0"}, "driver": {"a": None, "b": "550"}}
+    assert report.environment.common["python"] == "3.11.2"
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.loads, self.words, self.open, self.tags = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ("meta", "path", "use", "rect", "br"):
+            self.open.append(tag)
+        self.loads += [value for name, value in attrs if name in ("src", "href", "xlink:href", "srcset", "data")]
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+
+def test_html_loads_nothing_and_is_well_formed(make_run, tmp_path):
+    paths = [make_run("cpu"), make_run("npu", meta=NPU, curve=lambda s: {**losses(s), "total": 1.0 / s})]
+    html = texts(paths, tmp_path / "out", published=[MODELZOO])["html"]
+    page = Page(html)
+    assert all(load.startswith("#") for load in page.loads)
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert "script" not in page.tags and "link" not in page.tags
+    assert page.tags.count("svg") == 4  # three terms and the difference of one of them
+    assert page.open == []
+    assert 'name="viewport"' in html and "prefers-color-scheme: dark" in html
+
+
+def test_names_are_escaped_in_html(make_run, tmp_path):
+    html = texts([make_run("a<script>b", meta={"warnings": ["<img src=x>"]})], tmp_path / "out")["html"]
+    assert "<script>" not in html and "<img" not in html and "a&lt;script&gt;b" in html
+
+
+def test_emulated_is_said_wherever_the_run_is_named(make_run, tmp_path):
+    found = texts([make_run("cpu"), make_run("zebra", meta=NPU)], tmp_path / "out")
+    path = str(tmp_path / "zebra")
+    for kind in ("html", "markdown", "json", "csv", "classes"):
+        text = found[kind].replace(path, "")
+        assert "zebra (emulated)" in text, kind
+        assert not re.findall(r"zebra(?! \(emulated\))", text), kind
+    for kind in ("html", "markdown", "json"):
+        assert "says nothing about the vendor" in re.sub("&#39;", "'", found[kind]), kind
+
+
+def test_no_emulated_run_no_mark(make_run, tmp_path):
+    html = texts([make_run("cpu")], tmp_path / "out")["html"]
+    assert "(emulated)" not in html
+
+
+def test_json_is_the_schema_and_reads_back(make_run, tmp_path):
+    found = texts([make_run("a"), make_run("b", evaluated=False)], tmp_path / "out", published=[MODELZOO])
+    content = json.loads(found["json"])
+    assert content["schema"] == "portbev.parity-report/1"
+    report = ParityReport.model_validate(content)
+    assert [run.label for run in report.runs] == ["a", "b"]
+    with pytest.raises(ValueError, match="schema"):
+        ParityReport.model_validate({**content, "schema": "portbev.parity-report/2"})
+
+
+def test_csv_holds_figures_in_full_and_labels_published_rows(make_run, tmp_path):
+    run = make_run("a", metrics={"mean_ap": 0.1234567890123})
+    text = texts([run], tmp_path / "out", published=[MODELZOO])["csv"]
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["kind"], row["run"]) for row in rows] == [
+        ("run", "a"), ("published", "GPU_8p"), ("published", "NPU_8p"),
+    ]  # fmt: skip
+    assert float(rows[0]["mean_ap"]) == 0.1234567890123
+    assert rows[1]["training_fps"] == "45.6188" and rows[1]["mean_ap_difference"] == ""
+
+
+def test_published_rows_are_labelled_with_source_and_caveats(make_run, tmp_path):
+    found = texts([make_run("a")], tmp_path / "out", published=[MODELZOO])
+    for kind in ("html", "markdown"):
+        text = re.sub(r"\s+", " ", found[kind])
+        for part in ("0.3322", "45.6188", "0.4097", "39.1468", "not compared with them", "One key frame", "d78c7b58"):
+            assert part in text, (kind, part)
+
+
+def test_shipped_table_is_the_published_one():
+    table = load_published(MODELZOO)
+    keys = ("mean_ap", "trans_err", "scale_err", "orient_err", "vel_err", "attr_err", "nd_score", "training_fps")
+    assert {row.name: [row.values[key] for key in keys] for row in table.rows} == {
+        "GPU_8p": [0.3322, 0.6495, 0.2767, 0.4918, 0.8780, 0.2289, 0.4137, 45.6188],
+        "NPU_8p": [0.3265, 0.6609, 0.2720, 0.5212, 0.8621, 0.2195, 0.4097, 45],
+    }
+    assert shipped() == [MODELZOO]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("schema: portbev.published/1\ntitle: t\nsource: s\nwhat: w\nrows: []\n", "rows"),
+        ("schema: portbev.published/9\ntitle: t\nsource: s\nwhat: w\nrows: [{name: a, values: {}}]\n", "schema"),
+        ("schema: portbev.published/1\ntitle: t\nsource: s\nwhat: w\nrows: [{name: a, values: {map: 1}}]\n", "'map'"),
+        ("schema: portbev.published/1\ntitle: t\nwhat: w\nrows: [{name: a, values: {}}]\n", "source"),
+        ("a: [", "YAML"),
+        ("just text", "content"),
+    ],
+)  # fmt: skip
+def test_published_file_that_is_wrong_is_refused(tmp_path, content, message):
+    path = tmp_path / "p.yaml"
+    path.write_text(content)
+    with pytest.raises(PortbevError, match=message) as caught:
+        load_published(str(path))
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_same_runs_give_the_same_bytes(make_run, tmp_path):
+    paths = [make_run("cpu"), make_run("npu", meta=NPU, curve=lambda s: {**losses(s), "depth": 0.5})]
+    runs = load_runs(paths)
+    first = write_report(build_report(paths), runs, tmp_path / "one")
+    second = write_report(build_report(paths), load_runs(paths), tmp_path / "two")
+    assert first.keys() == second.keys()
+    for kind in first:
+        assert first[kind].read_bytes() == second[kind].read_bytes(), kind
+
+
+def test_loss_pictures_show_more_than_the_plotted_points(make_run, tmp_path):
+    spike = 777
+
+    def curve(step):
+        return {"total": 100.0 if step == spike else 1.0}
+
+    runs = load_runs([make_run("a", curve=curve, steps=2000)])
+    steps = np.arange(1, 2001)
+    values = np.array([row.losses["total"] for row in runs[0].scalars])
+    (_, mean), low, high = _thin(steps, values)
+    assert len(mean) <= 400 and high.max() == 100.0 and low.min() == 1.0
+    assert texts([tmp_path / "a"], tmp_path / "out")["html"].count("<svg") == 1
+
+
+def test_markdown_tables_have_equal_columns_even_with_bars_in_text(make_run, tmp_path):
+    npu = {**NPU, "kernels": {"fft": {"forward": {"dft": 1}, "backward": {}, "passed_over": [
+        {"provider": "x", "reason": "a|b\nc", "times": 2}]}}}  # fmt: skip
+    text = texts([make_run("cpu"), make_run("npu", meta=npu)], tmp_path / "out")["markdown"]
+    blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(counts) == 1, block
