@@ -50,7 +50,8 @@ def clip_to_rectangle(segments: Array, width: float, height: float, margin: floa
             speed, room = sign * step[:, axis], bound - sign * start[:, axis]
             still = speed == 0
             outside |= still & (room < 0)
-            at = np.divide(room, speed, out=np.zeros_like(room), where=~still)
+            with np.errstate(over="ignore"):  # nearly still: infinitely far is right
+                at = np.divide(room, speed, out=np.zeros_like(room), where=~still)
             low = np.where(speed < 0, np.maximum(low, at), low)
             high = np.where(speed > 0, np.minimum(high, at), high)
     seen = ~outside & (low < high)
