@@ -30,17 +30,20 @@ def pedestrian(size: Size, rng: np.random.Generator, worker: bool = False) -> Me
     trousers, skin = pick(rng, TROUSERS), pick(rng, SKIN)
     hair = (244.0, 196.0, 30.0) if worker else pick(rng, HAIR)
     hip, shoulder, chin = 0.47 * height, 0.82 * height, 0.86 * height
-    stride, hand = 0.5 * length, 0.5 * width
-    build.box((-0.02, 0.16), (0.02, 0.19), (0.0, hip), trousers, shift=-0.1)
-    build.box((-stride + 0.1, -stride + 0.28), (-0.19, -0.02), (0.0, hip), trousers, shift=stride - 0.22)
-    torso = build.box((-0.13, 0.13), (-0.22, 0.22), (hip, shoulder), shirt, side=-0.02)
-    for side in (FRONT, BACK):
-        if worker:
+    stride, hand, thick = 0.5 * length, 0.5 * width, height / 1.77
+    leg, shoulders, sleeve = (0.03 * width, 0.28 * width), 0.33 * width, 0.35 * width
+    front, back = stride - 0.22 * thick, stride - 0.1 * thick
+    build.box((-0.02, 0.16 * thick), leg, (0.0, hip), trousers, shift=-0.1 * thick)
+    build.box((-back, -back + 0.18 * thick), (-leg[1], -leg[0]), (0.0, hip), trousers, shift=front)
+    torso = build.box((-0.13 * thick, 0.13 * thick), (-shoulders, shoulders), (hip, shoulder), shirt, side=-0.02)
+    if worker:
+        for side in (FRONT, BACK):
             torso.panel(side, (0.0, 1.0), (0.35, 0.47), (240, 240, 240))
-    build.box((-0.06, 0.08), (0.235, hand), (0.46 * height, shoulder), shirt, shift=-0.05)
-    build.box((stride - 0.2, stride), (-hand, -0.235), (0.48 * height, shoulder), shirt, shift=-stride + 0.16)
-    build.cylinder((0, 0), (0.1, 0.11), (chin, 0.94 * height), skin, 8)
-    build.cylinder((-0.01, 0), (0.125, 0.09), (0.94 * height, height), hair, 8)
+    build.box((-0.06 * thick, 0.08 * thick), (sleeve, hand), (0.46 * height, shoulder), shirt, shift=-0.05)
+    arm = (stride - 0.2 * thick, stride)
+    build.box(arm, (-hand, -sleeve), (0.48 * height, shoulder), shirt, shift=-stride + 0.16 * thick)
+    build.cylinder((0, 0), (0.1 * thick, 0.11 * thick), (chin, 0.94 * height), skin, 8)
+    build.cylinder((-0.01, 0), (0.125 * thick, 0.09 * thick), (0.94 * height, height), hair, 8)
     return build.build(size)
 
 

@@ -68,7 +68,7 @@ def test_a_world_depends_on_seed_and_scene() -> None:
 @pytest.mark.parametrize("name", KINDS)
 def test_shapes_fill_their_size_and_face_outward(name: str) -> None:
     rng = np.random.default_rng(5)
-    for _ in range(4):
+    for _ in range(25):
         size = KINDS[name].draw_size(rng)
         mesh = KINDS[name].shape(size, rng)
         solid = np.unique(
@@ -80,6 +80,7 @@ def test_shapes_fill_their_size_and_face_outward(name: str) -> None:
         assert 0 <= low[2] < 0.45 and mesh.vertices[:, 2].min() > -0.05
         for (start, end), box in zip(mesh.part_faces, mesh.boxes, strict=True):
             centre = box.mean(axis=0)
+            assert (box[1] - box[0] > 0.01).all()
             assert all(
                 (mesh.points[face] - centre) @ mesh.normals[face] > 0
                 for face in range(start, end)
