@@ -117,9 +117,26 @@ def version_folder(root: Path, version: str) -> Path:
         return folder
     if not root.is_dir():
         raise DataError("no such data root", where=str(root), cure="Give the folder that holds samples/ and the tables")
-    found = sorted(path.parent.name for path in root.glob("*/sample.json"))
+    found = _versions(root)
     cure = f"There are: {', '.join(found)}" if found else "It holds no nuScenes tables: check the data root"
     raise DataError(f"no version {version!r} here", where=str(root), cure=cure)
+
+
+def only_version(root: Path) -> str:
+    """Name of the one table folder in a data root.
+
+    Raises:
+        DataError: there is none, or more than one.
+    """
+    found = _versions(root)
+    if len(found) == 1:
+        return found[0]
+    cure = f"Choose one of {', '.join(found)} with --version" if found else "Check the data root"
+    raise DataError("more than one version" if found else "no nuScenes tables here", where=str(root), cure=cure)
+
+
+def _versions(root: Path) -> list[str]:
+    return sorted(path.parent.name for path in root.glob("*/sample.json"))
 
 
 def rows(folder: Path, table: str, kind: type[Row], keep: Callable[[Row], bool] | None = None) -> Iterator[Row]:
