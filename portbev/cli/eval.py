@@ -1,0 +1,144 @@
+"""``portbev eval``. May import: evaluate, when the command runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def register(app: typer.Typer, name: str, help: str) -> None:
+    """Add the command to ``app``."""
+    app.command(name, help=help)(evaluate)
+
+
+def evaluate(
+    what: Path = typer.Argument(..., metavar="RUN|CHECKPOINT|PREDICTIONS.JSON", help="What to evaluate."),  # noqa: B008
+    config: str | None = typer.Option(
+        None, "--config", help="Configuration, for a checkpoint that does not carry its own."
+    ),
+    backend: str = typer.Option("auto", "--backend", help="auto, cpu, cuda, rocm, npu, or a plugin's."),
+    emulate: bool = typer.Option(False, "--emulate", help="Use the emulated device of that backend."),
+    data_root: str | None = typer.Option(
+        None, "--data-root", help="Folder of the data set, or synthetic:?scenes=N&seed=S."
+    ),
+    split: str | None = typer.Option(None, "--split", help="Split to evaluate on."),
+    version: str | None = typer.Option(None, "--version", help="Table folder, for example v1.0-trainval."),
+    out: Path | None = typer.Option(None, "--out", help="Folder for predictions.json and metrics.json."),  # noqa: B008
+    checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
+    set_: list[str] = typer.Option(
+        [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
+    ),
+    kernel: list[str] = typer.Option([], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator; repeatable."),  # noqa: B008
+    trust_pickle: bool = typer.Option(
+        False, "--trust-pickle", help="Allow reading the checkpoint to execute code from it."
+    ),
+) -> None:
+    """Score a run again, a checkpoint (ours or an official one), or anyone's nuScenes submission."""
+    from portbev.cli.options import kernel_choice
+
+    overrides = [*set_, *(f"kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
+    if what.suffix == ".json" and not what.is_dir():
+        _submission(what, data_root=data_root, split=split, version=version, out=out)
+        return
+    from portbev.evaluate import evaluate_checkpoint, evaluate_run
+    from portbev.train.progress import Reporter
+
+    reporter = Reporter(quiet=_rank() != 0)
+    common: dict[str, Any] = {"backend": backend, "emulate": emulate, "data_root": data_root, "reporter": reporter}
+    if (what / "run.json").is_file() and config is None:
+        record = evaluate_run(
+            what, split=split, version=version, out=out, checkpoint=checkpoint, overrides=overrides, **common
+        )
+    else:
+        settings = _settings(what, config, overrides, split, version)
+        record = evaluate_checkpoint(what, settings, out=out, trust_pickle=trust_pickle, **common)
+    if _rank() == 0:
+        show(record)
+
+
+def show(record: dict[str, Any], console: Console | None = None) -> None:
+    """A table of ``metrics.json``: AP and true-positive errors per class."""
+    from rich.console import Console
+    from rich.table import Table
+
+    errors = {"trans_err": "ATE", "scale_err": "ASE", "orient_err": "AOE", "vel_err": "AVE", "attr_err": "AAE"}
+    table = Table(title=f"{record['samples']} samples of {record['split']} ({record['version']})")
+    table.add_column("class")
+    for name in ["AP", *errors.values(), "boxes found", "boxes there"]:
+        table.add_column(name, justify="right")
+    for name, ap in record["mean_dist_aps"].items():
+        values = [record["label_tp_errors"][name][error] for error in errors]
+        counts = [record["boxes"]["predictions"].get(name, 0), record["boxes"]["ground_truth"].get(name, 0)]
+        table.add_row(name, *map(_cell, [ap, *values]), *map(str, counts))
+    table.add_section()
+    sums = [sum(record["boxes"][kind].values()) for kind in ("predictions", "ground_truth")]
+    table.add_row("all", *map(_cell, [record["mean_ap"], *(record["tp_errors"][e] for e in errors)]), *map(str, sums))
+    console = console or Console(highlight=False)
+    console.print(table)
+    console.print(f"mAP {record['mean_ap']:.4f}   NDS {record['nd_score']:.4f}")
+    inference = record.get("inference")
+    if inference and inference["fps"] is not None:
+        console.print(f"inference {inference['fps']:.2f} samples/s ({inference['method']})", soft_wrap=True)
+    for note in record["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _submission(
+    results: Path, *, data_root: str | None, split: str | None, version: str | None, out: Path | None
+) -> None:
+    from portbev.errors import PortbevError
+    from portbev.evaluate import evaluate_submission, metrics_record
+    from portbev.files import write_json
+    from portbev.metrics.nuscenes import load_predictions
+
+    if not results.is_file():
+        raise PortbevError("no such file", where=str(results))
+    for name, value in (("--data-root", data_root), ("--version", version), ("--split", split)):
+        if value is None:
+            cure = "For example: --data-root /data/nuscenes --version v1.0-trainval --split val"
+            raise PortbevError(f"a submission needs {name}", where=str(results), cure=cure)
+    assert version is not None and split is not None
+    metrics = evaluate_submission(results, data_root=data_root, version=version, split=split)
+    samples = len(load_predictions(results).sample_tokens)
+    record = metrics_record(metrics, samples=samples, split=split, version=version)
+    show(record)
+    if out is not None:
+        write_json(out / "metrics.json", record)
+        print(f"written: {out / 'metrics.json'}")
+
+
+def _settings(what: Path, config: str | None, overrides: list[str], split: str | None, version: str | None) -> Any:
+    """The configuration for a checkpoint: the one given, or the one that its ``meta.json`` carries."""
+    import json
+
+    from portbev.config import load_config
+    from portbev.errors import CheckpointError
+    from portbev.evaluate import with_data
+
+    if config is not None:
+        return with_data(load_config(config, overrides), split=split, version=version)
+    if not what.exists():
+        raise CheckpointError("no such run, checkpoint or submission", where=str(what))
+    meta = (what if what.is_dir() else what.parent) / "meta.json"
+    if not meta.is_file():
+        cure = "Give the configuration of the model: --config bevdepth/..."
+        raise CheckpointError("carries no configuration", where=str(what), cure=cure)
+    try:
+        carried = json.loads(meta.read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("is damaged: no configuration in it", where=str(meta)) from error
+    return with_data(load_config(carried, overrides), split=split, version=version)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))

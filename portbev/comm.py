@@ -1,0 +1,145 @@
+"""Processes that train together. May import: backend, errors.
+
+One process needs no process group: :func:`join` gives it a :class:`Comm` of size 1 whose calls return what they got.
+Many processes come from ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from portbev.backend import Backend
+from portbev.errors import BackendError, PortbevError
+
+
+class Comm:
+    """This process among those of the run. The base class is a process alone.
+
+    Attributes:
+        rank: number of this process, 0 to ``size - 1``.
+        size: number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files and talks to people."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+
+    def mean(self, value: float) -> float:
+        """Mean of a float over the processes, in float32."""
+        return value
+
+    def mean_vector(self, values: Sequence[float]) -> list[float]:
+        """Mean over the processes of each of a list of floats, in float32."""
+        return list(values)
+
+    def gather(self, value: Any) -> list[Any]:
+        """A JSON value of every process, by rank. Floats keep every bit; nothing is pickled."""
+        return [value]
+
+    def decide(self, value: Any) -> Any:
+        """The first process's ``value`` (JSON), for all."""
+        return value
+
+    def on_main(self, work: Callable[[], Any]) -> Any:
+        """Do ``work`` in the first process alone; its result (JSON) for all.
+
+        Raises:
+            PortbevError: that of ``work``; the other processes raise one that says so.
+        """
+        if self.size == 1:
+            return work()
+        failure: Exception | None = None
+        answer: dict[str, Any] = {}
+        if self.is_main:
+            try:
+                answer = {"result": work()}
+            except Exception as error:
+                failure, answer = error, {"error": str(error)}
+        answer = self.decide(answer)
+        if failure is not None:
+            raise failure
+        if "error" in answer:
+            raise PortbevError(f"the first process failed: {answer['error']}", where=f"process {self.rank}")
+        return answer["result"]
+
+
+class Group(Comm):
+    """Processes joined by torch.distributed over the backend's own collectives."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._device = backend.device(local_rank(backend))
+
+    def barrier(self) -> None:
+        self.mean(0.0)
+
+    def mean(self, value: float) -> float:
+        return self.mean_vector([value])[0]
+
+    def mean_vector(self, values: Sequence[float]) -> list[float]:
+        tensor = torch.tensor(list(values), dtype=torch.float32).to(self._device)
+        dist.all_reduce(tensor)
+        return (tensor.cpu() / self.size).tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
+        sizes = [torch.zeros(1, dtype=torch.int32).to(self._device) for _ in range(self.size)]
+        dist.all_gather(sizes, torch.tensor([mine.numel()], dtype=torch.int32).to(self._device))
+        lengths = [int(size.cpu()) for size in sizes]
+        padded = torch.zeros(max(lengths), dtype=torch.uint8).to(self._device)
+        padded[: mine.numel()] = mine
+        parts = [torch.zeros_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        return [json.loads(bytes(p.cpu()[:n].tolist())) for p, n in zip(parts, lengths, strict=True)]
+
+    def decide(self, value: Any) -> Any:
+        return self.gather(value if self.is_main else None)[0]
+
+
+def world_size() -> int:
+    """Processes that the launcher started; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_rank(backend: Backend) -> int:
+    """Index of the device that this process uses."""
+    return int(os.environ.get("LOCAL_RANK", "0")) % max(1, backend.device_count())
+
+
+@contextmanager
+def join(backend: Backend) -> Iterator[Comm]:
+    """Join the processes that the launcher started, over ``backend.collective``; alone, no group is made.
+
+    Raises:
+        BackendError: this torch has no such collectives, or the other processes do not answer.
+    """
+    if world_size() == 1:
+        yield Comm()
+        return
+    if dist.is_initialized():  # the program that calls us owns the group
+        yield Group(backend)
+        return
+    try:
+        dist.init_process_group(backend.collective, timeout=timedelta(minutes=30))
+    except (RuntimeError, ValueError) as error:
+        what = f"cannot join {world_size()} processes over {backend.collective}: {' '.join(str(error).split())[:300]}"
+        raise BackendError(what, cure="Start with: torchrun --nproc-per-node N -m portbev train ...") from error
+    try:
+        yield Group(backend)
+    finally:
+        dist.destroy_process_group()

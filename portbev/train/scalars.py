@@ -1,0 +1,45 @@
+"""Scalars for TensorBoard, an optional extra. May import: errors; tensorboard when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from portbev.errors import PortbevError
+
+
+class TensorBoard:
+    """Writes the rows of ``scalars.jsonl`` as TensorBoard events too.
+
+    Args:
+        folder: where the events go.
+        purge_step: events of this step and later ones, from before a resume, are hidden.
+
+    Raises:
+        PortbevError: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path, purge_step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            cure = "pip install portbev[tensorboard], or set train.tensorboard=false"
+            raise PortbevError("tensorboard is not installed", where="train.tensorboard", cure=cure) from error
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One row of scalars."""
+        for term, value in row["losses"].items():
+            self._writer.add_scalar(f"loss/{term}", value, row["step"])
+        for name in ("grad_norm", "lr", "step_time", "data_time"):
+            if row[name] is not None:
+                self._writer.add_scalar(name, row[name], row["step"])
+
+    def add_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
+        """mAP and NDS of an evaluation."""
+        for name in ("mean_ap", "nd_score"):
+            self._writer.add_scalar(f"eval/{name}", metrics[name], step)
+
+    def close(self) -> None:
+        self._writer.close()

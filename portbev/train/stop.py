@@ -1,0 +1,35 @@
+"""Stopping in good order on SIGINT and SIGTERM. May import: nothing of portbev."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import AbstractContextManager
+from typing import Any
+
+
+class Stopper(AbstractContextManager["Stopper"]):
+    """Inside the block, the first SIGINT or SIGTERM sets :attr:`asked`; a second SIGINT interrupts at once.
+
+    Outside the main thread signals cannot be caught: there it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopper:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
