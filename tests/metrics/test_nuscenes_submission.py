@@ -15,6 +15,7 @@ from nuscenes_cases import box, random_case, write_tables
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.errors import PortbevError, ResultsError
 from portbev.metrics.nuscenes import (
+    boxstream,
     evaluate,
     evaluate_files,
     load_ground_truth,
@@ -76,13 +77,50 @@ def test_key_order_whitespace_escapes_and_extra_keys_do_not_matter(tmp_path_fact
     assert repr(again) == repr(plain).replace("plain.json", "stirred.json")
 
 
-def test_integers_and_many_blocks_read_alike(tmp_path, monkeypatch):
+@pytest.mark.parametrize("block", [200, 333, 700, 5000])
+@pytest.mark.parametrize("separators", [(",", ":"), (" , ", " : ")])
+def test_every_way_of_reading_gives_the_same(tmp_path, monkeypatch, block, separators):
     results = {f"s{n}": [box(f"s{n}", detection_score=1, translation=[n, i, 0]) for i in range(n)] for n in range(9)}
-    path = save(tmp_path / "results.json", results)
+    results["s4"][1]["velocity"] = [float("nan"), 1]
+    path = save(tmp_path / "results.json", results, separators=separators)
     whole = load_predictions(path)
+    monkeypatch.setattr(boxstream.BoxStream.__init__, "__defaults__", (block,))
+    assert len(list(boxstream.BoxStream(path))) > (block < 5000)
+    assert repr(load_predictions(path)) == repr(whole)
+    monkeypatch.setattr(submission_module, "BoxStream", refuse)
     monkeypatch.setattr(submission_module, "_BLOCK", 3)
     assert repr(load_predictions(path)) == repr(whole)
-    assert whole.translation[-1].tolist() == [8, 7, 0]
+    assert whole.translation[-1].tolist() == [8, 7, 0] and np.isnan(whole.velocity).sum() == 1
+
+
+def refuse(path):
+    raise boxstream.UnusualError
+
+
+def test_keys_beside_the_results_are_never_taken_for_samples(tmp_path, monkeypatch):
+    results = {f"s{n}": [box(f"s{n}")] * 3 for n in range(9)}
+    path = tmp_path / "results.json"
+    for content in (
+        {"meta": META, "results": results, "other": {"k1": [box("k1")], "k2": [box("k2")], "k3": [box("k3")]}},
+        {"meta": {"a": "{"}, "results": results, "other": [{"k1": [box("k1")], "k2": [box("k2")]}]},
+        {"results": results, "other": {"k1": [box("k1")], "k2": [box("k2")]}, "meta": META},
+        {"other": {"results": {"k1": [box("k1")]}}, "results": results, "meta": META},
+    ):
+        path.write_text(json.dumps(content))
+        for block in range(40, 9000, 217):
+            monkeypatch.setattr(boxstream.BoxStream.__init__, "__defaults__", (block,))
+            found = load_predictions(path)
+            assert found.sample_tokens == tuple(results) and len(found) == 27
+            assert found.meta == content["meta"]
+
+
+def test_last_of_equal_sample_keys_counts_as_in_python(tmp_path, monkeypatch):
+    first, last = json.dumps([box("s", detection_score=0.25)] * 9), json.dumps([box("s", detection_score=0.75)])
+    path = tmp_path / "results.json"
+    path.write_text(f'{{"meta": {{}}, "results": {{"s": {first}, "t": {first}, "s": {last}}}}}')
+    for block in (300, 1 << 20):
+        monkeypatch.setattr(boxstream.BoxStream.__init__, "__defaults__", (block,))
+        assert load_predictions(path).select(["s"]).score.tolist() == [0.75]
 
 
 def test_box_is_matched_where_its_own_token_says(tmp_path):

@@ -1,7 +1,6 @@
-"""Detection submissions read into arrays. May import: errors, arrays, checks, constants.
+"""Detection submissions read into arrays. May import: errors, arrays, boxstream, checks, constants.
 
-The file is mapped, not read; a first pass finds the samples, then each sample's boxes are decoded, and a few thousand
-boxes at a time become arrays, so that the Python objects of a whole submission never exist together.
+A few thousand boxes at a time become arrays, so that the Python objects of a whole submission never exist together.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import gc
 import json
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from operator import attrgetter
@@ -22,6 +21,7 @@ import numpy as np
 from portbev.data.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
 from portbev.errors import ResultsError
 from portbev.metrics.nuscenes.arrays import PredictionArrays
+from portbev.metrics.nuscenes.boxstream import Box, BoxStream, MarkedBox, UnusualError
 from portbev.metrics.nuscenes.checks import check_predictions, explain_boxes, too_many
 from portbev.metrics.nuscenes.constants import mark_constants, unmarked, with_constants
 
@@ -29,32 +29,14 @@ _LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
 _ATTRIBUTE = {"": -1} | {name: index for index, name in enumerate(ATTRIBUTES)}
 _BLOCK = 8192
 
-Vector = tuple[float, float, float]
-
-
-class _Box(msgspec.Struct, gc=False):
-    sample_token: str
-    translation: Vector
-    size: Vector
-    rotation: tuple[float, float, float, float]
-    velocity: tuple[float, float]
-    detection_name: str
-    detection_score: float
-    attribute_name: str
-    num_pts: float = -1
-
-
-class _BoxWithMarks(_Box, gc=False):
-    velocity: tuple[float | str, float | str]  # type: ignore[assignment]
-
 
 class _Submission(msgspec.Struct):
     results: dict[str, msgspec.Raw]
     meta: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-_decode_boxes = msgspec.json.Decoder(list[_Box]).decode
-_decode_marked = msgspec.json.Decoder(list[_BoxWithMarks]).decode
+_decode_boxes = msgspec.json.Decoder(list[Box]).decode
+_decode_marked = msgspec.json.Decoder(list[MarkedBox]).decode
 _vectors = attrgetter("translation", "size", "rotation", "velocity")
 _flat = chain.from_iterable
 
@@ -67,58 +49,81 @@ def load_predictions(path: Path | str, *, max_boxes_per_sample: int = MAX_BOXES_
             its sample and its index there.
     """
     path = Path(path)
-    content, submission, marked = _split(path)
-    if submission.meta is msgspec.UNSET:
-        cure = 'Add "meta": {"use_camera": true, "use_lidar": false, ...} beside "results"'
-        raise ResultsError('"meta" is missing', where=str(path), cure=cure)
-    decode = _decode_marked if marked else _decode_boxes
-    builder = _Builder(str(path), submission.results)
     with _no_collection():
-        for token, raw in submission.results.items():
-            boxes: Sequence[_Box]
-            try:
-                boxes = decode(raw)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                boxes = _repair(bytes(raw), token, str(path), error)
-            if len(boxes) > max_boxes_per_sample:
-                raise too_many(str(path), token, len(boxes), max_boxes_per_sample)
-            if builder.add(token, boxes) and not marked:
-                _forget_pages(content)
-    predictions = builder.finish(submission.meta)
+        try:
+            predictions = _read_usual(path, max_boxes_per_sample)
+        except UnusualError:
+            predictions = _read_any(path, max_boxes_per_sample)
+        except OSError as error:
+            raise ResultsError(f"cannot read the results ({error.strerror})", where=str(path)) from error
     check_predictions(predictions, max_boxes_per_sample=max_boxes_per_sample)
     return predictions
+
+
+def _read_usual(path: Path, max_boxes_per_sample: int) -> PredictionArrays:
+    builder = _Builder(str(path), max_boxes_per_sample)
+    stream = BoxStream(path)
+    for samples in stream:
+        for token, boxes in samples.items():
+            builder.add(token, boxes)
+        builder.convert()
+    if len(set(builder.tokens)) < len(builder.tokens):
+        raise UnusualError
+    return builder.finish(stream.meta)
+
+
+def _read_any(path: Path, max_boxes_per_sample: int) -> PredictionArrays:
+    """Read any JSON: a pass over the mapped file finds the samples, whose boxes are then decoded one by one."""
+    content, submission, marked = _split(path)
+    decode = _decode_marked if marked else _decode_boxes
+    builder = _Builder(str(path), max_boxes_per_sample)
+    for token, raw in submission.results.items():
+        boxes: Sequence[Box]
+        try:
+            boxes = decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            boxes = _repair(bytes(raw), token, str(path), error)
+        builder.add(token, boxes)
+        if len(builder.boxes) >= _BLOCK:
+            builder.convert()
+            if not marked:
+                _forget_pages(content)
+    return builder.finish(submission.meta)
 
 
 class _Builder:
     """Gathers boxes and turns them into arrays block by block."""
 
-    def __init__(self, source: str, samples: Mapping[str, Any]) -> None:
-        self.source, self.samples = source, samples
-        self.boxes: list[_Box] = []
+    def __init__(self, source: str, max_boxes_per_sample: int) -> None:
+        self.source, self.limit = source, max_boxes_per_sample
+        self.tokens: list[str] = []
+        self.boxes: list[Box] = []
         self.counts: list[int] = []
         self.blocks: list[dict[str, np.ndarray]] = []
         self.strays: list[tuple[int, str]] = []  # row and token of boxes that name another sample than their key
         self.rows = 0
 
-    def add(self, token: str, boxes: Sequence[_Box]) -> bool:
-        """Take the boxes of the next sample; whether a block was finished."""
+    def add(self, token: str, boxes: Sequence[Box]) -> None:
+        """Take the boxes of the next sample."""
+        if len(boxes) > self.limit:
+            raise too_many(self.source, token, len(boxes), self.limit)
         own = [box.sample_token for box in boxes]
         if own.count(token) != len(own):
             self.strays += [(self.rows + row, other) for row, other in enumerate(own) if other != token]
         self.rows += len(boxes)
+        self.tokens.append(token)
         self.counts.append(len(boxes))
         self.boxes += boxes
-        if len(self.boxes) < _BLOCK:
-            return False
-        self._convert()
-        return True
 
-    def _convert(self) -> None:
+    def convert(self) -> None:
+        """Make a block of the boxes gathered; all of them are of one type."""
         boxes, count = self.boxes, len(self.boxes)
-        flat: Iterator[float] = _flat(_flat(map(_vectors, boxes)))
-        if boxes and isinstance(boxes[0], _BoxWithMarks):
-            flat = map(unmarked, flat)
-        numbers = np.fromiter(flat, np.float64, 12 * count).reshape(-1, 12)
+        if boxes and isinstance(boxes[0], MarkedBox):
+            for box in boxes:
+                x, y = box.velocity
+                if isinstance(x, str) or isinstance(y, str):
+                    box.velocity = unmarked(x), unmarked(y)
+        numbers = np.fromiter(_flat(_flat(map(_vectors, boxes))), np.float64, 12 * count).reshape(-1, 12)
         block = {
             "translation": numbers[:, 0:3],
             "size": numbers[:, 3:6],
@@ -142,25 +147,29 @@ class _Builder:
         row = self.rows - len(self.boxes) + position
         starts = np.cumsum([0, *self.counts])
         sample = int(np.searchsorted(starts, row, "right")) - 1
-        token = list(self.samples)[sample]
+        token = self.tokens[sample]
         first = int(starts[sample]) - (self.rows - len(self.boxes))
         start = max(first, 0)
         boxes = [msgspec.structs.asdict(box) for box in self.boxes[start : start + self.counts[sample]]]
         explain_boxes(with_constants(boxes), token, self.source)
 
-    def finish(self, meta: dict[str, Any]) -> PredictionArrays:
-        self._convert()
+    def finish(self, meta: dict[str, Any] | msgspec.UnsetType) -> PredictionArrays:
+        """The arrays of everything taken."""
+        if meta is msgspec.UNSET:
+            cure = 'Add "meta": {"use_camera": true, "use_lidar": false, ...} beside "results"'
+            raise ResultsError('"meta" is missing', where=self.source, cure=cure)
+        self.convert()
         columns = {name: self._column(name) for name in list(self.blocks[0])}
         points = columns.pop("num_pts")
         sample_index = np.repeat(np.arange(len(self.counts)), self.counts)
         lookup = None
         if self.strays:
-            position = {token: index for index, token in enumerate(self.samples)}
+            position = {token: index for index, token in enumerate(self.tokens)}
             lookup = sample_index.copy()
             for row, token in self.strays:
                 lookup[row] = position.get(token, -1)
         return PredictionArrays(
-            sample_tokens=tuple(self.samples),
+            sample_tokens=tuple(self.tokens),
             sample_index=sample_index,
             **columns,
             num_pts=None if (points == -1).all() else np.trunc(points).astype(np.int64),
@@ -213,7 +222,7 @@ def _decode_top(content: mmap.mmap, path: Path) -> _Submission:
     return submission
 
 
-def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[_Box]:
+def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[Box]:
     """Say what is wrong with a sample's boxes; or decode what only Python's parser takes."""
     try:
         boxes = json.loads(raw)
@@ -221,7 +230,7 @@ def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[_Box]
         raise ResultsError(f"damaged JSON ({error})", where=f"{source}: sample {token}") from error
     explain_boxes(with_constants(boxes), token, source)
     try:
-        return msgspec.convert(boxes, list[_Box])
+        return msgspec.convert(boxes, list[Box])
     except msgspec.ValidationError as problem:
         raise ResultsError(str(problem), where=f"{source}: sample {token}") from problem
 
