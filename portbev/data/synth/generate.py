@@ -65,7 +65,7 @@ def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progre
     except OSError as error:
         raise DataError(
             f"cannot write synthetic data: {error.strerror or error}",
-            where=str(out),
+            where=str(error.filename or out),
             cure="Check permissions and free space, or choose another folder",
         ) from error
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import subprocess
@@ -121,6 +122,26 @@ def test_an_impossible_place_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write synthetic data"):
         generate(tmp_path / "file" / "data", SMALL, workers=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_cannot_be_written_is_one_clear_error_and_no_data_set(tmp_path: Path, workers: int) -> None:
+    part = tmp_path / f".data.{SMALL.digest()}.part"
+    part.mkdir()
+    (part / "samples").write_text("in the way")
+    with pytest.raises(DataError) as caught:
+        generate(tmp_path / "data", SMALL, workers=workers)
+    assert "\n" not in str(caught.value) and "samples" in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        generate(tmp_path / "data", SMALL, workers=1)
 
 
 def test_root_generates_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
