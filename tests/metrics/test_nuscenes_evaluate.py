@@ -175,6 +175,7 @@ def test_subset_equals_evaluating_the_subset_alone():
     some = truth.sample_tokens[1:4]
     part = evaluate(found, truth, samples=some)
     assert repr(part.summary()) == repr(evaluate(found.select(some), truth.select(some)).summary())
+    assert part.samples == 3
     assert sum(part.ground_truth_counts.values()) < sum(evaluate(found, truth).ground_truth_counts.values())
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+SUBJECTS = ("nuscenes_eval", "bevdepth")
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.xz")
 
 
@@ -56,9 +57,8 @@ def open_case(path: Path, scratch: Path) -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for fixture in metafunc.fixturenames:
-        if fixture.endswith("_case"):
-            parametrize_cases(metafunc, fixture, fixture.removesuffix("_case"))
+    for subject in SUBJECTS:
+        parametrize_cases(metafunc, f"{subject}_case", subject)
 
 
 def _case_fixture(subject: str):

@@ -157,6 +157,7 @@ def _evaluate(
         meta=predictions.meta,
         ground_truth_counts=dict(zip(DETECTION_CLASSES, truth_counts.tolist(), strict=True)),
         prediction_counts=dict(zip(DETECTION_CLASSES, np.diff(first).tolist(), strict=True)),
+        samples=len(ground_truth.sample_tokens),
         notes=_notes(found),
     )
 

@@ -36,6 +36,7 @@ class DetectionMetrics:
         config: the settings of the evaluation.
         meta: the submission's ``meta``.
         ground_truth_counts, prediction_counts: class -> boxes that counted, after the filters.
+        samples: how many samples were evaluated.
         eval_time: seconds of wall-clock time, or None.
         notes: what a reader of the numbers should know, a line each.
     """
@@ -45,6 +46,7 @@ class DetectionMetrics:
     meta: Mapping[str, Any] = field(default_factory=dict)
     ground_truth_counts: Mapping[str, int] = field(default_factory=dict)
     prediction_counts: Mapping[str, int] = field(default_factory=dict)
+    samples: int = 0
     eval_time: float | None = None
     notes: tuple[str, ...] = ()
     label_aps: dict[str, dict[float, float]] = field(init=False)
