@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from portbev.errors import ConfigError
 
 #: Raised whenever the same options would give other bytes than before.
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 TRAIN_SPLIT, VAL_SPLIT = "synth_train", "synth_val"
 
 _LIMITS = {

@@ -42,7 +42,10 @@ def pedestrian(size: Size, rng: np.random.Generator, worker: bool = False) -> Me
     build.box((-0.06 * thick, 0.08 * thick), (sleeve, hand), (0.46 * height, shoulder), shirt, shift=-0.05)
     arm = (stride - 0.2 * thick, stride)
     build.box(arm, (-hand, -sleeve), (0.48 * height, shoulder), shirt, shift=-stride + 0.16 * thick)
-    build.cylinder((0, 0), (0.1 * thick, 0.11 * thick), (chin, 0.94 * height), skin, 8)
+    build.cylinder((0, 0), (0.055 * thick, 0.055 * thick), (shoulder, chin), skin, 6)
+    head = build.cylinder((0, 0), (0.1 * thick, 0.11 * thick), (chin, 0.94 * height), skin, 8)
+    for behind in (2, 3, 4):
+        head.panel(behind, (0.0, 1.0), (0.0, 1.0), hair)
     build.cylinder((-0.01, 0), (0.125 * thick, 0.09 * thick), (0.94 * height, height), hair, 8)
     return build.build(size)
 
