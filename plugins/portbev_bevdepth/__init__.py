@@ -1,1 +1,18 @@
-"""BEVDepth and MatrixVT."""
+"""BEVDepth and MatrixVT as a plugin of portbev. May import: hookspecs; everything else when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portbev.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from portbev.models import ModelFamily
+
+
+@hookimpl
+def portbev_models() -> list[ModelFamily]:
+    """The family ``bevdepth``."""
+    from portbev_bevdepth.family import BevDepthFamily
+
+    return [BevDepthFamily()]

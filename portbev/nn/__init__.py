@@ -1,1 +1,1 @@
-"""portbev.nn"""
+"""Layers that several models share. May import: torch, portbev.ops."""

@@ -1,0 +1,160 @@
+"""Depth and context from image features and camera parameters. May import: torch, portbev.ops, portbev.nn, config."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from portbev.nn.dropout import Dropout
+from portbev.nn.resnet import BasicBlock
+from portbev.ops import deform_conv2d
+from portbev_bevdepth.config import DepthNetSection
+
+CAMERA_NUMBERS = 27
+
+
+class DepthNet(nn.Module):
+    """BEVDepth's camera-aware depth estimation (Li et al., AAAI 2023, section 4.2).
+
+    Args:
+        in_channels: channels of the image features.
+        context_channels, depth_bins: what comes out.
+    """
+
+    def __init__(self, section: DepthNetSection, in_channels: int, context_channels: int, depth_bins: int) -> None:
+        super().__init__()
+        mid = section.mid_channels
+        self.reduce_conv = nn.Sequential(
+            nn.Conv2d(in_channels, mid, 3, padding=1), nn.BatchNorm2d(mid), nn.ReLU(inplace=True)
+        )
+        self.context_conv = nn.Conv2d(mid, context_channels, 1)
+        self.bn = nn.BatchNorm1d(CAMERA_NUMBERS)
+        self.depth_mlp = Mlp(CAMERA_NUMBERS, mid)
+        self.depth_se = SELayer(mid)
+        self.context_mlp = Mlp(CAMERA_NUMBERS, mid)
+        self.context_se = SELayer(mid)
+        layers: list[nn.Module] = [BasicBlock(mid, mid) for _ in range(section.blocks)]
+        if section.use_aspp:
+            layers.append(ASPP(mid, section.dropout))
+        if section.use_dcn:
+            layers.append(DeformConv(mid, section.dcn_groups))
+        layers.append(nn.Conv2d(mid, depth_bins, 1))
+        self.depth_conv = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B*N,Ci,H,W) and camera vectors (B*N,27) to depth logits (B*N,D,H,W) and context (B*N,C,H,W)."""
+        camera = self.bn(camera)
+        x = self.reduce_conv(x)
+        context = self.context_conv(self.context_se(x, self.context_mlp(camera)))
+        depth = self.depth_conv(self.depth_se(x, self.depth_mlp(camera)))
+        return depth, context
+
+
+class Mlp(nn.Module):
+    """Two linear layers with ReLU between them."""
+
+    def __init__(self, in_features: int, features: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(in_features, features)
+        self.fc2 = nn.Linear(features, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R,Fi) to (R,F)."""
+        return self.fc2(functional.relu(self.fc1(x)))
+
+
+class SELayer(nn.Module):
+    """Gate the channels of a map by a vector (squeeze-and-excitation with a given squeeze)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv_reduce = nn.Conv2d(channels, channels, 1)
+        self.conv_expand = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """(R,C,H,W) and (R,C) to (R,C,H,W)."""
+        gate = self.conv_expand(functional.relu(self.conv_reduce(vector[..., None, None])))
+        return x * torch.sigmoid(gate)
+
+
+class ASPPBranch(nn.Module):
+    """Dilated convolution, normalisation, ReLU."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
+        super().__init__()
+        padding = dilation if kernel_size == 3 else 0
+        self.atrous_conv = nn.Conv2d(channels, channels, kernel_size, 1, padding, dilation, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+        nn.init.kaiming_normal_(self.atrous_conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R,C,H,W) to (R,C,H,W)."""
+        return functional.relu(self.bn(dilated_conv3x3(x, self.atrous_conv)), inplace=True)
+
+
+def dilated_conv3x3(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """``conv(x)`` without the taps that see only padding.
+
+    A dilation of at least the map's height (width) puts the outer rows (columns) of a 3x3 kernel into the padding
+    whatever the output pixel: at 16 rows and dilation 18, two thirds of the work are multiplications with zero.
+    """
+    weight, padding = conv.weight, [int(p) for p in conv.padding]
+    for axis in (0, 1):
+        if weight.shape[2 + axis] == 3 and conv.dilation[axis] >= x.shape[2 + axis]:
+            weight = weight.narrow(2 + axis, 1, 1)
+            padding[axis] = 0
+    return functional.conv2d(x, weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling (Chen et al., 2017) as in BEVDepth: dilations 1, 6, 12, 18 and a pooled branch.
+
+    In training the pooled branch's normalisation sees one value per image and channel (original's behaviour).
+    """
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.aspp1 = ASPPBranch(channels, 1, 1)
+        self.aspp2 = ASPPBranch(channels, 3, 6)
+        self.aspp3 = ASPPBranch(channels, 3, 12)
+        self.aspp4 = ASPPBranch(channels, 3, 18)
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d((1, 1)),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        )
+        self.conv1 = nn.Conv2d(5 * channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.dropout = Dropout(dropout)
+        for conv in (self.global_avg_pool[1], self.conv1):
+            nn.init.kaiming_normal_(conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R,C,H,W) to (R,C,H,W)."""
+        maps = torch.cat([self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x)], dim=1)
+        # The pooled branch is constant over the map: add its share of the 1x1 convolution instead of spreading it out.
+        local, pooled = self.conv1.weight.split([maps.shape[1], x.shape[1]], dim=1)
+        out = functional.conv2d(maps, local) + functional.conv2d(self.global_avg_pool(x), pooled)
+        return self.dropout(functional.relu(self.bn1(out), inplace=True))
+
+
+class DeformConv(nn.Module):
+    """Deformable 3x3 convolution (Dai et al., ICCV 2017), offsets predicted by ``conv_offset``, which starts at zero.
+
+    Keys as in mmcv's DeformConv2dPack; no bias, one deformation group, the offset's channels are (dy, dx) per tap.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.weight = nn.Parameter(torch.empty(channels, channels // groups, 3, 3))
+        self.conv_offset = nn.Conv2d(channels, 18, 3, padding=1)
+        nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+        nn.init.zeros_(self.conv_offset.weight)
+        nn.init.zeros_(self.conv_offset.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R,C,H,W) to (R,C,H,W)."""
+        return deform_conv2d(x, self.conv_offset(x).to(x.dtype), self.weight, padding=1, groups=self.groups)

@@ -1,0 +1,131 @@
+"""MatrixVT's view transformation by two matrices (Zhou et al., ICCV 2023). May import: torch, numpy, lss and below."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from portbev.models import Matrices
+from portbev_bevdepth.config import BevDepthConfig
+from portbev_bevdepth.geometry import Geometry
+from portbev_bevdepth.lss import LSSFPN
+
+
+class MatrixVT(LSSFPN):
+    """Prime depth and prime feature, sent to the bird's-eye view by the ring and the ray matrix.
+
+    bev_anchors (Y,X,2) holds the cell centres; it is part of official checkpoints and not used.
+    """
+
+    def __init__(self, config: BevDepthConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("bev_anchors", _anchors(config))
+        self.horiconv = HoriConv(config.context_channels, config.depth_net.mid_channels)
+        self.depth_reducer = DepthReducer(config.context_channels)
+
+    def to_bev(self, depth: Tensor, context: Tensor, mats: Matrices, index: int) -> Tensor:
+        """(B,C,Y,X) from depth (B*N,D,H,W) and context (B*N,C,H,W)."""
+        prime_depth = self.depth_reducer(context, depth)
+        prime_feature = self.horiconv(context)
+        ring, ray = (torch.from_numpy(m).to(depth.device).float() for m in matrices(self.geometry, mats, index))
+        batch = ring.shape[0]
+        columns = prime_depth.unflatten(0, (batch, -1)).permute(0, 1, 3, 2).flatten(1, 2)  # (B,N*W,D)
+        feature = prime_feature.unflatten(0, (batch, -1)).permute(0, 2, 1, 3).flatten(2)  # (B,C,N*W)
+        bev = feature @ ((columns @ ring) * ray)
+        x_cells, y_cells, _ = self.geometry.size
+        return bev.unflatten(2, (y_cells, x_cells))
+
+
+def matrices(geometry: Geometry, mats: Matrices, index: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Ring (B,D,Y*X) and ray (B,N*W,Y*X): which depth bin, which image column, meets which cell (y*X+x).
+
+    The frustum's points are averaged over the image height first, and height above ground is ignored.
+
+    Quirks of the original, kept under ``quirks: official``:
+
+    * A point outside the grid (its truncated index, so up to one cell outside the lower edges is inside) is sent to
+      the cell in the middle, (64,64) of 128, which is cleared afterwards, with whatever truly falls into it.
+    * Points that meet in an entry do not add up, so both matrices hold only 0 and 1, and the division by the largest
+      entry of a column that follows changes nothing.
+
+    ``fixed`` floors, drops what is outside, keeps the middle, and does count: entries are shares of the cell's largest.
+    """
+    cells = geometry.cells(geometry.points(mats, index)).mean(axis=3)  # (B,N,D,W,3)
+    cells = np.moveaxis(cells, 2, 3)  # (B,N,W,D,3)
+    batch, cameras, width, bins, _ = cells.shape
+    x_cells, y_cells, _ = geometry.size
+    whole = np.trunc(cells) if geometry.truncate else np.floor(cells)
+    x, y = whole[..., 0].reshape(batch, -1, bins), whole[..., 1].reshape(batch, -1, bins)
+    inside = (x >= 0) & (x < x_cells) & (y >= 0) & (y < y_cells)
+    cell = np.where(inside, y * x_cells + x, 0).astype(np.int64)
+    sample, column, depth = np.nonzero(inside)
+    hit = cell[inside]
+    counted = not geometry.truncate
+    ring = _fill((batch, bins, y_cells * x_cells), (sample, depth, hit), counted)
+    ray = _fill((batch, cameras * width, y_cells * x_cells), (sample, column, hit), counted)
+    if geometry.truncate:
+        null = (y_cells // 2) * x_cells + x_cells // 2
+        ring[..., null] = 0
+        ray[..., null] = 0
+    return ring, ray
+
+
+def _fill(shape: tuple[int, int, int], index: tuple[NDArray[np.int64], ...], counted: bool) -> NDArray[np.generic]:
+    if not counted:
+        marks = np.zeros(shape, np.uint8)
+        marks[index] = 1
+        return marks
+    counts = np.zeros(shape, np.float32)
+    np.add.at(counts, index, 1)
+    return counts / np.maximum(counts.max(axis=1, keepdims=True), 1)
+
+
+class DepthReducer(nn.Module):
+    """Depth (R,D,H,W) averaged over the image height with weights learnt from the context: the prime depth (R,D,W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.vertical_weighter = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, 1, 3, padding=1),
+        )
+
+    def forward(self, context: Tensor, depth: Tensor) -> Tensor:
+        """Context (R,C,H,W) and depth (R,D,H,W) to (R,D,W)."""
+        return (depth * self.vertical_weighter(context).softmax(dim=2)).sum(dim=2)
+
+
+class HoriConv(nn.Module):
+    """Context reduced to one row of the image and refined along it: the prime feature (R,C,W)."""
+
+    def __init__(self, channels: int, mid_channels: int) -> None:
+        super().__init__()
+        self.merger = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.Sigmoid(), nn.Conv2d(channels, channels, 1))
+        self.reduce_conv = nn.Sequential(*_row_conv(channels, mid_channels))
+        self.conv1 = nn.Sequential(*_row_conv(mid_channels, mid_channels), *_row_conv(mid_channels, mid_channels))
+        self.conv2 = nn.Sequential(*_row_conv(mid_channels, mid_channels), *_row_conv(mid_channels, mid_channels))
+        self.out_conv = nn.Sequential(*_row_conv(mid_channels, channels, bias=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R,C,H,W) to (R,C,W)."""
+        x = self.reduce_conv(self.merger(x).amax(dim=2))
+        x = self.conv1(x) + x
+        x = self.conv2(x) + x
+        return self.out_conv(x)
+
+
+def _row_conv(in_channels: int, out_channels: int, bias: bool = False) -> list[nn.Module]:
+    conv = nn.Conv1d(in_channels, out_channels, 3, padding=1, bias=bias)
+    return [conv, nn.BatchNorm1d(out_channels), nn.ReLU(inplace=True)]
+
+
+def _anchors(config: BevDepthConfig) -> Tensor:
+    axes = []
+    for (low, high, step), count in zip((config.x_bound, config.y_bound), config.bev_size, strict=True):
+        axes.append(torch.linspace(low + step / 2, high - step / 2, count))
+    y, x = torch.meshgrid(axes[1], axes[0], indexing="ij")
+    return torch.stack([x, y], dim=-1)

@@ -1,0 +1,55 @@
+"""BEVDepth and MatrixVT as a whole. May import: torch and the other modules of this package."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from portbev.models import Batch, DetectionModel, Detections
+from portbev_bevdepth.config import BevDepthConfig
+from portbev_bevdepth.decode import decode
+from portbev_bevdepth.head import BEVDepthHead, TaskOutput
+from portbev_bevdepth.losses import depth_loss, detection_losses
+from portbev_bevdepth.lss import LSSFPN
+from portbev_bevdepth.matrixvt import MatrixVT
+from portbev_bevdepth.targets import box_targets
+
+
+class BevDepthOutput(NamedTuple):
+    """Raw outputs: one dict of branches per task (:class:`BEVDepthHead`), and the key frame's depth (B*N,D,h,w)."""
+
+    tasks: list[TaskOutput]
+    depth: Tensor
+
+
+class BEVDepth(DetectionModel):
+    """BEVDepth (Li et al., AAAI 2023) or, with ``variant: matrixvt``, MatrixVT (Zhou et al., ICCV 2023).
+
+    State keys are those of the original implementation's model (``backbone.*``, ``head.*``), shapes and dtypes too.
+    """
+
+    def __init__(self, config: BevDepthConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = (MatrixVT if config.variant == "matrixvt" else LSSFPN)(config)
+        self.head = BEVDepthHead(config)
+
+    def forward(self, batch: Batch) -> BevDepthOutput:
+        """Raw outputs of a batch; ``batch["images"]`` is on the model's device, ``batch["mats"]`` on the host."""
+        bev, depth = self.backbone(batch["images"], batch["mats"])
+        return BevDepthOutput(self.head(bev), depth)
+
+    def losses(self, outputs: BevDepthOutput, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
+        """``heatmap`` and ``box`` summed over the tasks, and ``depth`` if the batch has lidar depth."""
+        targets = box_targets(self.config, batch["boxes"], batch["labels"])
+        heatmaps, boxes = detection_losses(self.config, outputs.tasks, targets, mean_over_ranks)
+        terms = {"heatmap": torch.stack(heatmaps).sum(), "box": torch.stack(boxes).sum()}
+        if batch["depth"] is not None:
+            terms["depth"] = depth_loss(self.config, outputs.depth, batch["depth"])
+        return terms
+
+    def decode(self, outputs: BevDepthOutput, batch: Batch) -> list[Detections]:
+        """Detections per sample in the key ego frame (augmented, if the batch is)."""
+        return decode(self.config, outputs.tasks)

@@ -1,0 +1,147 @@
+"""What the head shall say about a batch, made on the host. May import: numpy, torch, config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from portbev.data.nuscenes.classes import DETECTION_CLASSES
+from portbev_bevdepth.config import BevDepthConfig
+
+CODE = 10
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TaskTarget:
+    """Targets of one task for B samples.
+
+    ``heatmap`` (B,classes,Y,X) float32; ``code`` (B,K,10) float32 [dx dy z log(l w h) sin cos vx vy], the first two
+    the centre's offset in its cell; ``index`` (B,K) int64 cell y*X+x; ``mask`` (B,K) float32, 1 where the slot holds
+    an object. Slots beyond the fullest sample's are cut off.
+    """
+
+    heatmap: Tensor
+    code: Tensor
+    index: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device) -> TaskTarget:
+        """On ``device``."""
+        return TaskTarget(*(t.to(device) for t in (self.heatmap, self.code, self.index, self.mask)))
+
+
+def box_targets(
+    config: BevDepthConfig, boxes: Sequence[NDArray[np.float32]], labels: Sequence[NDArray[np.int64]]
+) -> list[TaskTarget]:
+    """Targets of every task.
+
+    Args:
+        boxes: per sample (n,9) [x y z dx dy dz yaw vx vy], metres, augmented key ego frame, z = centre.
+        labels: per sample (n,) indices into DETECTION_CLASSES; others are ignored.
+
+    Quirk, kept under ``quirks: official``: the centre's cell is truncated, so that an object up to one cell outside
+    the lower edges counts for cell 0; ``fixed`` floors.
+    """
+    return [_task_target(config, task, boxes, labels) for task in config.head.tasks]
+
+
+def gaussian_radius(length: np.float32, width: np.float32, min_overlap: float) -> np.float32:
+    """Radius (cells) within which a centre still overlaps the box by ``min_overlap`` (Law and Deng, ECCV 2018).
+
+    The roots are taken as (-b + sqrt(..)) / 2, not / (2a): the version that CenterNet and its heirs trained with.
+    """
+    total, area, o = length + width, length * width, min_overlap
+    r1 = (total + np.sqrt(total**2 - 4 * area * (1 - o) / (1 + o))) / 2
+    r2 = (2 * total + np.sqrt(4 * total**2 - 16 * (1 - o) * area)) / 2
+    r3 = (-2 * o * total + np.sqrt(4 * o**2 * total**2 + 16 * o * (1 - o) * area)) / 2
+    return min(r1, r2, r3)
+
+
+def draw_gaussian(heatmap: Float32, x: int, y: int, radius: int) -> None:
+    """Raise ``heatmap`` (Y,X) to a Gaussian bump of height 1 at cell (x, y), in place, clipped at the borders."""
+    steps = np.arange(-radius, radius + 1, dtype=np.float64)
+    sigma = (2 * radius + 1) / 6
+    bump = np.exp(-(steps[:, None] ** 2 + steps**2) / (2 * sigma**2))
+    bump[bump < np.finfo(np.float64).eps * bump.max()] = 0
+    height, width = heatmap.shape
+    left, right = min(x, radius), min(width - x, radius + 1)
+    top, bottom = min(y, radius), min(height - y, radius + 1)
+    window = heatmap[y - top : y + bottom, x - left : x + right]
+    part = bump[radius - top : radius + bottom, radius - left : radius + right].astype(np.float32)
+    np.maximum(window, part, out=window)
+
+
+def _task_target(
+    config: BevDepthConfig,
+    task: Sequence[str],
+    boxes: Sequence[NDArray[np.float32]],
+    labels: Sequence[NDArray[np.int64]],
+) -> TaskTarget:
+    x_cells, y_cells = config.bev_size
+    heatmap = np.zeros((len(boxes), len(task), y_cells, x_cells), np.float32)
+    chosen = []
+    for sample_boxes, sample_labels in zip(boxes, labels, strict=True):
+        ours = [np.flatnonzero(sample_labels == DETECTION_CLASSES.index(name)) for name in task]
+        order = np.concatenate(ours)[: config.targets.max_objects]
+        which = np.repeat(np.arange(len(task)), [len(rows) for rows in ours])
+        chosen.append((np.asarray(sample_boxes, np.float32)[order], which))
+    slots = max([len(rows) for rows, _ in chosen], default=0) or 1
+    code = np.zeros((len(boxes), slots, CODE), np.float32)
+    index = np.zeros((len(boxes), slots), np.int64)
+    mask = np.zeros((len(boxes), slots), np.float32)
+    for sample, (rows, which) in enumerate(chosen):
+        for slot, (box, class_index) in enumerate(zip(rows, which[: len(rows)], strict=True)):
+            placed = _place(config, box)
+            if placed is None:
+                continue
+            x, y, radius, code[sample, slot] = placed
+            draw_gaussian(heatmap[sample, class_index], x, y, radius)
+            index[sample, slot], mask[sample, slot] = y * x_cells + x, 1
+    return TaskTarget(*(torch.from_numpy(a) for a in (heatmap, code, index, mask)))
+
+
+def _place(config: BevDepthConfig, box: Float32) -> tuple[int, int, int, Float32] | None:
+    """Cell, radius and code of a box, or None if it has no extent or its centre is off the grid."""
+    if box[3] <= 0 or box[4] <= 0:
+        return None
+    # In float32 and in two divisions, as the original (0.2 m cells, 4 of them to one of the BEV): cell edges agree.
+    steps = (np.float32(config.x_bound[2] / 4), np.float32(config.y_bound[2] / 4))
+    four = np.float32(4)
+    x = (box[0] - np.float32(config.x_bound[0])) / steps[0] / four
+    y = (box[1] - np.float32(config.y_bound[0])) / steps[1] / four
+    whole = np.trunc if config.quirks == "official" else np.floor
+    column, row = int(whole(x)), int(whole(y))
+    if not (0 <= column < config.bev_size[0] and 0 <= row < config.bev_size[1]):
+        return None
+    extent = gaussian_radius(box[4] / steps[1] / four, box[3] / steps[0] / four, config.targets.min_overlap)
+    radius = max(config.targets.min_radius, int(extent))
+    code = np.array(
+        [x - np.float32(column), y - np.float32(row), box[2], *np.log(box[3:6]), np.sin(box[6]), np.cos(box[6]), *box[7:9]],
+        np.float32,
+    )
+    return column, row, radius, code
+
+
+def depth_bins(config: BevDepthConfig, depth: Tensor) -> Tensor:
+    """Depth label of every feature pixel: (B*N,h,w) int64, 0 = none, k = bin k - 1.
+
+    The nearest return in each block of ``downsample`` x ``downsample`` pixels counts.
+
+    Args:
+        depth: (B,N,H,W) metres, 0 = no return.
+    """
+    low, _, step = config.d_bound
+    rows, columns = config.feature_size
+    block = config.downsample
+    blocks = depth.float().reshape(-1, rows, block, columns, block)
+    far = torch.full_like(blocks, 1e5)
+    nearest = torch.where(blocks == 0, far, blocks).amin(dim=(2, 4))
+    number = (nearest - (low - step)) / step
+    known = (number >= 1) & (number < config.depth_bins + 1)
+    return torch.where(known, number, torch.zeros_like(number)).long()
