@@ -98,14 +98,19 @@ def dump_config(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
+NEUTRAL_KEYS = ("name", "data.root", "data.workers", "train.log_every", "train.tensorboard")
+"""Keys that cannot change a number: they are left out of :func:`config_digest`."""
+
+
 def config_digest(config: RunConfig) -> str:
-    """SHA-256 of the resolved configuration without what cannot change a number (name, data root, workers, logging)."""
+    """SHA-256 of the resolved configuration without :data:`NEUTRAL_KEYS`."""
     content = dump_config(config)
-    content.pop("name")
-    for key in ("root", "workers"):
-        content["data"].pop(key)
-    for key in ("log_every", "tensorboard"):
-        content["train"].pop(key)
+    for key in NEUTRAL_KEYS:
+        *folders, leaf = key.split(".")
+        section = content
+        for folder in folders:
+            section = section[folder]
+        section.pop(leaf)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

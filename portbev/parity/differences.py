@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from portbev.config import NEUTRAL_KEYS
 from portbev.parity.document import DifferenceRow, Differences, OperatorLedger, PassedOver
 from portbev.parity.runs import Run
 
@@ -42,9 +43,10 @@ def compare(labels: Sequence[str], facts: Sequence[Mapping[str, Any]]) -> Differ
 
 
 def config_keys(run: Run, baseline: Run) -> list[str]:
-    """Configuration keys in which two runs differ."""
+    """Configuration keys in which two runs differ and that can change a number."""
     mine, theirs = flatten(run.meta["config"]), flatten(baseline.meta["config"])
-    return [key for key in dict.fromkeys([*theirs, *mine]) if mine.get(key) != theirs.get(key)]
+    keys = [key for key in dict.fromkeys([*theirs, *mine]) if key not in NEUTRAL_KEYS]
+    return [key for key in keys if mine.get(key) != theirs.get(key)]
 
 
 def ledger(runs: Sequence[Run]) -> list[OperatorLedger]:

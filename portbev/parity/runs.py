@@ -1,11 +1,10 @@
-"""The runs of a report: read, checked, and named so that an emulated device is always said. May import: errors.
+"""The runs of a report: checked, and named so that an emulated device is always said. May import: train.record, errors.
 
-A run directory is what ``portbev train`` writes: ``run.json``, ``scalars.jsonl``, ``metrics.json``.
+Run directories are read by :mod:`portbev.train.record`, which writes them.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from portbev.errors import PortbevError
+from portbev.train.record import METRICS, METRICS_SCHEMA, RUN, SCALARS, load_run
 
-RUN_SCHEMA = "portbev.run/1"
-METRICS_SCHEMA = "portbev.metrics/1"
 _SECTIONS = {
+    "status": str,
     "config": dict,
     "model": dict,
     "backend": dict,
@@ -92,60 +91,41 @@ def load_runs(paths: Sequence[Path | str]) -> list[Run]:
 
 
 def _load(folder: Path, name: str) -> Run:
-    if not (folder / "run.json").is_file():
-        what = "not a run directory: it has no run.json" if folder.is_dir() else "no such run directory"
-        raise PortbevError(what, where=str(folder), cure="Name a directory written by: portbev train --out DIR")
-    meta = _read_object(folder / "run.json", RUN_SCHEMA)
+    record = load_run(folder)
+    meta, metrics = record.info, record.metrics
     for section, kind in _SECTIONS.items():
         if not isinstance(meta.get(section), kind):
-            what = f"section {section!r} is missing or no mapping"
-            raise PortbevError(what, where=str(folder / "run.json"), cure="The run's record is damaged; train again")
-    if not isinstance(meta.get("status"), str):
-        raise PortbevError("key 'status' is missing", where=str(folder / "run.json"))
-    notes: list[str] = []
-    scalars = _read_scalars(folder / "scalars.jsonl", lenient=meta["status"] != "finished", notes=notes)
-    metrics = None
-    if (folder / "metrics.json").is_file():
-        metrics = _read_object(folder / "metrics.json", METRICS_SCHEMA)
+            what = f"section {section!r} is missing or of another type"
+            raise PortbevError(what, where=str(folder / RUN), cure="The run's record is damaged; leave this run out")
+    if metrics is not None and metrics.get("schema") != METRICS_SCHEMA:
+        what = f"schema is {metrics.get('schema')!r}, this version reads {METRICS_SCHEMA!r}"
+        raise PortbevError(what, where=str(folder / METRICS), cure="Use the version of portbev that wrote it")
+    scalars = _rows(record.scalars(), folder / SCALARS)
     label = f"{name} (emulated)" if meta["backend"].get("emulated") else name
-    return Run(label, folder, meta, scalars, metrics, notes)
+    return Run(label, folder, meta, scalars, metrics, _notes(scalars, meta["progress"].get("step")))
 
 
-def _read_object(path: Path, schema: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PortbevError(f"cannot be read: {error}", where=str(path)) from error
-    except json.JSONDecodeError as error:
-        what = f"not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}); is it cut off?"
-        raise PortbevError(what, where=str(path), cure="Copy the run directory again, or leave this run out") from error
-    if not isinstance(content, dict) or content.get("schema") != schema:
-        found = content.get("schema") if isinstance(content, dict) else None
-        what = f"schema is {found!r}, this version reads {schema!r}"
-        raise PortbevError(what, where=str(path), cure="Use the version of portbev that wrote it")
-    return content
-
-
-def _read_scalars(path: Path, *, lenient: bool, notes: list[str]) -> list[Scalars]:
-    """Rows by step; where a step was written twice (killed and resumed), the later row counts."""
-    if not path.is_file():
-        notes.append("has no scalars.jsonl: no loss curves")
-        return []
-    rows: dict[int, Scalars] = {}
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
+def _rows(rows: list[dict[str, Any]], path: Path) -> list[Scalars]:
+    """By step; where a step was written twice (killed and resumed), the later row counts."""
+    found: dict[int, Scalars] = {}
+    for number, row in enumerate(rows, 1):
         try:
-            row = _scalars_row(json.loads(line))
+            read = _scalars_row(row)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if lenient and number == len(lines):
-                notes.append(f"the last line of scalars.jsonl is cut off (line {number}) and was left out")
-                break
-            what = f"line {number} is no row of scalars ({type(error).__name__}: {error})"
+            what = f"row {number} is no row of scalars ({type(error).__name__}: {error})"
             raise PortbevError(
                 what, where=str(path), cure="Copy the run directory again, or leave this run out"
             ) from error
-        rows[row.step] = row
-    return [rows[step] for step in sorted(rows)]
+        found[read.step] = read
+    return [found[step] for step in sorted(found)]
+
+
+def _notes(scalars: list[Scalars], steps: Any) -> list[str]:
+    if not scalars:
+        return ["has no scalars: no loss curves"]
+    if isinstance(steps, int) and len(scalars) != steps:
+        return [f"scalars.jsonl has {len(scalars)} rows, the run records {steps} steps"]
+    return []
 
 
 def _scalars_row(row: dict[str, Any]) -> Scalars:

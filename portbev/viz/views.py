@@ -1,4 +1,4 @@
-"""What is drawn: a sample's images, lidar points, annotations and predictions. May import: data, metrics, geometry.
+"""What is drawn: a sample's images, lidar points, annotations and predictions. May import: data, metrics, train.record.
 
 Boxes are rows [x y z dx dy dz yaw vx vy] in the global frame (see :mod:`portbev.boxes`).
 """
@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.boxes import extents_from_wlh
-from portbev.data import root as data_root_of
 from portbev.data.nuscenes.cache import load_index
 from portbev.data.nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev.data.nuscenes.index import Index
 from portbev.data.nuscenes.lidar import read_lidar
+from portbev.data.root import open_root
 from portbev.errors import DataError, PortbevError
 from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
 from portbev.metrics.nuscenes.arrays import PredictionArrays
 from portbev.metrics.nuscenes.submission import load_predictions
+from portbev.train.record import load_run
 
 CAMERAS = (
     ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
@@ -194,17 +195,15 @@ def open_views(run: Path | str, *, data_root: str | Path | None = None, version:
     Raises:
         PortbevError: no run, not evaluated, or data that is missing or does not fit the predictions.
     """
-    from portbev.parity.runs import load_runs
-
-    record = load_runs([run])[0]
-    path = record.path / "predictions.json"
-    if not path.is_file():
+    record = load_run(run)
+    if not record.predictions.is_file():
         cure = f"Evaluate it first: portbev eval {run}"
         raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
-    root = data_root_of.open_root(data_root or record.get("data", "root"))
-    index = load_index(root, version or str(record.get("data", "version")))
-    title = f"{record.get('name')}   run {record.label}   backend {record.get('backend', 'label')}"
-    return Views(root, index, load_predictions(path), title)
+    data, backend = record.info["data"], record.info["backend"]
+    root = open_root(data_root or data.get("root"))
+    index = load_index(root, version or str(data.get("version")))
+    title = f"{record.info['name']}   run {record.path.resolve().name}   {backend['label']}"
+    return Views(root, index, load_predictions(record.predictions), title)
 
 
 def _boxes(translation: Array, size: Array, rotation: Array, velocity: Array) -> Array:

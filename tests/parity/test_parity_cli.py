@@ -49,7 +49,7 @@ def test_not_a_run_directory(tmp_path):
 def test_truncated_run_json(make_run):
     run = make_run("cpu")
     (run / "run.json").write_text((run / "run.json").read_text()[:100])
-    assert_one_line(portbev("parity", "report", run), "run.json", "not valid JSON")
+    assert_one_line(portbev("parity", "report", run), "run.json", "cannot be read")
 
 
 def test_unknown_published_table(make_run):

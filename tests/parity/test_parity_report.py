@@ -58,12 +58,12 @@ def test_other_family_or_data_is_another_group(make_run, meta):
 
 
 def test_other_configuration_and_seed_are_said(make_run):
-    other = {"config_digest": "x" * 64, "config": {"optimizer": {"lr": 0.1}}, "seed": 3}
+    other = {"config_digest": "x" * 64, "config": {"optimizer": {"lr": 0.1}, "data": {"root": "elsewhere"}}, "seed": 3}
     report = build_report([make_run("a"), make_run("b", meta=other)])
     remarks = " ".join(report.run("b").remarks)
     assert "another configuration than a (differs in optimizer.lr)" in remarks
     assert "another seed than a (3 and 0)" in remarks
-    assert [row.key for row in report.configuration.differing] == ["optimizer.lr", "(seed)"]
+    assert [row.key for row in report.configuration.differing] == ["optimizer.lr", "data.root", "(seed)"]
 
 
 def test_unfinished_run_is_marked_and_its_accuracy_not_subtracted(make_run):
