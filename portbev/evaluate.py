@@ -1,4 +1,7 @@
-"""Inference over a split, the submission, and its score. May import: data, metrics, comm, train (record, weights), models."""
+"""Inference over a split, the submission, and its score.
+
+May import: data, metrics, comm, models, train (record, weights).
+"""
 
 from __future__ import annotations
 
@@ -140,8 +143,8 @@ def predict(
         "fps": 1 / median(measured) if measured else None,
         "peak_memory": max(part["memory"] for part in parts),
         "batch_size": size,
-        "method": f"one process, batch {size}: 1 / median seconds per sample of transfer to the device, forward pass and "
-        "decoding; data loading and the first batch excluded",
+        "method": f"one process, batch {size}: 1 / median seconds per sample of transfer to the device, forward pass "
+        "and decoding; data loading and the first batch excluded",
     }
     return _merge(ordered, dataset.tokens), inference
 

@@ -31,7 +31,7 @@ def evaluate(
     version: str | None = typer.Option(None, "--version", help="Table folder, for example v1.0-trainval."),
     out: Path | None = typer.Option(None, "--out", help="Folder for predictions.json and metrics.json."),  # noqa: B008
     checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
-    set_: list[str] = typer.Option(
+    set_: list[str] = typer.Option(  # noqa: B008
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
     ),
     kernel: list[str] = typer.Option([], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator; repeatable."),  # noqa: B008
@@ -95,7 +95,6 @@ def _submission(
     from portbev.errors import PortbevError
     from portbev.evaluate import evaluate_submission, metrics_record
     from portbev.files import write_json
-    from portbev.metrics.nuscenes import load_predictions
 
     if not results.is_file():
         raise PortbevError("no such file", where=str(results))
@@ -105,8 +104,7 @@ def _submission(
             raise PortbevError(f"a submission needs {name}", where=str(results), cure=cure)
     assert version is not None and split is not None
     metrics = evaluate_submission(results, data_root=data_root, version=version, split=split)
-    samples = len(load_predictions(results).sample_tokens)
-    record = metrics_record(metrics, samples=samples, split=split, version=version)
+    record = metrics_record(metrics, samples=metrics.samples, split=split, version=version)
     show(record)
     if out is not None:
         write_json(out / "metrics.json", record)

@@ -25,10 +25,10 @@ def train(
         None, "--data-root", help="Folder of the data set, or synthetic:?scenes=N&seed=S."
     ),
     out: Path | None = typer.Option(None, "--out", help="Run directory; default: runs/NAME-BACKEND."),  # noqa: B008
-    set_: list[str] = typer.Option(
+    set_: list[str] = typer.Option(  # noqa: B008
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
     ),
-    kernel: list[str] = typer.Option(
+    kernel: list[str] = typer.Option(  # noqa: B008
         [], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator (all=reference); repeatable."
     ),
     resume: bool = typer.Option(False, "--resume", help="Continue the run in --out; CONFIG may be left out."),
@@ -63,9 +63,8 @@ def train(
     if _rank() != 0:
         return 0 if run.status == "finished" else 130
     if run.status == "interrupted":
-        print(
-            f"interrupted at step {run.info['progress']['step']} of {run.info['progress']['total_steps']}; continue with:"
-        )
+        done = run.info["progress"]
+        print(f"interrupted at step {done['step']} of {done['total_steps']}; continue with:")
         print(f"  {resume_command(sys.argv)}")
         return 130
     _show(run)

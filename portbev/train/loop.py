@@ -6,6 +6,7 @@ Read :func:`train` and :meth:`Trainer.run` from top to bottom: what is set up, w
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -218,7 +219,7 @@ class Trainer:
         parameters = [w for w in p.model.parameters() if w.grad is not None]
         total = torch.nn.utils.get_total_norm([w.grad for w in parameters if w.grad is not None], foreach=True)
         norm = float(total.cpu())
-        if norm != norm or norm == float("inf"):
+        if not math.isfinite(norm):
             if not p.scaler.is_enabled():
                 name = nonfinite.first_nonfinite_gradient(p.model)
                 raise nonfinite.describe(self.step + 1, losses, _tokens(batches), name, what="the gradient")
@@ -234,7 +235,7 @@ class Trainer:
 
     def _check_finite(self, losses: dict[str, float], batches: list[Batch]) -> None:
         """Stop before the update, with what a person needs to find the cause."""
-        if all(abs(value) < float("inf") for value in losses.values()):
+        if all(math.isfinite(value) for value in losses.values()):
             return
         name = None
         for micro, batch in enumerate(batches):

@@ -127,7 +127,7 @@ class Recorder:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            self._scalars = open(path, "a", encoding="utf-8")
+            self._scalars = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
         except OSError as error:
             raise cannot_write(path, error) from error
 

@@ -50,8 +50,8 @@ HARMLESS = (
 class Parts:
     """What :class:`portbev.train.loop.Trainer` works with.
 
-    ``model`` is the model itself, ``wrapped`` what is called in training (DDP with several processes); ``lr`` the highest
-    learning rate; ``checkpoint`` where to continue, if anywhere; ``finished`` says that nothing is left to do.
+    ``model`` is the model itself, ``wrapped`` what is called in training (DDP with several processes); ``lr`` the
+    highest learning rate; ``checkpoint`` where to continue, if anywhere; ``finished``: nothing is left to do.
     """
 
     config: RunConfig
@@ -164,6 +164,16 @@ def config_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[s
     first, second = _flat(json.loads(json.dumps(old))), _flat(json.loads(json.dumps(new)))
     keys = sorted(key for key in first.keys() | second.keys() if first.get(key) != second.get(key))
     return [key for key in keys if not any(key == name or key.startswith(f"{name}.") for name in HARMLESS)]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat.update(_flat(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return flat
 
 
 def _check_out(out: Path, resume: bool) -> None:

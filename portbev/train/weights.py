@@ -27,8 +27,8 @@ def load_any(
     """Load the weights of ``path`` into ``model``.
 
     Args:
-        path: a checkpoint folder of portbev, a run directory (its newest checkpoint), a ``.safetensors`` file, or a file
-            of ``torch.save`` as the original implementation writes it (Lightning or EMA).
+        path: a checkpoint folder of portbev, a run directory (its newest checkpoint), a ``.safetensors`` file, or a
+            file of ``torch.save`` as the original implementation writes it (Lightning or EMA).
         use_ema: prefer the averaged weights where there are both.
         trust_pickle: allow files whose reading executes code from them.
 

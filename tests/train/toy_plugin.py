@@ -1,0 +1,104 @@
+"""A model family small enough to train in milliseconds, offered as a plugin offers one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from portbev.errors import CheckpointError
+from portbev.hookspecs import hookimpl
+from portbev.models import Batch, DetectionModel, Detections, Imported
+from portbev.nn.dropout import Dropout
+
+CELLS, CLASSES, RANGE = 8, 10, 50.0
+
+
+class ToyConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    channels: int = 4
+    batchnorm: bool = True
+    dropout: float = 0.1
+    nan_at_forward: int | None = None  # forward pass (of training) whose middle layer gives NaN
+    sleep: float = 0.0  # seconds per forward pass, so that a test can strike in the middle
+
+
+class Middle(nn.Module):
+    """A layer that can be told to fail."""
+
+    def __init__(self, nan_at: int | None) -> None:
+        super().__init__()
+        self.nan_at, self.step = nan_at, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * float("nan") if self.training and self.step == self.nan_at else x
+
+
+class ToyModel(DetectionModel):
+    """Pools the pictures and guesses a coarse bird's-eye view of object counts."""
+
+    def __init__(self, config: ToyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = nn.Conv2d(3, config.channels, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(config.channels) if config.batchnorm else nn.Identity()
+        self.middle = Middle(config.nan_at_forward)
+        self.drop = Dropout(config.dropout)
+        self.head = nn.Linear(6 * config.channels * 4, CLASSES * CELLS * CELLS)
+
+    def forward(self, batch: Batch) -> Tensor:
+        if self.config.sleep and self.training:
+            import time
+
+            time.sleep(self.config.sleep)
+        images = batch["images"][:, 0]  # (B, N, 3, H, W)
+        samples, cameras = images.shape[:2]
+        x = functional.relu(self.norm(self.stem(images.flatten(0, 1))))
+        x = functional.adaptive_avg_pool2d(x, 2).reshape(samples, cameras * self.config.channels * 4)
+        self.middle.step = self.drop.step
+        return self.head(self.drop(self.middle(x))).reshape(samples, CLASSES, CELLS, CELLS)
+
+    def losses(self, outputs: Tensor, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
+        target = np.zeros(outputs.shape, np.float32)
+        for index, (boxes, labels) in enumerate(zip(batch["boxes"], batch["labels"], strict=True)):
+            for box, label in zip(boxes, labels, strict=True):
+                x, y = (int((c + RANGE) / (2 * RANGE) * CELLS) for c in box[:2])
+                if 0 <= x < CELLS and 0 <= y < CELLS:
+                    target[index, label, y, x] = 1
+        truth = torch.from_numpy(target).to(outputs.device)
+        heat = functional.binary_cross_entropy_with_logits(outputs.float(), truth)
+        return {"heat": heat, "small": outputs.float().square().mean() * 1e-3}
+
+    def decode(self, outputs: Tensor, batch: Batch) -> list[Detections]:
+        found = []
+        for logits in outputs.float().sigmoid().cpu():
+            scores, order = logits.flatten().topk(20)
+            cells = torch.stack([order // CELLS**2, order // CELLS % CELLS, order % CELLS], 1).numpy()
+            boxes = np.ones((len(order), 9), np.float32)
+            boxes[:, 0] = (cells[:, 2] + 0.5) * 2 * RANGE / CELLS - RANGE
+            boxes[:, 1] = (cells[:, 1] + 0.5) * 2 * RANGE / CELLS - RANGE
+            found.append(Detections(boxes, scores.numpy(), cells[:, 0].astype(np.int64)))
+        return found
+
+
+class ToyFamily:
+    name = "toy"
+    config = ToyConfig
+
+    def build(self, config: ToyConfig) -> ToyModel:
+        return ToyModel(config)
+
+    def import_state(self, checkpoint: Any, model: DetectionModel) -> Imported:
+        state = checkpoint.get("state_dict", checkpoint)
+        if not all(key.startswith("model.") for key in state):
+            raise CheckpointError("unexpected keys", where="state_dict")
+        return Imported({key.removeprefix("model."): value for key, value in state.items()}, ["imported"])
+
+
+@hookimpl
+def portbev_models() -> list[Any]:
+    return [ToyFamily()]
