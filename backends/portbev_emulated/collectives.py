@@ -63,17 +63,20 @@ class EmulatedHccl(dist.ProcessGroup):
         lists = [self._host(output) for output in outputs]
         return self._gloo.allgather(lists, self._host(inputs), opts or dist.AllgatherOptions())
 
-    def _allgather_base(self, output: Tensor, input: Tensor, opts: Any = None) -> Any:
+    def all_gather_single(self, output: Tensor, input: Tensor, opts: Any = None) -> Any:
         (out,), (inp,) = self._host([output]), self._host([input])
-        return self._gloo._allgather_base(out, inp, opts or dist.AllgatherOptions())
+        return self._gloo._allgather_base(out.view(-1), inp.view(-1), opts or dist.AllgatherOptions())
 
-    def _reduce_scatter_base(self, output: Tensor, input: Tensor, opts: Any = None) -> Any:
+    def reduce_scatter_single(self, output: Tensor, input: Tensor, opts: Any = None) -> Any:
         (out,), (inp,) = self._host([output]), self._host([input])
-        return self._gloo._reduce_scatter_base(out, inp, opts or dist.ReduceScatterOptions())
+        return self._gloo._reduce_scatter_base(out.view(-1), inp.view(-1), opts or dist.ReduceScatterOptions())
 
-    def alltoall_base(self, output: Tensor, input: Tensor, out_split: Any, in_split: Any, opts: Any = None) -> Any:
+    def all_to_all_single(self, output: Tensor, input: Tensor, out_split: Any, in_split: Any, opts: Any = None) -> Any:
         (out,), (inp,) = self._host([output]), self._host([input])
         return self._gloo.alltoall_base(out, inp, out_split, in_split, opts or dist.AllToAllOptions())
+
+    _allgather_base, _reduce_scatter_base = all_gather_single, reduce_scatter_single  # older names of torch
+    alltoall_base = all_to_all_single
 
     def reduce(self, tensors: Sequence[Tensor], opts: Any = None) -> Any:
         return self._gloo.reduce(self._host(tensors), opts or dist.ReduceOptions())

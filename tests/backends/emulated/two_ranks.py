@@ -23,7 +23,7 @@ def collectives(rank: int, device: torch.device) -> dict:
     found = [torch.zeros_like(mine) for _ in range(2)]
     dist.all_gather(found, mine)
     part = torch.zeros(1, device=device)
-    dist.reduce_scatter_tensor(part, mine)
+    dist.reduce_scatter_single(part, mine)
     objects: list[object] = [None, None]
     dist.all_gather_object(objects, f"rank {rank}")
     try:
@@ -47,7 +47,7 @@ def data_parallel(rank: int, device: torch.device) -> dict:
     torch.manual_seed(0)
     model, whole = nn.Linear(3, 2), nn.Linear(3, 2)
     whole.load_state_dict(model.state_dict())
-    data = torch.randn(2, 2, 4, 3)
+    data = torch.randn(2, 4, 3)
     parallel = nn.parallel.DistributedDataParallel(model.to(device), device_ids=[0])
     optimizer = torch.optim.SGD(parallel.parameters(), lr=0.1)
     single = torch.optim.SGD(whole.parameters(), lr=0.1)

@@ -1,0 +1,270 @@
+"""The npu backend's kernels against the stand-ins: bit equality, reasons, and that mistakes fail here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import mx_driving
+import pytest
+import torch
+import torch_npu
+from torch import Tensor
+
+from portbev import ops
+from portbev.kernels import KERNELS
+from portbev.runtime import activate
+from portbev_npu.kernels import mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
+from portbev_npu.kernels.torch_npu_deform_conv2d import pack_offset, unpack_offset
+
+
+def deform_inputs(
+    channels: int = 64, groups: int = 1, deform: int = 1, kernel: tuple[int, int] = (3, 3), masked: bool = False
+) -> list[Tensor | None]:
+    """Input, offset, weight, mask, bias for padding 1 and stride 1."""
+    torch.manual_seed(0)
+    taps = deform * kernel[0] * kernel[1]
+    height, width = 5 + 3 - kernel[0], 6 + 3 - kernel[1]
+    return [
+        torch.randn(2, channels, 5, 6),
+        torch.randn(2, 2 * taps, height, width) * 2,
+        torch.randn(8, channels // groups, *kernel) * 0.1,
+        torch.rand(2, taps, height, width) if masked else None,
+        torch.randn(8) if masked else None,
+    ]
+
+
+def both(call: Callable[..., Tensor], inputs: list[Tensor | None]) -> list[list[Tensor]]:
+    """Output and gradients on the cpu (reference) and on the npu (best provider)."""
+    found = []
+    for device in ("cpu", "npu"):
+        placed = [
+            None if t is None else t.to(device).detach().clone().requires_grad_(t.is_floating_point()) for t in inputs
+        ]
+        output = call(*placed)
+        output.backward(torch.linspace(-1, 1, output.numel()).view(output.shape).to(device))
+        gradients = [t.grad.cpu() for t in placed if t is not None and t.grad is not None]
+        found.append([output.detach().cpu(), *gradients])
+    return found
+
+
+def served(operator: str, direction: str) -> set[str]:
+    return {provider for (o, d, provider) in KERNELS.ledger.served if (o, d) == (operator, direction)}
+
+
+@pytest.mark.parametrize(
+    ("options", "provider"),
+    [
+        ({}, "mx_driving"),
+        ({"masked": True}, "mx_driving"),
+        ({"channels": 16}, "torch_npu"),
+        ({"channels": 64, "groups": 4}, "torch_npu"),  # BEVDepth's
+        ({"channels": 16, "groups": 2, "deform": 2, "masked": True}, "torch_npu"),
+        ({"channels": 16, "deform": 2, "kernel": (1, 3), "masked": True}, "torch_npu"),
+    ],
+)
+def test_deform_conv2d_is_served_and_equals_the_cpu_bit_for_bit(options: dict[str, Any], provider: str) -> None:
+    activate("npu", emulate=True)
+    groups, deform = options.get("groups", 1), options.get("deform", 1)
+
+    def call(x: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
+        return ops.deform_conv2d(x, offset, weight, bias, mask, padding=1, groups=groups, deform_groups=deform)
+
+    host, there = both(call, deform_inputs(**options))
+    assert all(torch.equal(a, b) for a, b in zip(host, there, strict=True))
+    assert served("deform_conv2d", "forward") == {provider, "reference"}
+    assert served("deform_conv2d", "backward") == {provider, "reference"}
+
+
+def test_voxel_pool_is_served_and_equals_the_cpu_bit_for_bit() -> None:
+    activate("npu", emulate=True)
+    voxels = torch.randint(-1, 9, (2, 500, 3)).int()
+    host, there = both(lambda f, v: ops.voxel_pool(f, v, (8, 7, 9)), [torch.randn(2, 500, 8), voxels])
+    assert all(torch.equal(a, b) for a, b in zip(host, there, strict=True))
+    assert "mx_driving" in served("voxel_pool", "forward")
+
+
+@pytest.mark.parametrize(("channels", "provider"), [(16, "mx_driving"), (7, "reference")])
+def test_voxel_pool_lift_is_served_and_equals_the_cpu_bit_for_bit(channels: int, provider: str) -> None:
+    activate("npu", emulate=True)
+    voxels = torch.randint(-1, 9, (2, 3, 4, 5, 6, 3)).int()
+    inputs = [torch.rand(2, 3, 4, 5, 6), torch.randn(2, 3, channels, 5, 6), voxels]
+    host, there = both(lambda d, c, v: ops.voxel_pool_lift(d, c, v, (8, 7, 9)), inputs)
+    assert all(torch.equal(a, b) for a, b in zip(host, there, strict=True))
+    assert served("voxel_pool_lift", "forward") == served("voxel_pool_lift", "backward") == {provider, "reference"}
+
+
+def test_no_point_in_the_grid_gives_zeros_without_asking_the_vendor() -> None:
+    activate("npu", emulate=True)
+    voxels = torch.full((1, 1, 2, 2, 2, 3), -1).int().to("npu")
+    depth, context = torch.rand(1, 1, 2, 2, 2, device="npu"), torch.rand(1, 1, 8, 2, 2, device="npu").requires_grad_()
+    pooled = ops.voxel_pool_lift(depth, context, voxels, (3, 3, 1))
+    pooled.sum().backward()
+    assert pooled.abs().sum().item() == 0
+    assert context.grad is not None
+    assert context.grad.abs().sum().item() == 0
+
+
+def test_deterministic_mode_passes_over_kernels_that_add_in_any_order() -> None:
+    activate("npu", emulate=True, deterministic=True)
+    try:
+        page = KERNELS.ledger.snapshot()
+        for operator in ("deform_conv2d", "voxel_pool", "voxel_pool_lift"):
+            reasons = [entry["reason"] for entry in page[operator]["passed_over"] if entry["provider"] == "mx_driving"]
+            assert reasons == ["not deterministic"]
+    finally:
+        activate("npu", emulate=True)
+
+
+DEFORM = dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "groups", "deform", "reason"),
+    [
+        ({"channels": 32}, 1, 1, "32 input channels.*multiple of 64"),
+        ({"groups": 4}, 4, 1, "groups is 4"),
+        ({"deform": 2}, 1, 2, "deform_groups is 2"),
+        ({"kernel": (1, 3)}, 1, 1, "kernel 1x3"),
+    ],
+)
+def test_mx_driving_deform_conv2d_says_its_limits(
+    change: dict[str, Any], groups: int, deform: int, reason: str
+) -> None:
+    import re
+
+    said = mx_deform_conv2d.supports(*deform_inputs(**change), *DEFORM.values(), groups, deform)
+    assert said is not None
+    assert re.search(reason, said)
+
+
+def test_half_precision_is_outside_every_vendor_kernel() -> None:
+    x, offset, weight, mask, bias = (None if t is None else t.half() for t in deform_inputs())
+    for kernel in (mx_deform_conv2d, torch_npu_deform_conv2d):
+        said = kernel.supports(x, offset, weight, mask, bias, (1, 1), (1, 1), (1, 1), 1, 1)
+        assert said == f"input is float16; {kernel.PROVIDER} takes float32 only"
+    assert "float16" in str(voxel_pool.supports(torch.ones(1, 4, 8).half(), torch.zeros(1, 4, 3).int(), (4, 3, 1)))
+    depth, context = torch.ones(1, 1, 2, 2, 2).half(), torch.ones(1, 1, 8, 2, 2).half()
+    assert "float16" in str(voxel_pool_lift.supports(depth, context, torch.zeros(1, 1, 2, 2, 2, 3), (4, 3, 1)))
+
+
+def test_torch_npu_says_that_axes_must_be_alike() -> None:
+    said = torch_npu_deform_conv2d.supports(*deform_inputs(), (2, 1), (1, 1), (1, 1), 1, 1)
+    assert said is not None
+    assert said.startswith("stride (2, 1) differs by axis")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "reason"),
+    [
+        ((129, 1, 8), (4, 3, 1), "129 batch"),
+        ((1, 100_001, 8), (4, 3, 1), "100,001 points"),
+        ((1, 4, 257), (4, 3, 1), "257 channels"),
+        ((1, 4, 8), (1001, 3, 1), "1,001 cells in x"),
+        ((1, 4, 8), (4, 3, 11), "11 cells in z"),
+        ((5, 90_000, 250), (4, 3, 1), r"112,500,000 features"),
+        ((1, 4, 8), (8, 8, 1), "layout of the result"),
+    ],
+)
+def test_mx_driving_voxel_pool_says_its_limits(shape: tuple[int, ...], size: tuple[int, ...], reason: str) -> None:
+    said = voxel_pool.supports(torch.empty(shape, device="meta"), torch.empty(*shape[:2], 3, device="meta"), size)
+    assert said is not None
+    assert reason in said
+
+
+@pytest.mark.parametrize("channels", [4, 12, 368])
+def test_mx_driving_voxel_pool_lift_says_its_limits(channels: int) -> None:
+    context = torch.empty(1, 1, channels, 2, 2, device="meta")
+    said = voxel_pool_lift.supports(torch.empty(1, 1, 2, 2, 2, device="meta"), context, context, (4, 3, 1))
+    assert said == f"{channels} channels; mx_driving takes multiples of 8 up to 360"
+
+
+def test_packing_offsets_is_undone_by_unpacking() -> None:
+    _, offset, weight, mask, _ = deform_inputs(channels=16, deform=2, masked=True)
+    assert offset is not None and mask is not None and weight is not None
+    packed = pack_offset(offset, mask, weight)
+    again, same_mask = unpack_offset(packed)
+    assert torch.equal(again, offset)
+    assert torch.equal(same_mask, mask)
+    assert torch.equal(packed[:, 0], offset[:, 1]), "dx of the first tap comes first"
+
+
+def on_npu(*tensors: Tensor | None) -> list[Any]:
+    return [None if t is None else t.to("npu") for t in tensors]
+
+
+def test_stand_in_refuses_arguments_in_another_order() -> None:
+    x, offset, weight, _, _ = on_npu(*deform_inputs())
+    with pytest.raises(RuntimeError, match="weight must have shape"):
+        mx_driving.deform_conv2d(x, weight, offset, 1, 1, 1, 1, 1)
+    with pytest.raises(RuntimeError, match="bias is not supported"):
+        mx_driving.modulated_deform_conv2d(x, offset, offset, weight, offset, 1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel_size": [1, 3]}, r"kernel_size must be \[kW, kH\]"),
+        ({"stride": [1, 1]}, "stride must have 4 values"),
+        ({"stride": [1, 2, 1, 1]}, r"stride must be \[1, 1, s, s\]"),
+        ({"padding": [1, 1]}, "padding must have 4 values"),
+        ({"padding": [0, 0, 1, 1]}, r"padding must be \[p, p, p, p\]"),
+        ({"dilation": [1, 1, 2, 1]}, r"dilation must be \[1, 1, d, d\]"),
+        ({"modulated": False}, "modulated must be True"),
+    ],
+)
+def test_stand_in_of_torch_npu_refuses_layouts_that_are_not_documented(change: dict[str, Any], message: str) -> None:
+    x, offset, weight, mask, _ = on_npu(*deform_inputs(channels=16, kernel=(1, 3), masked=True))
+    tail = torch_npu_deform_conv2d.vendor_tail(weight, (1, 1), (1, 1), (1, 1), 1, 1)
+    packed = pack_offset(offset, mask, weight)
+    torch_npu.npu_deformable_conv2d(x, weight, packed, None, **tail)
+    with pytest.raises(RuntimeError, match=message):
+        torch_npu.npu_deformable_conv2d(x, weight, packed, None, **{**tail, **change})
+
+
+def test_stand_in_of_the_backward_wants_the_second_output_of_its_own_forward() -> None:
+    x, offset, weight, mask, _ = on_npu(*deform_inputs(channels=16, masked=True))
+    tail = torch_npu_deform_conv2d.vendor_tail(weight, (1, 1), (1, 1), (1, 1), 1, 1)
+    packed = pack_offset(offset, mask, weight)
+    output, sampled = torch_npu.npu_deformable_conv2d(x, weight, packed, None, **tail)
+    torch_npu.npu_deformable_conv2dbk(x, output, sampled, weight, packed, **tail)
+    _, other = torch_npu.npu_deformable_conv2d(x, weight, packed + 1, None, **tail)
+    with pytest.raises(RuntimeError, match="second output"):
+        torch_npu.npu_deformable_conv2dbk(x, output, other, weight, packed, **tail)
+    with pytest.raises(RuntimeError, match="offset_out must have shape"):
+        torch_npu.npu_deformable_conv2dbk(x, output, output, weight, packed, **tail)
+
+
+def test_stand_in_of_voxel_pooling_enforces_limits_and_types() -> None:
+    features, voxels = torch.randn(1, 4, 8, device="npu"), torch.zeros(1, 4, 3, dtype=torch.int32, device="npu")
+    assert mx_driving.npu_voxel_pooling_train(voxels, features, [5, 4, 1]).shape == (1, 4, 5, 8)
+    with pytest.raises(RuntimeError, match="features must be torch.float32"):
+        mx_driving.npu_voxel_pooling_train(features, voxels, [5, 4, 1])
+    with pytest.raises(RuntimeError, match="geom_xyz must be torch.int32"):
+        mx_driving.npu_voxel_pooling_train(voxels.long(), features, [5, 4, 1])
+    with pytest.raises(RuntimeError, match="voxel_num must be a list of 3 ints"):
+        mx_driving.npu_voxel_pooling_train(voxels, features, torch.tensor([5, 4, 1]))
+    with pytest.raises(RuntimeError, match="on npu"):
+        mx_driving.npu_voxel_pooling_train(voxels.cpu(), features, [5, 4, 1])
+
+
+def test_stand_in_of_bev_pool_checks_ranks_and_shape() -> None:
+    depth, feat = torch.rand(1, 1, 2, 2, 2, device="npu"), torch.rand(1, 1, 2, 2, 8, device="npu")
+    ranks = torch.tensor([0, 1, 2], dtype=torch.int32, device="npu")
+    assert mx_driving.bev_pool_v3(depth, feat, ranks, ranks, ranks, [1, 1, 3, 4, 8]).shape == (1, 8, 1, 3, 4)
+    with pytest.raises(RuntimeError, match=r"ranks_feat must be in \[0, 4\)"):
+        mx_driving.bev_pool_v3(depth, feat, ranks, ranks + 2, ranks, [1, 1, 3, 4, 8])
+    with pytest.raises(RuntimeError, match="feat must have shape"):
+        mx_driving.bev_pool_v3(depth, feat.permute(0, 1, 4, 2, 3).contiguous(), ranks, ranks, ranks, [1, 1, 3, 4, 8])
+    with pytest.raises(RuntimeError, match="bev_feat_shape must be"):
+        mx_driving.bev_pool_v3(depth, feat, ranks, ranks, ranks, [1, 8, 1, 3, 4])
+    with pytest.raises(RuntimeError, match="ranks_bev must be torch.int32"):
+        mx_driving.bev_pool_v3(depth, feat, ranks, ranks, ranks.long(), [1, 1, 3, 4, 8])
+
+
+def test_a_vendor_that_returns_channels_first_is_told_apart_by_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = mx_driving.npu_voxel_pooling_train
+    monkeypatch.setattr(mx_driving, "npu_voxel_pooling_train", lambda *a: plain(*a).permute(0, 3, 1, 2))
+    features, voxels = torch.randn(1, 4, 8), torch.zeros(1, 4, 3, dtype=torch.int32)
+    expected = ops.voxel_pool(features, voxels, (5, 4, 1))
+    assert torch.equal(ops.voxel_pool(features.to("npu"), voxels.to("npu"), (5, 4, 1)).cpu(), expected)
