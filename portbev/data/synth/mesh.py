@@ -52,6 +52,7 @@ class MeshBuilder:
     colours: list[list[Colour]] = field(default_factory=list)
     decals: list[list[bool]] = field(default_factory=list)
     hosts: list[list[int]] = field(default_factory=list)
+    rims: list[tuple[Array, Array]] = field(default_factory=list)
     count: int = 0
 
     def extrude(
@@ -61,6 +62,7 @@ class MeshBuilder:
         corners = len(start)
         base = self.count
         self.vertices.append(np.concatenate([start, end]))
+        self.rims.append((start, end))
         self.count += 2 * corners
         first, second = base + np.arange(corners), base + corners + np.arange(corners)
         after = np.roll(np.arange(corners), -1)
@@ -180,8 +182,9 @@ class Part:
         leave that range.
         """
         builder = self.builder
-        host = builder.faces[self.index][side]
-        corners = np.concatenate(builder.vertices)[host[:4]]
+        start, end = builder.rims[self.index]
+        after = (side + 1) % len(start)
+        corners = start[side], start[after], end[after], end[side]
         u, v = np.array(outline, dtype=np.float64).T[:, :, None]
         points = (
             (1 - u) * (1 - v) * corners[0] + u * (1 - v) * corners[1] + u * v * corners[2] + (1 - u) * v * corners[3]
