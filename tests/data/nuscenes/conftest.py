@@ -16,7 +16,7 @@ from portbev.data.synth import SynthOptions, generate
 VERSION = "v1.0-mini"
 SIZE = (200, 112)
 OPTIONS = SynthOptions(
-    scenes=3, val_scenes=1, samples_per_scene=3, seed=5, image_size=SIZE, sweeps=1, lidar_beams=12, lidar_steps=180
+    scenes=3, val_scenes=1, samples_per_scene=3, seed=6, image_size=SIZE, sweeps=1, lidar_beams=12, lidar_steps=180
 )
 
 
