@@ -138,6 +138,10 @@ class OperatorLedger(Part):
     served: dict[str, dict[str, dict[str, int]]]
     passed_over: list[PassedOver]
 
+    def called(self) -> dict[str, dict[str, dict[str, int]]]:
+        """:attr:`served` without directions that no run has called."""
+        return {direction: by_run for direction, by_run in self.served.items() if any(by_run.values())}
+
 
 class PublishedRow(Part):
     name: str

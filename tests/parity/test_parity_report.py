@@ -111,6 +111,24 @@ def test_other_number_of_calls_alone_is_no_difference(make_run):
     assert not build_report([make_run("a"), make_run("b", meta={"kernels": more})]).ledger[0].differs
 
 
+def test_direction_that_no_run_called_has_no_row_but_its_reasons_stay(make_run, tmp_path):
+    fft = {"fft": {"forward": {"dft": 3}, "backward": {}, "passed_over": [
+        {"provider": "vendor_fft", "reason": "complex128", "times": 3}]}}  # fmt: skip
+    text = texts([make_run("a", meta={"kernels": fft})], tmp_path / "out")["markdown"]
+    assert "| `fft` | forward | dft 3 |" in text and "| `fft` | backward" not in text
+    assert "| `fft` | a | vendor_fft | complex128 | 3 |" in text
+
+
+def test_speed_of_an_emulated_device_is_not_coloured_as_better_or_worse(make_run, tmp_path):
+    paths = [make_run("cpu"), make_run("npu", meta={**NPU, "training": {"fps": 0.1}})]
+    assert 'class="delta worse"' not in texts(paths, tmp_path / "out")["html"]
+
+
+def test_slower_real_device_is_coloured(make_run, tmp_path):
+    paths = [make_run("cpu"), make_run("gpu", meta={"training": {"fps": 0.1}})]
+    assert 'class="delta worse"' in texts(paths, tmp_path / "out")["html"]
+
+
 def test_environment_differences(make_run):
     report = build_report([make_run("a"), make_run("b", meta={"environment": {"torch": "2.12.0", "driver": "550"}})])
     rows = {row.key: row.values for row in report.environment.differing}

@@ -27,7 +27,8 @@ LIMITS = (
 def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
     """``pictures``: group number -> file name of its loss curves, beside the Markdown file."""
     parts = ["# Parity report", *_list(report.summary)]
-    parts += [f"> {line}" for line in _spaced(report.warnings)]
+    for line in report.warnings:
+        parts += ["", f"> {line}"]
     parts += ["", "## Runs", "", *_runs(report)]
     for group in report.groups:
         parts += _group(report, group, pictures.get(group.number))
@@ -137,7 +138,7 @@ def _ledger(report: ParityReport) -> list[str]:
     labels = [run.label for run in report.runs]
     rows = []
     for page in report.ledger:
-        for direction, by_run in page.served.items():
+        for direction, by_run in page.called().items():
             rows.append([f"`{page.operator}`", direction, *(text.calls(by_run[label]) for label in labels)])
     return [*_table(["operator", "direction", *labels], rows), *_passed_over(report.ledger)]
 
@@ -165,10 +166,6 @@ def _row(cells: Sequence[str]) -> str:
 def _list(lines: Iterable[str]) -> list[str]:
     found = [f"- {line}" for line in lines]
     return ["", *found] if found else []
-
-
-def _spaced(lines: Sequence[str]) -> list[str]:
-    return [part for line in lines for part in ("", line)][1:]
 
 
 def _cell(value: object) -> str:

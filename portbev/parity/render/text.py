@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portbev.parity.document import Metric
+from portbev.parity.document import Metric, RunEntry
 
 NONE = "\N{EN DASH}"
 """What stands where nothing was measured."""
@@ -31,9 +31,9 @@ def as_published(metric: Metric, value: float | None) -> str:
     return number(metric, value) if value is None or metric.kind == "accuracy" else f"{value:g}"
 
 
-def effect(metric: Metric, value: float | None) -> str:
-    """``better``, ``worse`` or ``same``: for colour only."""
-    if value is None or value == 0:
+def effect(metric: Metric, value: float | None, run: RunEntry) -> str:
+    """``better``, ``worse`` or ``same``: for colour only. An emulated device's speed is not judged."""
+    if value is None or value == 0 or (run.emulated and metric.kind == "cost"):
         return "same"
     return "better" if (value > 0) == (metric.better == "higher") else "worse"
 
