@@ -23,9 +23,17 @@ class PortbevError(Exception):
         self.what, self.where, self.cure = what, where, cure
         super().__init__(what, where, cure)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the parts when the error comes from another process."""
+        return _rebuild, (type(self), self.what, self.where, self.cure)
+
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
         return f"{line}. {self.cure}" if self.cure else line
+
+
+def _rebuild(kind: type[PortbevError], what: str, where: str, cure: str) -> PortbevError:
+    return kind(what, where=where, cure=cure)
 
 
 class ConfigError(PortbevError):

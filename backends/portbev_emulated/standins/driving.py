@@ -142,11 +142,8 @@ def bev_pool_v3(
     tensor(name, "feat", feat, FLOAT, (batch, cameras, height, width, None))
     channels = feat.shape[-1]
     shape = integers(name, "bev_feat_shape", bev_feat_shape, 5, 1)
-    require(
-        shape[0] == batch and shape[4] == channels,
-        name,
-        f"bev_feat_shape must be [{batch}, Z, Y, X, {channels}], is {shape}",
-    )
+    fits = shape[0] == batch and shape[4] == channels
+    require(fits, name, f"bev_feat_shape must be [{batch}, Z, Y, X, {channels}], is {shape}")
     require(channels % 8 == 0 and channels <= 360, name, f"C must be a multiple of 8 up to 360, is {channels}")
     require(torch.Size(shape).numel() <= 2**31, name, "B * Z * Y * X * C must be at most 2^31")
     cells = torch.Size(shape[:4]).numel()

@@ -83,21 +83,21 @@ def test_autocast_training_equals_the_cpus_where_both_round_alike() -> None:
 @pytest.mark.parametrize("amp", [torch.float16, torch.bfloat16], ids=str)
 def test_autocast_training_runs(amp: torch.dtype) -> None:
     losses, _ = train("npu", 3, amp)
-    assert all(loss == loss and abs(loss) < 100 for loss in losses)
+    assert all(0 < loss < 100 for loss in losses)
 
 
 @pytest.mark.parametrize(
     ("call", "operator"),
     [
-        (lambda x: torch.inverse(x), "inverse"),
-        (lambda x: torch.linalg.inv(x), "linalg_inv"),
-        (lambda x: torch.fft.fft(x), "fft_fft"),
-        (lambda x: torch.fft.ifft(x), "fft_ifft"),
-        (lambda x: torch.fft.rfft(x), "fft_rfft"),
-        (lambda x: torch.fft.fft2(x), "fft_fft2"),
+        (torch.inverse, "inverse"),
+        (torch.linalg.inv, "linalg_inv"),
+        (torch.fft.fft, "fft_fft"),
+        (torch.fft.ifft, "fft_ifft"),
+        (torch.fft.rfft, "fft_rfft"),
+        (torch.fft.fft2, "fft_fft2"),
         (lambda x: torch.segment_reduce(x, "sum", lengths=torch.tensor([1, 2], device="npu")), "segment_reduce"),
-        (lambda x: torch.unique_consecutive(x), "unique_consecutive"),
-        (lambda x: torch.var_mean(x), "var_mean"),
+        (torch.unique_consecutive, "unique_consecutive"),
+        (torch.var_mean, "var_mean"),
         (lambda x: torch.nn.functional.adaptive_max_pool2d(x[None], 1), "adaptive_max_pool2d"),
     ],
 )

@@ -116,7 +116,7 @@ def test_deterministic_mode_passes_over_kernels_that_add_in_any_order() -> None:
         activate("npu", emulate=True)
 
 
-DEFORM = dict(stride=(1, 1), padding=(1, 1), dilation=(1, 1))
+DEFORM = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -238,9 +238,9 @@ def test_stand_in_of_the_backward_wants_the_second_output_of_its_own_forward() -
 def test_stand_in_of_voxel_pooling_enforces_limits_and_types() -> None:
     features, voxels = torch.randn(1, 4, 8, device="npu"), torch.zeros(1, 4, 3, dtype=torch.int32, device="npu")
     assert mx_driving.npu_voxel_pooling_train(voxels, features, [5, 4, 1]).shape == (1, 4, 5, 8)
-    with pytest.raises(RuntimeError, match="features must be torch.float32"):
+    with pytest.raises(RuntimeError, match=r"features must be torch\.float32"):
         mx_driving.npu_voxel_pooling_train(features, voxels, [5, 4, 1])
-    with pytest.raises(RuntimeError, match="geom_xyz must be torch.int32"):
+    with pytest.raises(RuntimeError, match=r"geom_xyz must be torch\.int32"):
         mx_driving.npu_voxel_pooling_train(voxels.long(), features, [5, 4, 1])
     with pytest.raises(RuntimeError, match="voxel_num must be a list of 3 ints"):
         mx_driving.npu_voxel_pooling_train(voxels, features, torch.tensor([5, 4, 1]))
@@ -258,7 +258,7 @@ def test_stand_in_of_bev_pool_checks_ranks_and_shape() -> None:
         mx_driving.bev_pool_v3(depth, feat.permute(0, 1, 4, 2, 3).contiguous(), ranks, ranks, ranks, [1, 1, 3, 4, 8])
     with pytest.raises(RuntimeError, match="bev_feat_shape must be"):
         mx_driving.bev_pool_v3(depth, feat, ranks, ranks, ranks, [1, 8, 1, 3, 4])
-    with pytest.raises(RuntimeError, match="ranks_bev must be torch.int32"):
+    with pytest.raises(RuntimeError, match=r"ranks_bev must be torch\.int32"):
         mx_driving.bev_pool_v3(depth, feat, ranks, ranks, ranks.long(), [1, 1, 3, 4, 8])
 
 

@@ -1,0 +1,106 @@
+"""Plugins: discovery, failures kept, names that collide."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+from portbev import plugins as module
+from portbev.cpu import CpuBackend
+from portbev.errors import PortbevError
+from portbev.hookspecs import hookimpl
+from portbev.plugins import Plugins
+
+
+class Good:
+    @hookimpl
+    def portbev_backends(self) -> list[CpuBackend]:
+        return [CpuBackend()]
+
+
+class Raising:
+    @hookimpl
+    def portbev_backends(self) -> list[CpuBackend]:
+        raise RuntimeError("no such driver")
+
+
+class Unknown:
+    @hookimpl
+    def portbev_wheels(self) -> list[object]:
+        return []
+
+
+def registered(**named: object) -> Plugins:
+    def load(found: Plugins) -> None:
+        for name, plugin in named.items():
+            found.register(plugin, name)
+
+    return Plugins(load)
+
+
+def test_a_hook_that_raises_is_recorded_and_the_others_serve() -> None:
+    found = registered(raising=Raising(), good=Good())
+    assert set(found.backends()) == {"cpu"}
+    (failure,) = found.failures
+    assert (failure.plugin, failure.hook, failure.error) == (
+        "raising",
+        "portbev_backends",
+        "RuntimeError: no such driver",
+    )
+    assert "Traceback" in failure.details
+
+
+def test_a_hook_that_raises_is_recorded_once() -> None:
+    found = registered(raising=Raising())
+    found.backends()
+    found.backends()
+    assert len(found.failures) == 1
+
+
+def test_an_unknown_hook_is_recorded_and_its_plugin_left_out() -> None:
+    found = registered(unknown=Unknown(), good=Good())
+    assert [failure.plugin for failure in found.failures] == ["unknown"]
+    assert "portbev_wheels" in found.failures[0].error
+    assert set(found.backends()) == {"cpu"}
+
+
+def test_two_backends_of_one_name_are_an_error_with_a_cure() -> None:
+    with pytest.raises(PortbevError, match=r"two plugins offer a backend named 'cpu'\. Uninstall one"):
+        registered(one=Good(), two=Good()).backends()
+
+
+def test_records_come_in_order_of_registration() -> None:
+    def plugin(backend_name: str) -> object:
+        backend = type("Named", (CpuBackend,), {"name": backend_name})()
+        return type("Plugin", (), {"portbev_backends": hookimpl(lambda self: [backend])})()
+
+    assert list(registered(a=plugin("first"), b=plugin("second")).backends()) == ["first", "second"]
+
+
+def test_an_entry_point_that_does_not_import_is_recorded_and_the_rest_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken", "portbev_not_there", module.GROUP)
+    npu = EntryPoint("npu", "portbev_npu", module.GROUP)
+    monkeypatch.setattr(module, "entry_points", lambda group: [broken, npu])
+    found = Plugins()
+    assert set(found.backends()) == {"cpu", "npu"}
+    assert str(found.failures[0]) == "plugin 'broken' failed: ModuleNotFoundError: No module named 'portbev_not_there'"
+    assert "portbev_not_there" in found.said()
+
+
+def test_installed_plugins_all_load() -> None:
+    found = Plugins()
+    assert {"cpu", "cuda", "rocm", "npu"} <= set(found.backends())
+    assert set(found.emulators()) == {"npu"}
+    assert found.kernels()
+    assert [failure for failure in found.failures if failure.plugin in ("cuda", "rocm", "npu", "emulated")] == []
+
+
+def test_nothing_failed_is_nothing_said() -> None:
+    assert registered(good=Good()).said() == ""
+
+
+def test_a_plugin_may_be_any_object_with_hooks() -> None:
+    plugin = SimpleNamespace(portbev_models=hookimpl(lambda: []))
+    assert registered(plain=plugin).models() == {}
