@@ -58,9 +58,9 @@ def lr_factor(section: ScheduleSection, step: int, *, total: int, steps_per_epoc
 
 def _onecycle(section: ScheduleSection, step: int, total: int) -> float:
     peak = (section.warmup_steps or 0.3 * total) - 1
-    if step <= peak:
+    if step <= peak and peak > 0:
         return _cosine(1 / 25, 1.0, step / peak)
-    return _cosine(1.0, section.final_factor, min(1.0, (step - peak) / max(1, total - 1 - peak)))
+    return _cosine(1.0, section.final_factor, min(1.0, (step - max(0, peak)) / max(1, total - 1 - peak)))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ from portbev.config import RunConfig, load_config
 from portbev.data.synth import SynthOptions, generate
 from portbev.plugins import plugins
 
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
 HERE = Path(__file__).parent
 
 
@@ -66,3 +70,41 @@ def toy_settings(**changes: Any) -> dict[str, Any]:
 def toy(toy_family: None) -> Callable[..., RunConfig]:
     """Makes a configuration of the toy model."""
     return lambda **changes: load_config(toy_settings(**changes))
+
+
+@pytest.fixture(scope="session")
+def toy_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment in which a new process finds the toy family by its entry point."""
+    folder = tmp_path_factory.mktemp("toy")
+    info = folder / "portbev_toy-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: portbev-toy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[portbev]\ntoy = toy_plugin\n")
+    paths = [str(folder), str(HERE), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture
+def toy_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a configuration of the toy model; YAML reads JSON."""
+
+    def write(**changes: Any) -> Path:
+        path = tmp_path / "toy.yaml"
+        path.write_text(json.dumps(toy_settings(**changes)))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def command(toy_environment: dict[str, str]) -> Command:
+    """Runs ``python -m portbev ...`` as a command of its own."""
+
+    def run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "portbev", *map(str, arguments)]
+        environment = {**toy_environment, **options.pop("env", {})}
+        return subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=240, check=False, **options
+        )
+
+    return run

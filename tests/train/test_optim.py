@@ -1,0 +1,98 @@
+"""Schedules are closed forms; the optimizer holds what can be trained."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portbev.config.schema import OptimizerSection, ScheduleSection
+from portbev.train.optim import build_optimizer, lr_factor, scaled_lr
+
+
+def factors(section: ScheduleSection, total: int = 40, steps_per_epoch: int = 10) -> list[float]:
+    return [lr_factor(section, step, total=total, steps_per_epoch=steps_per_epoch) for step in range(total)]
+
+
+def test_constant_stays_at_the_top() -> None:
+    assert factors(ScheduleSection()) == [1.0] * 40
+
+
+def test_multistep_drops_at_the_first_step_of_a_milestone_epoch() -> None:
+    found = factors(ScheduleSection(name="multistep", milestones=(1, 3), gamma=0.1))
+    assert found[:10] == [1.0] * 10
+    assert found[10:30] == [0.1] * 20
+    assert found[30:] == pytest.approx([0.01] * 10)
+
+
+def test_warmup_rises_linearly_and_never_starts_at_zero() -> None:
+    found = factors(ScheduleSection(warmup_steps=4))
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_cosine_ends_at_its_final_factor() -> None:
+    section = ScheduleSection(name="cosine", final_factor=0.05, warmup_steps=5)
+    found = factors(section)
+    assert found[5] == 1.0
+    assert found[-1] == pytest.approx(0.05)
+    middle = 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * 10 / 34))
+    assert found[15] == pytest.approx(middle)
+
+
+@pytest.mark.parametrize("total", [20, 37])
+def test_onecycle_equals_torch(total: int) -> None:
+    section = ScheduleSection(name="onecycle", final_factor=0.02)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=0.5, total_steps=total, pct_start=0.3, final_div_factor=1 / (25 * 0.02), cycle_momentum=False
+    )
+    expected = []
+    for _ in range(total):
+        expected.append(optimizer.param_groups[0]["lr"] / 0.5)
+        optimizer.step()
+        theirs.step() if len(expected) < total else None
+    assert factors(section, total=total) == pytest.approx(expected, rel=1e-9)
+
+
+@given(
+    st.sampled_from(["constant", "multistep", "cosine", "onecycle"]),
+    st.integers(0, 5),
+    st.integers(1, 60),
+    st.floats(0, 1),
+)
+def test_every_schedule_stays_between_zero_and_one(name: str, warmup: int, total: int, final: float) -> None:
+    section = ScheduleSection(name=name, warmup_steps=warmup, milestones=(2,), final_factor=final)  # type: ignore[arg-type]
+    found = factors(section, total=total)
+    assert all(0 <= factor <= 1 + 1e-12 for factor in found)
+
+
+def test_learning_rate_scales_with_the_samples_of_a_step() -> None:
+    section = OptimizerSection(lr=2e-4, reference_batch=64)
+    assert scaled_lr(section, 64) == 2e-4
+    assert scaled_lr(section, 8) == pytest.approx(2e-4 / 8)
+    assert scaled_lr(OptimizerSection(lr=1e-3, reference_batch=None), 8) == 1e-3
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_frozen_parameters_are_left_out(name: str) -> None:
+    model = torch.nn.Linear(2, 2)
+    model.bias.requires_grad_(False)
+    optimizer = build_optimizer(OptimizerSection(name=name), model.parameters(), 0.1)  # type: ignore[arg-type]
+    assert len(optimizer.param_groups) == 1
+    assert [p is model.weight for p in optimizer.param_groups[0]["params"]] == [True]
+
+
+def test_adamw_is_the_same_to_the_bit_with_and_without_foreach() -> None:
+    def run(foreach: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        weight = torch.nn.Parameter(torch.randn(100))
+        optimizer = torch.optim.AdamW([weight], lr=0.01, weight_decay=0.01, foreach=foreach)
+        for step in range(5):
+            weight.grad = torch.sin(weight.detach() * (step + 1))
+            optimizer.step()
+        return weight.detach()
+
+    assert torch.equal(run(True), run(False))
