@@ -1,4 +1,4 @@
-"""``synthetic:`` as a data root. May import: generate, options."""
+"""``synthetic:`` as a data root. May import: generate, options, errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import platformdirs
 
 from portbev.data.synth.generate import Progress, generate
 from portbev.data.synth.options import SynthOptions, from_query
-from portbev.errors import ConfigError
+from portbev.errors import ConfigError, DataError
 
 SCHEME = "synthetic:"
 
@@ -45,7 +45,11 @@ def resolve_data_root(text: str, *, workers: int = 0, progress: bool | Progress 
         DataError: when the cache cannot be written.
     """
     options = parse_root(text)
-    return generate(cache_folder() / f"nuscenes-{options.digest()}", options, workers=workers, progress=progress)
+    folder = cache_folder() / f"nuscenes-{options.digest()}"
+    try:
+        return generate(folder, options, workers=workers, progress=progress)
+    except DataError as error:
+        raise DataError(error.what, where=error.where, cure="PORTBEV_CACHE can name another cache folder") from error
 
 
 def cache_folder() -> Path:

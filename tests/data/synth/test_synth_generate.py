@@ -154,6 +154,13 @@ def test_root_generates_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.
     assert contents(root) == contents(generate(tmp_path / "direct", SMALL, workers=1))
 
 
+def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="PORTBEV_CACHE"):
+        resolve_data_root("synthetic:?scenes=1", progress=False)
+
+
 def test_two_processes_may_ask_for_the_same_root_at_once(tmp_path: Path) -> None:
     text = "synthetic:?scenes=2&samples_per_scene=1&seed=3&image_size=64x36&sweeps=0&lidar_beams=4&lidar_steps=24"
     script = (
