@@ -5,11 +5,9 @@ A few thousand boxes at a time become arrays, so that the Python objects of a wh
 
 from __future__ import annotations
 
-import gc
 import json
 import mmap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -23,6 +21,7 @@ from portbev.errors import ResultsError
 from portbev.metrics.nuscenes.arrays import PredictionArrays
 from portbev.metrics.nuscenes.boxstream import Box, BoxStream, MarkedBox, UnusualError
 from portbev.metrics.nuscenes.checks import check_predictions, explain_boxes, too_many
+from portbev.metrics.nuscenes.collection import no_collection
 from portbev.metrics.nuscenes.constants import mark_constants, unmarked, with_constants
 
 _LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
@@ -49,7 +48,7 @@ def load_predictions(path: Path | str, *, max_boxes_per_sample: int = MAX_BOXES_
             its sample and its index there.
     """
     path = Path(path)
-    with _no_collection():
+    with no_collection():
         try:
             predictions = _read_usual(path, max_boxes_per_sample)
         except UnusualError:
@@ -239,15 +238,3 @@ def _forget_pages(content: mmap.mmap) -> None:
     """Let the system take back the mapped pages: they count as ours, but are only the file's cache."""
     if hasattr(mmap, "MADV_DONTNEED"):
         content.madvise(mmap.MADV_DONTNEED)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic garbage collector: many objects, no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

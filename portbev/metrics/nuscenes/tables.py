@@ -18,6 +18,7 @@ from portbev.data.nuscenes.jsonrows import read_rows, table_names
 from portbev.data.nuscenes.splits import scene_names
 from portbev.errors import DataError
 from portbev.metrics.nuscenes.arrays import BoxArrays, GroundTruthArrays
+from portbev.metrics.nuscenes.collection import no_collection
 
 MAX_TIME_DIFFERENCE = 1.5
 """Seconds between two annotations beyond which they give no velocity (twice that around a middle one)."""
@@ -80,6 +81,7 @@ class _Annotation(msgspec.Struct, gc=False):
     num_radar_pts: int
 
 
+@no_collection()
 def load_ground_truth(data_root: Path | str, version: str, split: str) -> GroundTruthArrays:
     """Ground truth of a split from the tables in ``<data_root>/<version>``.
 
