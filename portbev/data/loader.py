@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -51,8 +51,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self._loader:
-            if isinstance(batch, _Failure):
-                raise batch.kind(batch.what, where=batch.where, cure=batch.cure)
+            if isinstance(batch, PortbevError):
+                raise batch
             yield batch
 
 
@@ -87,17 +87,8 @@ def build_loader(
     )
 
 
-class _Failure(NamedTuple):
-    """An error in a worker, as a value: raised there, its message would come with the worker's traceback in it."""
-
-    kind: type[PortbevError]
-    what: str
-    where: str
-    cure: str
-
-
 class _Epoch(Dataset[Any]):
-    """The samples of one epoch."""
+    """The samples of one epoch. An error is a value: raised in a worker, its message would be a traceback."""
 
     def __init__(self, dataset: DetectionDataset, epoch: int) -> None:
         self.dataset, self.epoch = dataset, epoch
@@ -109,11 +100,11 @@ class _Epoch(Dataset[Any]):
         try:
             return self.dataset.sample(int(index), self.epoch)
         except PortbevError as error:
-            return _Failure(type(error), error.what, error.where, error.cure)
+            return error
 
 
-def _collate(samples: list[Any]) -> Batch | _Failure:
-    return next((sample for sample in samples if isinstance(sample, _Failure)), None) or collate(samples)
+def _collate(samples: list[Any]) -> Batch | PortbevError:
+    return next((sample for sample in samples if isinstance(sample, PortbevError)), None) or collate(samples)
 
 
 def _one_thread(worker: int) -> None:
