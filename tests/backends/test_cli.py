@@ -1,0 +1,96 @@
+"""`portbev backends`, run as users run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from portbev_npu import vendor
+
+emulates = pytest.mark.skipif(not torch.__version__.startswith("2.13."), reason="the emulated npu is for torch 2.13")
+absent = pytest.mark.skipif(vendor.is_installed("torch_npu"), reason="torch_npu is installed here")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "portbev", "backends", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_all_backends_are_shown_and_the_cpu_is_there() -> None:
+    done = run("--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["schema"] == "portbev.backends/1"
+    pages = {page["name"]: page for page in report["backends"]}
+    assert {"cpu", "cuda", "rocm", "npu"} <= set(pages)
+    assert pages["cpu"]["available"]
+    assert {"deform_conv2d", "voxel_pool", "voxel_pool_lift", "fft", "dropout"} <= set(pages["cpu"]["operators"])
+    for page in report["backends"]:
+        for stage in page["stages"]:
+            assert stage["ok"] or (stage["detail"] and stage["cure"])
+
+
+@absent
+def test_an_absent_device_shows_stages_with_cures_and_ends_with_status_2() -> None:
+    done = run("--backend", "npu")
+    assert done.returncode == 2
+    assert "no  torch_npu installed: no package torch_npu" in done.stdout
+    assert "-> Install it for this torch: pip install 'torch-npu" in done.stdout
+    assert done.stderr.startswith("portbev: backend 'npu' is not available: torch_npu installed: no package torch_npu.")
+    assert "--backend npu --emulate" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_unknown_backend_is_one_line_with_the_nearest_name() -> None:
+    done = run("--backend", "nppu")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("portbev: --backend: unknown backend 'nppu'. Did you mean 'npu'? Known: ")
+
+
+@emulates
+def test_the_emulated_npu_shows_its_providers_in_order() -> None:
+    done = run("--backend", "npu", "--emulate", "--json")
+    assert done.returncode == 0, done.stderr
+    (page,) = json.loads(done.stdout)["backends"]
+    assert (page["label"], page["available"]) == ("npu (emulated)", True)
+    providers = {name: [c["provider"] for c in entry["candidates"]] for name, entry in page["operators"].items()}
+    assert providers["deform_conv2d"] == ["mx_driving", "torch_npu", "reference"]
+    assert providers["voxel_pool"] == ["mx_driving", "reference"]
+    assert providers["voxel_pool_lift"] == ["mx_driving", "reference"]
+
+
+@emulates
+def test_deterministic_mode_shows_who_is_passed_over() -> None:
+    done = run("--backend", "npu", "--emulate", "--deterministic")
+    assert "mx_driving: not deterministic" in done.stdout
+    assert "npu (emulated)" in done.stdout
+
+
+def test_a_chosen_kernel_excludes_the_others_and_a_wrong_one_is_an_error() -> None:
+    assert run("--backend", "cpu", "--kernel", "voxel_pool=reference").returncode == 0
+    done = run("--backend", "cpu", "--kernel", "voxel_pool=mx_driving")
+    assert done.returncode == 2
+    assert "voxel_pool=mx_driving cannot be used" in done.stderr
+    assert run("--kernel", "voxel_pool").returncode == 2
+
+
+def test_emulating_without_a_name_is_an_error() -> None:
+    done = run("--emulate")
+    assert done.returncode == 2
+    assert "--backend npu" in done.stderr
+
+
+@absent
+def test_looking_does_not_change_the_environment_of_children() -> None:
+    code = (
+        "import os; before = dict(os.environ)\n"
+        "from portbev.cli.backends import survey\n"
+        "survey(); assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
