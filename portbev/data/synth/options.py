@@ -40,7 +40,8 @@ class SynthOptions:
         sweeps: camera and lidar frames between two key frames.
         lidar_beams: rings of the lidar, from -30.67 to +10.67 degrees.
         lidar_steps: rays per ring and turn.
-        density: factor on the number of objects.
+        density: factor on the number of objects per metre of road.
+        reach: metres of road before and behind the ego's way on which there are objects; less brings them nearer.
         version: folder of the tables; the devkit wants a name that ends with ``mini``, ``trainval`` or ``test``.
         jpeg_quality: 10 to 100.
         supersample: edge smoothing, rendered pixels per image pixel and axis; 0 chooses 2 up to 800 pixels of
@@ -59,6 +60,7 @@ class SynthOptions:
     lidar_beams: int = 32
     lidar_steps: int = 1080
     density: float = 1.0
+    reach: float = 52.0
     version: str = "v1.0-mini"
     jpeg_quality: int = 90
     supersample: int = 0
@@ -73,6 +75,8 @@ class SynthOptions:
             _check_range("val_scenes", self.val_scenes, 0, self.scenes)
         if not (math.isfinite(self.density) and 0 <= self.density <= 3):
             raise _bad("density", "a number from 0 to 3", self.density)
+        if not (math.isfinite(self.reach) and 20 <= self.reach <= 80):
+            raise _bad("reach", "a number of metres from 20 to 80", self.reach)
         if not self.version or not all(letter.isalnum() or letter in "._-" for letter in self.version):
             raise _bad("version", "a folder name such as v1.0-mini", self.version)
 

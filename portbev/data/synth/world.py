@@ -20,7 +20,6 @@ Array = NDArray[np.float64]
 KEY_FRAME_PERIOD = 0.5
 #: Length and width of the ego vehicle and how far its middle lies before the rear axle, the origin of the ego frame.
 EGO_SIZE, EGO_MIDDLE = (4.08, 1.73), 1.35
-_REACH = 52.0
 #: What is planned at least this often per 100 m is in every scene, the first of it within _NEAR of the ego's way.
 _COMMON, _NEAR = 0.9, 28.0
 _STEP = 0.2
@@ -59,7 +58,7 @@ class World:
 
 
 def build_world(options: SynthOptions, scene: int) -> World:
-    """Lay out scene number ``scene``; depends on the seed, the scene's number, its length and the density alone."""
+    """Lay out a scene; depends on the seed, the scene's number, its length, the density and the reach alone."""
     duration = (options.samples_per_scene - 1) * KEY_FRAME_PERIOD
     rng = generator(options.seed, "synth", scene, "road")
     lanes = int(rng.integers(1, 3))
@@ -85,7 +84,8 @@ def build_world(options: SynthOptions, scene: int) -> World:
     origin, size = fit_origin(road, 45.0)
     road = replace(road, origin=origin)
     ego = Track(s=0.0, d=road.lane_centre(lane), along=lane_speed[lane])
-    layout = _Layout(road, ego, lane_speed, duration, travelled, generator(options.seed, "synth", scene, "actors"))
+    rng = generator(options.seed, "synth", scene, "actors")
+    layout = _Layout(road, ego, lane_speed, duration, travelled, rng, options.reach)
     layout.fill(options.density)
     return World(road, size, ego, layout.actors)
 
@@ -107,8 +107,8 @@ class _Layout:
     duration: float
     travelled: float
     rng: np.random.Generator
+    reach: float
     actors: list[Actor] = field(default_factory=list)
-    reach: float = _REACH
 
     def __post_init__(self) -> None:
         self.times = np.arange(-_STEP, self.duration + 2 * _STEP, _STEP)
@@ -119,7 +119,8 @@ class _Layout:
 
     def fill(self, density: float) -> None:
         """Everything, the big and the rare first. The figures are numbers per 100 m of road."""
-        length = (self.travelled + 2 * _REACH) / 100 * density
+        reach = self.reach
+        length = (self.travelled + 2 * reach) / 100 * density
         plan: list[tuple[float, Callable[[], bool]]] = [
             (0.7, self.construction_site),
             (0.9, lambda: self.drive("bus")),
@@ -153,10 +154,10 @@ class _Layout:
             (11.0, lambda: self.beside("building", 8.0)),
         ]
         common = [place for mean, place in plan if mean >= _COMMON] if density > 0 else []
-        self.reach = _NEAR
+        self.reach = min(_NEAR, reach)
         for place in common:
             any(place() for _ in range(60))
-        self.reach = _REACH
+        self.reach = reach
         for mean, place in plan:
             wanted = max(0.0, mean * length * self.rng.uniform(0.7, 1.3) - (place in common))
             for _ in range(int(wanted) + int(self.rng.random() < wanted % 1)):
@@ -337,6 +338,6 @@ class _Layout:
         if name in ("street_lamp", "traffic_sign"):
             d = side * (self.road.plot - 0.3)
         turn = {"street_lamp": -side * np.pi / 2, "traffic_sign": np.pi if side < 0 else 0.0}.get(name, 0.0)
-        spread = 80.0 if name in ("building", "tree") else _REACH
+        spread = 80.0 if name in ("building", "tree") else self.reach
         s = float(self.rng.uniform(-spread, self.travelled + spread))
         return self.place(name, Track(s, d, turn=turn), margin=0.2)

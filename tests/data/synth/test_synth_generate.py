@@ -188,6 +188,7 @@ def test_two_processes_may_ask_for_the_same_root_at_once(tmp_path: Path) -> None
         ("synthetic:?image_size=480", "WIDTHxHEIGHT"),
         ("synthetic:?image_size=8x8", "WIDTHxHEIGHT"),
         ("synthetic:?density=nan", "density must be a number"),
+        ("synthetic:?reach=5", "reach must be"),
         ("synthetic:?version=../../etc", "version must be"),
         ("synthetic:scenes=4", "no synthetic data root"),
     ],

@@ -54,6 +54,16 @@ def test_every_scene_has_all_ten_classes_near_the_ego() -> None:
         assert CLASSES - near == set()
 
 
+def test_a_smaller_reach_brings_things_nearer() -> None:
+    def spread(reach: float) -> float:
+        world = build_world(SynthOptions(samples_per_scene=1, seed=5, reach=reach), 0)
+        time = np.array([0.0])
+        poses = [actor.track.poses(world.road, time)[0] for actor in world.actors if actor.kind.category]
+        return float(np.mean(np.hypot(*(np.array(poses) - world.ego.poses(world.road, time))[:, :2].T)))
+
+    assert spread(25.0) < 0.75 * spread(52.0)
+
+
 def test_a_world_depends_on_seed_and_scene() -> None:
     def sketch(seed: int, scene: int) -> str:
         world = build_world(SynthOptions(seed=seed, samples_per_scene=4), scene)
