@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class DepthAggregation(nn.Module):
-    """Convolve the outer product depth x context over (width, depth), row by row of the image.
+    """Convolutions over (width, depth) of lifted features, row by row of the image, in float32.
 
     BEVDepth (AAAI 2023), section 4.3: "depth refinement". Every layer keeps the number of channels.
     """
@@ -17,12 +17,21 @@ class DepthAggregation(nn.Module):
         self.conv = nn.Sequential(*_conv_norm_relu(channels), *_conv_norm_relu(channels))
         self.out_conv = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1))
 
-    def forward(self, depth: Tensor, context: Tensor) -> Tensor:
-        """Depth (R,D,H,W) and context (R,C,H,W) to point features (R,D,H,W,C)."""
-        rows = depth.permute(0, 2, 3, 1)[:, :, None] * context.permute(0, 2, 1, 3)[..., None]  # (R,H,C,W,D)
-        x = self.reduce_conv(rows.flatten(0, 1))
-        x = self.out_conv(self.conv(x) + x)
-        return x.unflatten(0, rows.shape[:2]).permute(0, 4, 1, 3, 2)
+    def forward(self, rows: Tensor) -> Tensor:
+        """(R*H,C,W,D) to the same shape."""
+        x = self.reduce_conv(rows)
+        return self.out_conv(self.conv(x) + x)
+
+
+def lift_rows(depth: Tensor, context: Tensor) -> Tensor:
+    """Outer product of depth (R,D,H,W) and context (R,C,H,W) as one map per image row: (R*H,C,W,D)."""
+    rows = depth.permute(0, 2, 3, 1)[:, :, None] * context.permute(0, 2, 1, 3)[..., None]
+    return rows.flatten(0, 1)
+
+
+def rows_to_points(rows: Tensor, height: int) -> Tensor:
+    """(R*H,C,W,D) to the features of the points in the order of the voxel indices: (R,D,H,W,C)."""
+    return rows.unflatten(0, (-1, height)).permute(0, 4, 1, 3, 2)
 
 
 def _conv_norm_relu(channels: int) -> list[nn.Module]:

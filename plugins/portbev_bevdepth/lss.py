@@ -12,7 +12,7 @@ from portbev.nn.resnet import ResNet
 from portbev.nn.secondfpn import SECONDFPN
 from portbev.ops import voxel_pool, voxel_pool_lift
 from portbev_bevdepth.config import BevDepthConfig
-from portbev_bevdepth.depth_aggregation import DepthAggregation
+from portbev_bevdepth.depth_aggregation import DepthAggregation, lift_rows, rows_to_points
 from portbev_bevdepth.depthnet import DepthNet
 from portbev_bevdepth.geometry import Geometry, camera_vector
 
@@ -86,8 +86,8 @@ class LSSFPN(nn.Module):
         batch, cameras = voxels.shape[:2]
         size = self.geometry.size
         if self.config.depth_aggregation:
-            points = self.depth_aggregation_net(depth, context)
-            points = points.reshape(batch, -1, points.shape[-1])
+            rows = self.depth_aggregation_net(lift_rows(depth, context))
+            points = rows_to_points(rows, depth.shape[2]).reshape(batch, -1, context.shape[1])
             pooled = voxel_pool(points, voxels.reshape(batch, -1, 3), size)
         else:
             per_camera = (batch, cameras)
