@@ -3,7 +3,7 @@
 Like HCCL it takes tensors of the npu only; a group made with ``cpu:gloo,npu:hccl`` takes both.
 """
 
-# mypy: disable-error-code="attr-defined, override, call-arg, arg-type"
+# mypy: disable-error-code="attr-defined, override, call-arg, arg-type, assignment"
 # (private parts of torch, which have no types)
 
 from __future__ import annotations

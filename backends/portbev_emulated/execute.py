@@ -83,22 +83,19 @@ def run(op: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
     shape = signature(op)
     if shape.is_view:
         return op.redispatch(CPU_KEYS, *args, **kwargs)
-    _check_devices(name, args, kwargs)
-    call = _HostCall()
+    call = _HostCall(name)
+    host_args = [call.to_host(value) for value in args]
+    host_kwargs = {k: call.to_host(v) for k, v in kwargs.items() if k not in shape.out and k != "pin_memory"}
     outputs = {k: v for k, v in kwargs.items() if k in shape.out}
-    host_args = pytree.tree_map(call.to_host, args)
-    host_kwargs = {k: pytree.tree_map(call.to_host, v) for k, v in kwargs.items() if k not in outputs}
-    host_kwargs.pop("pin_memory", None)
-    fresh = {k: pytree.tree_map(_empty_like, v) for k, v in outputs.items()}
-    before = {k: _place(host) for k, (_, host) in call.pairs.items()} if shape.writes else {}
+    fresh = {k: _empty_like(v) for k, v in outputs.items()}
+    before = [(device, host, _place(host)) for device, host in call.pairs.values()] if shape.writes else []
     with torch._C._AutoDispatchBelowAutograd():
         result = _callable(op, shape, args)(*host_args, **host_kwargs, **fresh)
-        for key, place in before.items():
-            device, host = call.pairs[key]
+        for device, host, place in before:
             if _place(host) != place:  # the operator resized it
                 set_place(device, to_device_alias(host))
-        for name, value in outputs.items():
-            _fill(value, fresh[name])
+        for key, value in outputs.items():
+            _fill(value, fresh[key])
     return _results(shape, result, args, kwargs)
 
 
@@ -122,41 +119,44 @@ def set_storage(tensor: Tensor, storage: Any, offset: Any, size: Any, stride: An
 class _HostCall:
     """The CPU aliases of one call's tensors; the same tensor twice is the same alias twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.pairs: dict[int, tuple[Tensor, Tensor]] = {}
 
     def to_host(self, value: Any) -> Any:
-        if on_device(value):
-            if id(value) not in self.pairs:
-                self.pairs[id(value)] = (value, to_host_alias(value))
-            return self.pairs[id(value)][1]
-        if isinstance(value, torch.device) and value.type == DEVICE_TYPE:
-            return torch.device("cpu")
-        return value
-
-
-def _check_devices(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    for value in pytree.tree_leaves((args, kwargs)):
+        """``value`` with tensors and devices of the npu taken to the host."""
+        if isinstance(value, Tensor):
+            return self._alias(value)
+        if isinstance(value, (list, tuple)):
+            return [self.to_host(one) for one in value] if value and not isinstance(value[0], int) else value
+        if isinstance(value, torch.device):
+            return torch.device("cpu") if value.type == DEVICE_TYPE else value
         if isinstance(value, torch.Generator):
             raise RuntimeError(
-                f"Expected a {DEVICE_TYPE!r} device type for generator but found {value.device.type!r} ({name})"
+                f"Expected a {DEVICE_TYPE!r} device type for generator but found {value.device.type!r} ({self.name})"
             )
-        if (
-            isinstance(value, Tensor)
-            and value.device.type != DEVICE_TYPE
-            and value.dim() > 0
-            and name not in _MIXED_DEVICES
-        ):
+        return value
+
+    def _alias(self, tensor: Tensor) -> Tensor:
+        found = self.pairs.get(id(tensor))
+        if found is not None:
+            return found[1]
+        if on_device(tensor):
+            host = to_host_alias(tensor)
+            self.pairs[id(tensor)] = (tensor, host)
+            return host
+        if tensor.dim() > 0 and self.name not in _MIXED_DEVICES:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
-                f"{DEVICE_TYPE}:0 and {value.device}! (when checking {name})"
+                f"{DEVICE_TYPE}:0 and {tensor.device}! (when checking {self.name})"
             )
+        return tensor
 
 
 def _results(shape: Signature, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     def take(value: Any, alias: tuple[int, str] | None) -> Any:
         if alias is None:
-            return pytree.tree_map(_to_device, value)
+            return _to_device(value)
         position, name = alias
         return kwargs[name] if name in kwargs else args[position]
 
@@ -168,7 +168,11 @@ def _results(shape: Signature, result: Any, args: tuple[Any, ...], kwargs: dict[
 
 
 def _to_device(value: Any) -> Any:
-    return to_device_alias(value) if isinstance(value, Tensor) and value.device.type == "cpu" else value
+    if isinstance(value, Tensor):
+        return to_device_alias(value) if value.device.type == "cpu" else value
+    if isinstance(value, (list, tuple)):
+        return [_to_device(one) for one in value]
+    return value
 
 
 def _place(tensor: Tensor) -> tuple[Any, ...]:
@@ -176,7 +180,9 @@ def _place(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _empty_like(value: Any) -> Any:
-    return torch.empty(0, dtype=value.dtype) if isinstance(value, Tensor) else value
+    if isinstance(value, Tensor):
+        return torch.empty(0, dtype=value.dtype)
+    return [_empty_like(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _fill(outputs: Any, computed: Any) -> None:
