@@ -1,22 +1,18 @@
-"""From image features to voxels, on the host in float64. May import: numpy, torch, config.
+"""From image features to voxels, on the host. May import: torch, scipy, config.
 
-Devices without a matrix inverse exist, and float32 on two devices puts some points into different voxels; the host
-does it once for all of them.
+Devices without a matrix inverse exist, and the same formula on two devices puts some points into different voxels; the
+host does it once for all of them.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from scipy.linalg import lapack
 from torch import Tensor
 
 from portbev.models import Matrices
 from portbev_bevdepth.config import BevDepthConfig
-
-Float64 = NDArray[np.float64]
 
 
 class Geometry:
@@ -24,6 +20,8 @@ class Geometry:
 
     Quirks of the original, kept under ``quirks: official``:
 
+    * Everything is float32, in the original's order of operations: about one point in 10^5 lies so near a cell's edge
+      that rounding decides, and one such point moves MatrixVT's features by a percent. ``fixed`` computes in float64.
     * A voxel index is truncated towards zero, not floored: what lies up to one cell outside the lower edges falls into
       cell 0. ``fixed`` floors.
     * The frustum's pixels reach from 0 to width - 1 inclusive in equal steps and are not the centres of the feature
@@ -31,45 +29,54 @@ class Geometry:
     """
 
     def __init__(self, config: BevDepthConfig) -> None:
-        bounds = np.array([config.x_bound, config.y_bound, config.z_bound])
+        official = config.quirks == "official"
+        self.dtype = torch.float32 if official else torch.float64
+        self.truncate = official
         self.size = config.grid_size
-        self.voxel_size: Float64 = bounds[:, 2].copy()
-        self.lower: Float64 = bounds[:, 0].copy()
-        self.truncate = config.quirks == "official"
-        self._config = config
+        bounds = torch.tensor([config.x_bound, config.y_bound, config.z_bound], dtype=torch.float64)
+        self.voxel_size = bounds[:, 2].float()
+        self.voxel_coord = (bounds[:, 0] + bounds[:, 2] / 2).float()
+        height, width = config.final_size
+        rows, columns = config.feature_size
+        low, _, step = config.d_bound
+        self._x = torch.linspace(0, width - 1, columns)
+        self._y = torch.linspace(0, height - 1, rows)[:, None]
+        self._z = (low + step * torch.arange(config.depth_bins, dtype=torch.float64)).float()[:, None, None]
 
-    @cached_property
-    def frustum(self) -> Float64:
-        """(D,H,W,4): x and y in pixels of the network's input, depth in metres, 1."""
-        height, width = self._config.final_size
-        rows, columns = self._config.feature_size
-        low, _, step = self._config.d_bound
-        depth = low + step * np.arange(self._config.depth_bins)
-        z, y, x = np.meshgrid(depth, np.linspace(0, height - 1, rows), np.linspace(0, width - 1, columns), indexing="ij")
-        return np.stack([x, y, z, np.ones_like(x)], axis=-1)
+    @property
+    def frustum(self) -> Tensor:
+        """(D,H,W,4) float32: x and y in pixels of the network's input, depth in metres, 1."""
+        x, y, z = torch.broadcast_tensors(self._x, self._y, self._z)
+        return torch.stack([x, y, z, torch.ones_like(x)], dim=-1)
 
-    def points(self, mats: Matrices, sweep: int) -> Float64:
-        """Frustum points (B,N,D,H,W,3) of a sweep in the (augmented) key ego frame, metres."""
-        inverse_ida = np.linalg.inv(_numpy(mats["ida"][:, sweep]))
-        to_ego = _numpy(mats["sensor2ego"][:, sweep]) @ np.linalg.inv(_numpy(mats["intrin"][:, sweep]))
+    def points(self, mats: Matrices, sweep: int) -> Tensor:
+        """Frustum points (B,N,D,H,W,3) of a sweep in the (augmented) key ego frame, metres, on the host.
+
+        ``mats`` are affine: their last rows are (0,0,0,1).
+        """
+        pose, intrin, ida = (
+            mats[name][:, sweep].detach().cpu().to(self.dtype)  # type: ignore[literal-required]
+            for name in ("sensor2ego", "intrin", "ida")
+        )
+        pixel = [axis.to(self.dtype) for axis in (self._x, self._y, self._z)]
+        x, y, z = _transform(_inverse(ida), pixel)
+        point = _transform(_product(pose, _inverse(intrin)), [x * z, y * z, z])
         if mats.get("bda") is not None:
-            to_ego = _numpy(mats["bda"])[:, None] @ to_ego
-        shape = self.frustum.shape[:3]
-        flat = self.frustum.reshape(-1, 4).T
-        q = inverse_ida @ flat
-        q[..., :2, :] *= q[..., 2:3, :]
-        ego = (to_ego @ q)[..., :3, :]
-        return np.ascontiguousarray(np.swapaxes(ego, -1, -2)).reshape(*ego.shape[:2], *shape, 3)
+            point = _transform(mats["bda"].detach().cpu().to(self.dtype)[:, None], point)
+        return torch.stack(point, dim=-1)
 
-    def cells(self, points: Float64) -> Float64:
+    def cells(self, points: Tensor) -> Tensor:
         """Points in units of voxels from the grid's lower corner."""
-        return (points - self.lower) / self.voxel_size
+        size = self.voxel_size.to(self.dtype)
+        return (points - (self.voxel_coord.to(self.dtype) - size / 2)) / size
+
+    def whole(self, cells: Tensor) -> Tensor:
+        """Indices of cells, int32."""
+        return (cells.trunc() if self.truncate else cells.floor()).clamp(-(2.0**30), 2.0**30).int()
 
     def voxels(self, mats: Matrices, sweep: int) -> Tensor:
         """Voxel indices (B,N,D,H,W,3) int32 [ix,iy,iz] of a sweep, on the host; outside the grid they are kept."""
-        cells = self.cells(self.points(mats, sweep))
-        whole = np.trunc(cells) if self.truncate else np.floor(cells)
-        return torch.from_numpy(np.clip(whole, -(2**30), 2**30).astype(np.int32))
+        return self.whole(self.cells(self.points(mats, sweep)))
 
 
 def camera_vector(mats: Matrices, sweep: int) -> Tensor:
@@ -89,5 +96,32 @@ def camera_vector(mats: Matrices, sweep: int) -> Tensor:
     return vector.reshape(batch * cameras, -1).float()
 
 
-def _numpy(matrices: Tensor) -> Float64:
-    return matrices.detach().cpu().numpy().astype(np.float64)
+def _transform(matrix: Tensor, point: list[Tensor]) -> list[Tensor]:
+    """Affine (B,N,4,4) times three coordinates that broadcast to (B,N,D,H,W); summed left to right."""
+    entries = matrix[..., None, None, None]
+    return [
+        entries[:, :, row, 0] * point[0]
+        + entries[:, :, row, 1] * point[1]
+        + entries[:, :, row, 2] * point[2]
+        + entries[:, :, row, 3]
+        for row in range(3)
+    ]
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product (...,4,4), summed left to right on every machine."""
+    terms = a[..., :, :, None] * b[..., None, :, :]
+    return terms[..., 0, :] + terms[..., 1, :] + terms[..., 2, :] + terms[..., 3, :]
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    """Inverses (...,4,4) by LAPACK's getrf and getri, as the original's torch computed them."""
+    factor, solve = (
+        (lapack.sgetrf, lapack.sgetri) if matrices.dtype == torch.float32 else (lapack.dgetrf, lapack.dgetri)
+    )
+    given = matrices.numpy()
+    inverses = np.empty_like(given)
+    for index in np.ndindex(given.shape[:-2]):
+        factors, pivots, _ = factor(given[index])
+        inverses[index], _ = solve(factors, pivots)
+    return torch.from_numpy(inverses)

@@ -50,11 +50,10 @@ class LSSFPN(nn.Module):
 
     def _register_grid(self) -> None:
         geometry = self.geometry
-        size = torch.from_numpy(geometry.voxel_size)
-        self.register_buffer("voxel_size", size.float())
-        self.register_buffer("voxel_coord", (torch.from_numpy(geometry.lower) + size / 2).float())
+        self.register_buffer("voxel_size", geometry.voxel_size.clone())
+        self.register_buffer("voxel_coord", geometry.voxel_coord.clone())
         self.register_buffer("voxel_num", torch.tensor(geometry.size))
-        self.register_buffer("frustum", torch.from_numpy(geometry.frustum).float())
+        self.register_buffer("frustum", geometry.frustum)
 
     def forward(self, images: Tensor, mats: Matrices) -> tuple[Tensor, Tensor]:
         """Images (B,S,N,3,H,W), key frame first, to BEV features (B,C*S,Y,X) and depth (B*N,D,h,w) of the key frame."""

@@ -52,14 +52,13 @@ def matrices(geometry: Geometry, mats: Matrices, index: int) -> tuple[NDArray[np
 
     ``fixed`` floors, drops what is outside, keeps the middle, and does count: entries are shares of the cell's largest.
     """
-    cells = geometry.cells(geometry.points(mats, index)).mean(axis=3)  # (B,N,D,W,3)
-    cells = np.moveaxis(cells, 2, 3)  # (B,N,W,D,3)
-    batch, cameras, width, bins, _ = cells.shape
+    cells = geometry.cells(geometry.points(mats, index)).mean(dim=3)  # (B,N,D,W,3)
+    whole = geometry.whole(cells.transpose(2, 3)).numpy()  # (B,N,W,D,3)
+    batch, cameras, width, bins, _ = whole.shape
     x_cells, y_cells, _ = geometry.size
-    whole = np.trunc(cells) if geometry.truncate else np.floor(cells)
     x, y = whole[..., 0].reshape(batch, -1, bins), whole[..., 1].reshape(batch, -1, bins)
     inside = (x >= 0) & (x < x_cells) & (y >= 0) & (y < y_cells)
-    cell = np.where(inside, y * x_cells + x, 0).astype(np.int64)
+    cell = np.where(inside, y * x_cells + x, 0)
     sample, column, depth = np.nonzero(inside)
     hit = cell[inside]
     counted = not geometry.truncate

@@ -67,8 +67,14 @@ class Recorded:
 
     def close(self, name: str, value: Any, gate: float) -> None:
         """Relative L2 distance of the stored part, and of the whole tensor's absolute and square sums, within gate."""
+        self.values_close(name, value, gate)
+        self.sums_close(name, value, gate)
+
+    def values_close(self, name: str, value: Any, gate: float) -> None:
         ours, recorded = self.pair(name, value)
         assert relative(ours, recorded) <= gate, f"{name}: relative L2 {relative(ours, recorded):.2e} > {gate}"
+
+    def sums_close(self, name: str, value: Any, gate: float) -> None:
         sums = self.arrays.get(f"{name}__chk")
         if sums is not None:
             whole = recipe().checks(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
