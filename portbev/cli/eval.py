@@ -80,6 +80,8 @@ def show(record: dict[str, Any], console: Console | None = None) -> None:
     sums = [sum(record["boxes"][kind].values()) for kind in ("predictions", "ground_truth")]
     table.add_row("all", *map(_cell, [record["mean_ap"], *(record["tp_errors"][e] for e in errors)]), *map(str, sums))
     console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file has room
     console.print(table)
     console.print(f"mAP {record['mean_ap']:.4f}   NDS {record['nd_score']:.4f}")
     inference = record.get("inference")

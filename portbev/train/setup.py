@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from portbev.plugins import plugins
 from portbev.train.checkpoint import Checkpoint, Checkpoints
 from portbev.train.ema import Ema
 from portbev.train.optim import build_optimizer, scaled_lr
-from portbev.train.record import RUN, RUN_SCHEMA, Recorder, load_run, now
+from portbev.train.record import RUN, RUN_SCHEMA, SCALARS, Recorder, load_run, now, read_scalars
 from portbev.train.scalars import TensorBoard
 from portbev.train.weights import load_any
 
@@ -91,7 +92,14 @@ class Parts:
         return self.recorder.info["status"] == "finished"
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and let go of DDP.
+
+        DDP must not outlive the process group: as its last owner, it would wait for the group's threads while it keeps
+        Python locked, which they may need to end (torch 2.13).
+        """
+        if self.comm.size > 1:
+            self.wrapped = self.model
+            gc.collect()
         if self.board is not None:
             self.board.close()
         self.recorder.close()
@@ -177,10 +185,17 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _check_out(out: Path, resume: bool) -> None:
-    if not resume and ((out / RUN).exists() or (out / "checkpoints").exists()):
+    if not resume and ((out / RUN).exists() or (out / "checkpoints").exists()) and not _is_stillborn(out):
         cure = "Continue it with --resume, or choose another output with --out"
         raise PortbevError("holds a run already", where=str(out), cure=cure)
     prepare_folder(out)
+
+
+def _is_stillborn(out: Path) -> bool:
+    """Whether the run in ``out`` failed before its first step, so that nothing is lost by starting again."""
+    if (out / "checkpoints").exists() or not (out / RUN).is_file() or read_scalars(out / SCALARS):
+        return False
+    return load_run(out).status == "failed"
 
 
 def _open_data(config: RunConfig, source: Path | str | None, comm: Comm) -> tuple[DetectionDataset, DetectionDataset]:

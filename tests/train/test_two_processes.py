@@ -1,0 +1,106 @@
+"""Two processes by torchrun: DDP over gloo and over the emulated npu's hccl."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from portbev.train import Run, load_run
+
+pytestmark = pytest.mark.slow
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def launch(toy_environment: dict[str, str]) -> Launch:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+        words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "portbev", *map(str, arguments)]
+        return subprocess.run(words, env=toy_environment, capture_output=True, text=True, timeout=280, check=False)
+
+    return run
+
+
+def trained(launch: Launch, config: Path, root: Path, out: Path, *how: str) -> Run:
+    done = launch("train", config, *how, "--data-root", root, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return load_run(out)
+
+
+def final_weights(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.checkpoints.path(run.checkpoints.steps()[-1]) / "model.safetensors")
+
+
+def test_two_processes_learn_like_one_with_the_whole_batch_and_evaluate_alike(
+    launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    common = {"model__batchnorm": False, "model__dropout": 0.0, "optimizer__name": "sgd", "train__epochs": 1}
+    one_config = toy_file(train__batch_size=4, **common)
+    done = command("train", one_config, "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    one = load_run(tmp_path / "one")
+    two = trained(launch, toy_file(train__batch_size=2, **common), tiny_root, tmp_path / "two", "--backend", "cpu")
+    assert two.info["backend"]["world_size"] == 2 and two.info["backend"]["collective"] == "gloo"
+    assert [r["samples"] for r in two.scalars()] == [r["samples"] for r in one.scalars()]
+    for a, b in zip(two.scalars(), one.scalars(), strict=True):
+        assert a["losses"] == pytest.approx(b["losses"], rel=1e-5)
+    for key, value in final_weights(one).items():
+        torch.testing.assert_close(final_weights(two)[key], value, rtol=1e-4, atol=1e-6)
+
+    # the same checkpoint, by one process and by two: equal files
+    metrics = {}
+    for name, start in {"alone": command, "shared": launch}.items():
+        done = start("eval", two.path, "--backend", "cpu", "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        metrics[name] = json.loads((tmp_path / name / "metrics.json").read_text())
+        metrics[name].pop("inference")
+    assert metrics["alone"] == metrics["shared"]
+    alone, shared = ((tmp_path / name / "predictions.json").read_bytes() for name in metrics)
+    assert alone == shared == two.predictions.read_bytes()
+
+
+def test_synchronised_batchnorm_makes_two_processes_equal_one(
+    launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    common = {"model__dropout": 0.0, "optimizer__name": "sgd", "train__epochs": 1, "train__sync_batchnorm": True}
+    done = command(
+        "train", toy_file(train__batch_size=4, **common), "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "1"
+    )
+    assert done.returncode == 0, done.stderr
+    one = load_run(tmp_path / "1")
+    two = trained(launch, toy_file(train__batch_size=2, **common), tiny_root, tmp_path / "2", "--backend", "cpu")
+    assert any("1 batch normalisations are synchronised" in note for note in two.info["notes"])
+    assert one.info["notes"] == []
+    for key, value in final_weights(one).items():
+        torch.testing.assert_close(final_weights(two)[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_emulated_npu_joins_over_hccl_with_the_bits_of_gloo(
+    launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    config = toy_file(train__epochs=1)
+    cpu = trained(launch, config, tiny_root, tmp_path / "cpu", "--backend", "cpu")
+    npu = trained(launch, config, tiny_root, tmp_path / "npu", "--backend", "npu", "--emulate")
+    assert npu.info["backend"]["collective"] == "hccl"
+    assert [r["losses"] for r in npu.scalars()] == [r["losses"] for r in cpu.scalars()]
+
+
+def test_resuming_with_another_number_of_processes_is_refused(
+    launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    config = toy_file(train__max_steps=1)
+    trained(launch, config, tiny_root, tmp_path / "run", "--backend", "cpu")
+    done = command(
+        "train", config, "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "run", "--resume", "--set",
+        "train.max_steps=3",
+    )
+    assert done.returncode == 2
+    assert "world_size 2, not 1" in done.stderr
