@@ -58,13 +58,15 @@ def survey(only: str | None = None, *, deterministic: bool = False, choice: dict
     Returns:
         ``{"schema", "auto", "backends": [{"name", "label", "device_type", "collective", "priority", "emulated",
         "available", "emulator", "stages": [{"name", "ok", "detail", "cure"}], "warnings", "operators": {operator:
-        {"candidates": [...], "excluded": {provider: reason}}}}], "failures": [...]}``; ``operators`` is empty where
+        {"candidates": [...], "excluded": {provider: reason}}}}], "conflicts": [distributions that
+        overwrite each other], "failures": [...]}``; ``operators`` is empty where
         the device is absent.
     """
     import portbev.ops  # noqa: F401  (registers the operators)
+    from portbev.distributions import shadowed
     from portbev.plugins import plugins
 
-    found = plugins()
+    found, conflicts = plugins(), shadowed()
     every = []
     for backend in sorted(found.backends().values(), key=lambda b: -b.priority):
         state = backend.probe()
@@ -83,7 +85,9 @@ def survey(only: str | None = None, *, deterministic: bool = False, choice: dict
                     {"name": s.name, "ok": s.ok, "detail": s.detail, **({} if s.ok else {"cure": s.cure})}
                     for s in state.stages
                 ],
-                "warnings": backend.environment().get("warnings", []) if shown else [],
+                "warnings": [w for w in backend.environment().get("warnings", []) if w not in conflicts]
+                if shown
+                else [],
                 "operators": _operators(backend.name, deterministic, choice) if shown else {},
             }
         )
@@ -91,6 +95,7 @@ def survey(only: str | None = None, *, deterministic: bool = False, choice: dict
         "schema": SCHEMA,
         "auto": max((p["priority"], p["name"]) for p in every if p["available"] and not p["emulated"])[1],
         "backends": [page for page in every if only in (None, page["name"])],
+        "conflicts": conflicts,
         "failures": [{"plugin": f.plugin, "hook": f.hook, "error": f.error} for f in found.failures],
     }
 
@@ -137,6 +142,8 @@ def _show(report: dict[str, Any], console: Console) -> None:
             console.print(f"  [yellow]note[/] {escape(warning)}")
         _show_operators(page["operators"], console)
         console.print()
+    for conflict in report["conflicts"]:
+        console.print(f"[yellow]conflict[/] {escape(conflict)}")
     for failure in report["failures"]:
         hook = f", hook {failure['hook']}" if failure["hook"] else ""
         console.print(f"[red]plugin {escape(failure['plugin'])}{hook} failed[/]: {escape(failure['error'])}")

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from portbev.backend import Backend
 from portbev.runtime import activate
 
-if any("suite_" in argument for argument in sys.argv):  # not in the process that runs all tests
+# Not in the process that runs all tests.
+if any(Path(argument.split("::")[0]).match("suite_*.py") for argument in sys.argv):
     activate("npu", emulate=True)
 
 
