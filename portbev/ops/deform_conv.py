@@ -6,6 +6,7 @@ layouts as in mmcv's ``deform_conv2d`` / ``modulated_deform_conv2d`` and torchvi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from portbev.kernels import KERNELS, Kernel, dispatch
 
 Pair = tuple[int, int]
+_BLOCK_BYTES = 1 << 20
 
 
 def deform_conv2d(
@@ -131,6 +133,11 @@ class _Plan:
     rows: list[Tensor]  # per corner (top-left, top-right, bottom-left, bottom-right), (samples,) int64
     inside: list[Tensor]  # per corner, (samples,) 0 or 1
 
+    def part(self, start: int, stop: int) -> _Plan:
+        """Samples ``start`` to ``stop``."""
+        cut = slice(start, stop)
+        return _Plan(self.fy[cut], self.fx[cut], [r[cut] for r in self.rows], [i[cut] for i in self.inside])
+
     def weight(self, corner: int) -> Tensor:
         wy = self.fy if corner >= 2 else 1 - self.fy
         wx = self.fx if corner % 2 else 1 - self.fx
@@ -175,6 +182,13 @@ def _plan(
 def _rows(input: Tensor, dg: int) -> Tensor:
     """(N*H*W*dg, C/dg): the channels of a pixel and deform group side by side."""
     return input.permute(0, 2, 3, 1).reshape(-1, input.shape[1] // dg)
+
+
+def _blocks(positions: int, bytes_each: int) -> Iterator[tuple[int, int]]:
+    """Runs of output positions whose sampled values fit into a processor's cache."""
+    length = max(1, _BLOCK_BYTES // max(1, bytes_each))
+    for first in range(0, positions, length):
+        yield first, min(first + length, positions)
 
 
 def _columns(plan: _Plan, rows: Tensor, mask: Tensor | None) -> Tensor:
@@ -227,9 +241,14 @@ def reference_forward(
     N, _, Ho, Wo = off.shape
     kernel = (w.shape[2], w.shape[3])
     plan = _plan(off, (x.shape[2], x.shape[3]), kernel, stride, padding, dilation, deform_groups)
-    columns = _columns(plan, _rows(x, deform_groups), _mask_of_samples(m, deform_groups))
-    by_group = _by_group(columns, N * Ho * Wo, kernel[0] * kernel[1], groups)
-    out = torch.bmm(by_group, _weight_matrix(w, groups).transpose(1, 2))  # groups, N*L, Co/groups
+    rows, sample_mask = _rows(x, deform_groups), _mask_of_samples(m, deform_groups)
+    taps = kernel[0] * kernel[1]
+    matrix = _weight_matrix(w, groups).transpose(1, 2)
+    out = x.new_empty(groups, N * Ho * Wo, w.shape[0] // groups)
+    for first, last in _blocks(N * Ho * Wo, taps * x.shape[1] * x.element_size()):
+        cut = slice(first * taps * deform_groups, last * taps * deform_groups)
+        columns = _columns(plan.part(cut.start, cut.stop), rows, None if sample_mask is None else sample_mask[cut])
+        out[:, first:last] = torch.bmm(_by_group(columns, last - first, taps, groups), matrix)
     out = out.reshape(groups, N, Ho * Wo, -1).permute(1, 0, 3, 2).reshape(N, w.shape[0], Ho, Wo)
     return (out if b is None else out + b[:, None, None]).to(dtype)
 
@@ -257,25 +276,29 @@ def reference_backward(
     rows, sample_mask = _rows(x, dg), _mask_of_samples(m, dg)
 
     grad_out = g.reshape(N, groups, Co // groups, L).permute(1, 0, 3, 2).reshape(groups, N * L, Co // groups)
-    by_group = _by_group(_columns(plan, rows, sample_mask), N * L, K, groups)
-    grad_w = torch.bmm(grad_out.transpose(1, 2), by_group).reshape(groups, Co // groups, K, -1)
-    grad_weight = grad_w.transpose(2, 3).reshape(w.shape)
-    del by_group
-
-    grad_columns = torch.bmm(grad_out, _weight_matrix(w, groups)).reshape(groups, N * L, K, -1)
-    grad_columns = grad_columns.permute(1, 2, 0, 3).reshape(N * L * K * dg, C // dg)
-    grad_rows = torch.zeros_like(rows)
+    matrix = _weight_matrix(w, groups)
+    grad_w, grad_rows = torch.zeros_like(matrix), torch.zeros_like(rows)
     grad_y, grad_x, grad_value = (torch.zeros_like(plan.fy) for _ in range(3))
-    for corner in range(4):
-        dot = (rows.index_select(0, plan.rows[corner]) * grad_columns).sum(1)
-        slope_y, slope_x = plan.slopes(corner)
-        grad_y.addcmul_(dot, slope_y)
-        grad_x.addcmul_(dot, slope_x)
-        share = plan.weight(corner)
-        grad_value.addcmul_(dot, share)
-        if sample_mask is not None:
-            share = share * sample_mask
-        grad_rows.index_add_(0, plan.rows[corner], grad_columns * share[:, None])
+    for first, last in _blocks(N * L, K * C * x.element_size()):
+        cut = slice(first * K * dg, last * K * dg)
+        part = plan.part(cut.start, cut.stop)
+        part_mask = None if sample_mask is None else sample_mask[cut]
+        part_grad = grad_out[:, first:last]
+        by_group = _by_group(_columns(part, rows, part_mask), last - first, K, groups)
+        grad_w += torch.bmm(part_grad.transpose(1, 2), by_group)
+        grad_columns = torch.bmm(part_grad, matrix).reshape(groups, last - first, K, -1)
+        grad_columns = grad_columns.permute(1, 2, 0, 3).reshape(-1, C // dg)
+        for corner in range(4):
+            dot = (rows.index_select(0, part.rows[corner]) * grad_columns).sum(1)
+            slope_y, slope_x = part.slopes(corner)
+            grad_y[cut].addcmul_(dot, slope_y)
+            grad_x[cut].addcmul_(dot, slope_x)
+            share = part.weight(corner)
+            grad_value[cut].addcmul_(dot, share)
+            if part_mask is not None:
+                share = share * part_mask
+            grad_rows.index_add_(0, part.rows[corner], grad_columns * share[:, None])
+    grad_weight = grad_w.reshape(groups, Co // groups, K, -1).transpose(2, 3).reshape(w.shape)
     grad_input = grad_rows.reshape(N, H, W, C).permute(0, 3, 1, 2).contiguous()
     if sample_mask is not None:
         grad_y, grad_x = grad_y * sample_mask, grad_x * sample_mask
