@@ -1,0 +1,185 @@
+"""``portbev eval``: runs, checkpoints and submissions, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_train_command import CONFIG, assert_one_line
+
+SPLIT = ["--version", "v1.0-mini", "--split", "synth_val"]
+Result = dict[str, Any]
+
+
+def checkpoint_of(run: Path) -> Path:
+    return run / "checkpoints" / "step_00000001"
+
+
+def test_a_run_a_checkpoint_folder_and_its_files_score_alike(portbev: Any, data: Path, trained: Path, tmp_path: Path) -> None:
+    expected = json.loads((trained / "metrics.json").read_text())
+    folder = checkpoint_of(trained)
+    ours: dict[str, list[object]] = {"run": [trained], "folder": [folder], "file": [folder / "ema.safetensors"]}
+    for name, what in ours.items():
+        done = portbev("eval", *what, "--backend", "cpu", "--data-root", data, "--out", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        assert "mAP" in done.stdout and "car" in done.stdout
+        found = json.loads((tmp_path / name / "metrics.json").read_text())
+        assert found["nd_score"] == expected["nd_score"] and found["label_aps"] == expected["label_aps"]
+        assert (tmp_path / name / "predictions.json").read_bytes() == (trained / "predictions.json").read_bytes()
+
+
+def test_a_submission_scores_as_the_run_did_and_writes_only_where_told(
+    portbev: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "predictions.json"
+    shutil.copy(trained / "predictions.json", results)
+    done = portbev("eval", results, "--data-root", data, *SPLIT)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.json"]
+    done = portbev("eval", results, "--data-root", data, *SPLIT, "--out", tmp_path / "scored")
+    scored = json.loads((tmp_path / "scored" / "metrics.json").read_text())
+    expected = json.loads((trained / "metrics.json").read_text())
+    assert {key: scored[key] for key in ("mean_ap", "nd_score", "tp_errors", "label_aps")} == {
+        key: expected[key] for key in ("mean_ap", "nd_score", "tp_errors", "label_aps")
+    }
+
+
+def test_empty_predictions_score_zero(portbev: Any, data: Path, trained: Path, tmp_path: Path) -> None:
+    content = json.loads((trained / "predictions.json").read_text())
+    content["results"] = {token: [] for token in content["results"]}
+    (tmp_path / "empty.json").write_text(json.dumps(content))
+    done = portbev("eval", tmp_path / "empty.json", "--data-root", data, *SPLIT, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["mean_ap"] == 0 and metrics["nd_score"] == 0
+
+
+def first_box(content: Result) -> Result:
+    return next(boxes[0] for boxes in content["results"].values() if boxes)
+
+
+def drop_sample(content: Result) -> None:
+    content["results"].popitem()
+
+
+def add_sample(content: Result) -> None:
+    content["results"]["0" * 32] = []
+
+
+def spoil(key: str, value: Any) -> Callable[[Result], None]:
+    def change(content: Result) -> None:
+        first_box(content)[key] = value
+
+    return change
+
+
+def drop(key: str) -> Callable[[Result], None]:
+    def change(content: Result) -> None:
+        del first_box(content)[key]
+
+    return change
+
+
+# a split of a data set's own may be scored from a submission that covers more, so "extra" is tested by the metrics alone
+SUBMISSION_FAULTS: dict[str, Callable[[Result], None]] = {
+    "missing token": drop_sample,
+    "unknown class": spoil("detection_name", "tank"),
+    "NaN centre": spoil("translation", [float("nan"), 0.0, 0.0]),
+    "infinite centre": spoil("translation", [float("inf"), 0.0, 0.0]),
+    "no score": drop("detection_score"),
+    "size of two": spoil("size", [1.0, 2.0]),
+}
+
+
+@pytest.mark.parametrize("fault", SUBMISSION_FAULTS)
+def test_a_bad_submission_is_one_line(portbev: Any, data: Path, trained: Path, tmp_path: Path, fault: str) -> None:
+    content = json.loads((trained / "predictions.json").read_text())
+    if not any(content["results"].values()):
+        pytest.fail("the run found no box at all to spoil")
+    SUBMISSION_FAULTS[fault](content)
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(content))
+    done = portbev("eval", path, "--data-root", data, *SPLIT)
+    assert_one_line(done)
+    assert "bad.json" in done.stderr or "sample" in done.stderr
+
+
+def test_a_truncated_submission_is_one_line(portbev: Any, data: Path, trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.json"
+    path.write_bytes((trained / "predictions.json").read_bytes()[:-100])
+    assert_one_line(portbev("eval", path, "--data-root", data, *SPLIT), "cut.json")
+
+
+@pytest.mark.parametrize("missing", ["--data-root", "--version", "--split"])
+def test_a_submission_without_its_data_is_one_line(portbev: Any, data: Path, trained: Path, missing: str) -> None:
+    arguments = ["--data-root", str(data), *SPLIT]
+    place = arguments.index(missing)
+    del arguments[place : place + 2]
+    assert_one_line(portbev("eval", trained / "predictions.json", *arguments), missing)
+
+
+def test_a_checkpoint_without_configuration_is_one_line(portbev: Any, trained: Path, tmp_path: Path) -> None:
+    lone = tmp_path / "weights.safetensors"
+    shutil.copy(checkpoint_of(trained) / "model.safetensors", lone)
+    assert_one_line(portbev("eval", lone), "weights.safetensors", "--config")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.pt", "meta.json", "ema.safetensors"])
+def test_a_truncated_checkpoint_is_one_line(portbev: Any, data: Path, trained: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "step_00000001"
+    shutil.copytree(checkpoint_of(trained), folder)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    assert_one_line(portbev("eval", folder, "--config", CONFIG, "--backend", "cpu", "--data-root", data), name)
+
+
+class Foreign:
+    """Unpickling this from outside would need code."""
+
+
+@pytest.mark.parametrize("kind", ["text", "pickle", "other model", "other safetensors", "list"])
+def test_a_foreign_checkpoint_is_one_line(portbev: Any, data: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("foreign.safetensors" if kind == "other safetensors" else "foreign.pth")
+    if kind == "text":
+        path.write_text("these are no weights\n" * 50)
+    elif kind == "pickle":
+        torch.save({"state_dict": {}, "hyper_parameters": Foreign()}, path)
+    elif kind == "other model":
+        torch.save({"state_dict": {"model.fc.weight": torch.zeros(3, 3)}}, path)
+    elif kind == "list":
+        torch.save([1, 2, 3], path)
+    else:
+        from safetensors.torch import save_file
+
+        save_file({"fc.weight": torch.zeros(2)}, path)
+    done = portbev("eval", path, "--config", CONFIG, "--backend", "cpu", "--data-root", data)
+    assert_one_line(done)
+    assert ("--trust-pickle" in done.stderr) == (kind == "pickle")
+
+
+def test_an_official_checkpoint_by_its_key_names_scores_like_ours(
+    portbev: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(checkpoint_of(trained) / "ema.safetensors")
+    torch.save({"epoch": 1, "global_step": 1, "state_dict": {f"model.{k}": v for k, v in state.items()}}, tmp_path / "0.pth")
+    done = portbev(
+        "eval", tmp_path / "0.pth", "--config", CONFIG, "--backend", "cpu", "--data-root", data, "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "predictions.json").read_bytes() == (trained / "predictions.json").read_bytes()
+
+
+def test_nothing_there_is_one_line(portbev: Any) -> None:
+    assert_one_line(portbev("eval", "/nowhere/run"), "/nowhere/run")
+    assert_one_line(portbev("eval", "/nowhere/predictions.json"), "/nowhere/predictions.json")
+
+
+def test_unknown_checkpoint_of_a_run_is_one_line(portbev: Any, trained: Path) -> None:
+    assert_one_line(portbev("eval", trained, "--checkpoint", "7"), "no checkpoint '7'", "latest")
