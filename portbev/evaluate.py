@@ -27,7 +27,7 @@ from portbev.files import write_json
 from portbev.metrics.nuscenes import DetectionMetrics, PredictionArrays, evaluate, load_ground_truth, write_predictions
 from portbev.models import DetectionModel, ModelFamily, move_batch
 from portbev.plugins import plugins
-from portbev.runtime import activate
+from portbev.runtime import activate, find_backend
 from portbev.train.record import METRICS, METRICS_SCHEMA, PREDICTIONS, Run, finite, load_run
 from portbev.train.weights import load_any
 
@@ -177,7 +177,8 @@ def evaluate_run(
 
     Args:
         data_root, split, version: those of the run by default.
-        out: folder for ``predictions.json`` and ``metrics.json``; the run's own by default, but for another split.
+        out: folder for ``predictions.json`` and ``metrics.json``. By default the run's own where its last weights are
+            scored as the run itself does, else one inside it that is named for what is different.
         checkpoint: ``latest``, ``best`` or a step.
         overrides: ``key=value`` items over the run's configuration.
 
@@ -187,14 +188,13 @@ def evaluate_run(
     run = run if isinstance(run, Run) else load_run(run)
     folder = _checkpoint_folder(run, checkpoint)
     config = with_data(_overridden(run.config, overrides), split=split, version=version)
+    chosen = find_backend(backend, emulate=emulate) if isinstance(backend, str) else backend
     if out is None:
-        own = run.config.data
-        same = (config.data.eval_split, config.data.version) == (own.eval_split, own.version)
-        out = run.path if same else run.path / f"eval_{config.data.version}_{config.data.eval_split}"
+        out = _default_folder(run, config, chosen, checkpoint, changed=bool(overrides))
+    if reporter is not None:
+        reporter.say(f"writing to {out}")
     root = data_root or config.data.root or run.info["data"].get("source") or run.info["data"]["root"]
-    return evaluate_checkpoint(
-        folder, config, backend=backend, emulate=emulate, data_root=root, out=out, reporter=reporter
-    )
+    return evaluate_checkpoint(folder, config, backend=chosen, data_root=root, out=out, reporter=reporter)
 
 
 def evaluate_checkpoint(
@@ -267,6 +267,21 @@ def prepare_folder(folder: Path) -> None:
     with atomic_write(probe) as temporary:
         temporary.write_bytes(b"portbev\n")
     probe.unlink(missing_ok=True)
+
+
+def _default_folder(run: Run, config: RunConfig, backend: Backend, checkpoint: str, *, changed: bool) -> Path:
+    """The run's own folder, unless that would replace its results by those of something else."""
+    own, new = run.config.data, config.data
+    parts = []
+    if backend.label != run.info["backend"]["label"]:
+        parts.append(backend.name)
+    if (new.version, new.eval_split) != (own.version, own.eval_split):
+        parts += [new.version, new.eval_split]
+    if checkpoint != "latest":
+        parts.append(checkpoint)
+    if changed:
+        parts.append("changed")
+    return run.path / "_".join(["eval", *parts]) if parts else run.path
 
 
 def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:

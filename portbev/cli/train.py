@@ -35,7 +35,7 @@ def train(
     init: Path | None = typer.Option(None, "--init", metavar="CHECKPOINT", help="Start from these weights."),  # noqa: B008
     trust_pickle: bool = typer.Option(False, "--trust-pickle", help="Allow --init to execute code from the file."),
     report: bool = typer.Option(False, "--report", help="Draw pictures and write a report at the end."),
-) -> int:
+) -> None:
     """Train, evaluate, and print mAP, NDS, FPS and where everything is."""
     from portbev.cli.options import kernel_choice
     from portbev.config import load_config
@@ -60,17 +60,18 @@ def train(
     run = train(
         settings, backend=chosen, data_root=data_root, out=folder, resume=resume, init=init, trust_pickle=trust_pickle
     )
-    if _rank() != 0:
-        return 0 if run.status == "finished" else 130
     if run.status == "interrupted":
+        if _rank() != 0:
+            raise typer.Exit(130)
         done = run.info["progress"]
         print(f"interrupted at step {done['step']} of {done['total_steps']}; continue with:")
         print(f"  {resume_command(sys.argv)}")
-        return 130
+        raise typer.Exit(130)
+    if _rank() != 0:
+        return
     _show(run)
     if report:
         _report(run)
-    return 0
 
 
 def _show(run: Run) -> None:

@@ -105,8 +105,8 @@ class Trainer:
     def __init__(self, parts: Parts, reporter: Reporter, stopper: Stopper) -> None:
         self.p, self.reporter, self.stopper = parts, reporter, stopper
         self.config, self.backend, self.comm = parts.config, parts.backend, parts.comm
-        self.step, self.seconds, self.ledger, self.peak = 0, 0.0, {}, 0
-        self.skipped = 0
+        self.step, self.seconds, self.peak, self.skipped = 0, 0.0, 0, 0
+        self.ledger: dict[str, Any] = {}
         self.stopping = False
         if parts.checkpoint is not None:
             self._restore(parts.checkpoint)
@@ -181,7 +181,11 @@ class Trainer:
         for micro, batch in enumerate(batches):
             last = micro == len(batches) - 1
             with contextlib.nullcontext() if last or self.comm.size == 1 else p.wrapped.no_sync():
-                terms = self._forward(batch, micro)
+                try:
+                    terms = self._forward(batch, micro)
+                except RuntimeError as error:  # some losses refuse NaN themselves
+                    self._explain(batches, error)
+                    raise
                 total = torch.stack(list(terms.values())).sum()
                 p.scaler.scale(total / len(batches)).backward()
             values = torch.stack([total.detach(), *(t.detach() for t in terms.values())]).float().cpu().tolist()
@@ -235,17 +239,27 @@ class Trainer:
 
     def _check_finite(self, losses: dict[str, float], batches: list[Batch]) -> None:
         """Stop before the update, with what a person needs to find the cause."""
-        if all(math.isfinite(value) for value in losses.values()):
-            return
-        name = None
+        if not all(math.isfinite(value) for value in losses.values()):
+            module = self._first_nonfinite(batches)
+            raise nonfinite.describe(self.step + 1, losses, _tokens(batches), module, what="the loss")
+
+    def _explain(self, batches: list[Batch], error: RuntimeError) -> None:
+        """Say which module gave NaN or infinity, if one did, when ``error`` came of it."""
+        module = self._first_nonfinite(batches)
+        if module is not None:
+            text = f"a model output (the loss said: {' '.join(str(error).split())[:120]})"
+            raise nonfinite.describe(self.step + 1, {}, _tokens(batches), module, what=text) from error
+
+    def _first_nonfinite(self, batches: list[Batch]) -> str | None:
+        """The first module of this process with a non-finite output, in the same forward passes once more."""
         for micro, batch in enumerate(batches):
             set_dropout_step(self.p.model, (self.step * len(batches) + micro) * self.comm.size + self.comm.rank)
             moved = move_batch(batch, self.p.device)
             with self.backend.autocast(self.config.train.amp):
                 name = nonfinite.first_nonfinite_module(self.p.model, lambda moved=moved: self.p.model(moved))  # type: ignore[misc]
             if name is not None:
-                break
-        raise nonfinite.describe(self.step + 1, losses, _tokens(batches), name, what="the loss")
+                return name
+        return None
 
     def _log(self, row: dict[str, Any], started: float, waited: float) -> None:
         row["step_time"], row["data_time"] = time.perf_counter() - started, waited

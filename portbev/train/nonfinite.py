@@ -21,10 +21,11 @@ def describe(
 ) -> NonFiniteError:
     """The error for step ``step`` (1-based, the one that was not taken)."""
     listed = ", ".join(f"{name} {value:g}" for name, value in terms.items())
+    step_text = f"at step {step}" + (f" ({listed})" if listed else "")
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     place = f"first in module {module!r}" if module else "every module's output is finite"
     return NonFiniteError(
-        f"{what} is not finite at step {step} ({listed}); {place}; samples {', '.join(tokens)}",
+        f"{what} is not finite {step_text}; {place}; samples {', '.join(tokens)}",
         where=f"loss {bad[0]}" if bad else "training",
         cure="Lower optimizer.lr or optimizer.reference_batch, clip with train.clip_grad_norm, or use train.amp=bf16",
     )

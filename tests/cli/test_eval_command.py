@@ -20,7 +20,9 @@ def checkpoint_of(run: Path) -> Path:
     return run / "checkpoints" / "step_00000001"
 
 
-def test_a_run_a_checkpoint_folder_and_its_files_score_alike(portbev: Any, data: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_run_a_checkpoint_folder_and_its_files_score_alike(
+    portbev: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
     expected = json.loads((trained / "metrics.json").read_text())
     folder = checkpoint_of(trained)
     ours: dict[str, list[object]] = {"run": [trained], "folder": [folder], "file": [folder / "ema.safetensors"]}
@@ -67,10 +69,6 @@ def drop_sample(content: Result) -> None:
     content["results"].popitem()
 
 
-def add_sample(content: Result) -> None:
-    content["results"]["0" * 32] = []
-
-
 def spoil(key: str, value: Any) -> Callable[[Result], None]:
     def change(content: Result) -> None:
         first_box(content)[key] = value
@@ -85,7 +83,7 @@ def drop(key: str) -> Callable[[Result], None]:
     return change
 
 
-# a split of a data set's own may be scored from a submission that covers more, so "extra" is tested by the metrics alone
+# a split of a data set's own may be scored from a submission that covers more: extra tokens are tested in tests/metrics
 SUBMISSION_FAULTS: dict[str, Callable[[Result], None]] = {
     "missing token": drop_sample,
     "unknown class": spoil("detection_name", "tank"),
@@ -168,9 +166,20 @@ def test_an_official_checkpoint_by_its_key_names_scores_like_ours(
     from safetensors.torch import load_file
 
     state = load_file(checkpoint_of(trained) / "ema.safetensors")
-    torch.save({"epoch": 1, "global_step": 1, "state_dict": {f"model.{k}": v for k, v in state.items()}}, tmp_path / "0.pth")
+    torch.save(
+        {"epoch": 1, "global_step": 1, "state_dict": {f"model.{k}": v for k, v in state.items()}}, tmp_path / "0.pth"
+    )
     done = portbev(
-        "eval", tmp_path / "0.pth", "--config", CONFIG, "--backend", "cpu", "--data-root", data, "--out", tmp_path / "out"
+        "eval",
+        tmp_path / "0.pth",
+        "--config",
+        CONFIG,
+        "--backend",
+        "cpu",
+        "--data-root",
+        data,
+        "--out",
+        tmp_path / "out",
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "predictions.json").read_bytes() == (trained / "predictions.json").read_bytes()
@@ -179,6 +188,18 @@ def test_an_official_checkpoint_by_its_key_names_scores_like_ours(
 def test_nothing_there_is_one_line(portbev: Any) -> None:
     assert_one_line(portbev("eval", "/nowhere/run"), "/nowhere/run")
     assert_one_line(portbev("eval", "/nowhere/predictions.json"), "/nowhere/predictions.json")
+
+
+def test_a_run_scored_in_another_way_keeps_its_own_results(
+    portbev: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = {name: (run / name).read_bytes() for name in ("metrics.json", "predictions.json")}
+    done = portbev("eval", run, "--backend", "npu", "--emulate", "--split", "synth_train", "--data-root", data)
+    assert done.returncode == 0, done.stderr
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert (run / "eval_npu_v1.0-mini_synth_train" / "metrics.json").is_file()
 
 
 def test_unknown_checkpoint_of_a_run_is_one_line(portbev: Any, trained: Path) -> None:

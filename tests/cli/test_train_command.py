@@ -51,7 +51,19 @@ def test_resume_needs_no_configuration_and_takes_more_steps(portbev: Any, traine
 
 def test_interrupted_it_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    words = [sys.executable, "-m", "portbev", "train", CONFIG, "--backend", "cpu", "--data-root", str(data), "--out", str(out)]
+    words = [
+        sys.executable,
+        "-m",
+        "portbev",
+        "train",
+        CONFIG,
+        "--backend",
+        "cpu",
+        "--data-root",
+        str(data),
+        "--out",
+        str(out),
+    ]
     process = subprocess.Popen(
         [*words, "--set", "train.epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -157,10 +169,21 @@ def test_loader_workers_tell_the_same_single_line(portbev: Any, data: Path, tmp_
 
 def test_a_run_that_failed_before_its_first_step_may_be_started_again(portbev: Any, data: Path, tmp_path: Path) -> None:
     wrong = portbev(
-        "train", CONFIG, "--backend", "cpu", "--data-root", data, "--out", tmp_path, "--set", "data.image.source_size=[50,60]"
+        "train",
+        CONFIG,
+        "--backend",
+        "cpu",
+        "--data-root",
+        data,
+        "--out",
+        tmp_path,
+        "--set",
+        "data.image.source_size=[50,60]",
     )
     assert_one_line(wrong, "source_size")
-    right = portbev("train", CONFIG, "--backend", "cpu", "--data-root", data, "--out", tmp_path, "--set", "train.max_steps=1")
+    right = portbev(
+        "train", CONFIG, "--backend", "cpu", "--data-root", data, "--out", tmp_path, "--set", "train.max_steps=1"
+    )
     assert right.returncode == 0, right.stderr
 
 
@@ -194,7 +217,9 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_checkpoint(portbev: Any, dat
 def test_a_really_full_file_system_is_one_line(portbev: Any, data: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
     if mounted.returncode:
         pytest.skip("mounting a small file system takes root")
     try:

@@ -44,9 +44,14 @@ def test_model_gets_its_own_weights_back_to_the_bit_even_after_an_error() -> Non
     with torch.no_grad():
         net[0].weight += 0.123
     own = {key: value.clone() for key, value in net.state_dict().items()}
-    with pytest.raises(RuntimeError, match="inside"), ema.applied(net):
-        assert torch.equal(net[0].weight, ema.state["0.weight"])
-        raise RuntimeError("inside")
+
+    def fail_inside() -> None:
+        with ema.applied(net):
+            assert torch.equal(net[0].weight, ema.state["0.weight"])
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail_inside()
     assert all(torch.equal(value, own[key]) for key, value in net.state_dict().items())
 
 

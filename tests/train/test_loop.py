@@ -69,7 +69,10 @@ def test_accumulation_equals_the_big_batch(toy: Toy, tiny_root: Path, tmp_path: 
     common = {"model__batchnorm": False, "model__dropout": 0.0, "train__epochs": 1, "optimizer__name": "sgd"}
     big = train(toy(train__batch_size=4, **common), backend="cpu", data_root=tiny_root, out=tmp_path / "big")
     small = train(
-        toy(train__batch_size=2, train__accumulate=2, **common), backend="cpu", data_root=tiny_root, out=tmp_path / "small"
+        toy(train__batch_size=2, train__accumulate=2, **common),
+        backend="cpu",
+        data_root=tiny_root,
+        out=tmp_path / "small",
     )
     assert big.info["progress"]["step"] == small.info["progress"]["step"] == 3
     assert [r["samples"] for r in big.scalars()] == [r["samples"] for r in small.scalars()]
@@ -80,7 +83,7 @@ def test_accumulation_equals_the_big_batch(toy: Toy, tiny_root: Path, tmp_path: 
 
 
 def test_an_epoch_too_small_for_one_accumulated_step_is_an_error(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(PortbevError, match="train.accumulate"):
+    with pytest.raises(PortbevError, match=r"train\.accumulate"):
         train(toy(train__accumulate=7), backend="cpu", data_root=tiny_root, out=tmp_path)
 
 
@@ -106,7 +109,9 @@ def test_clipping_limits_the_update_and_the_record_keeps_the_norm_before(
     assert clipped.scalars()[0]["grad_norm"] == norm > limit
     # with plain SGD the weights moved by lr * gradient: the two runs differ by the clipped share of it
     gap = [
-        (weights(clipped)[k] - weights(free)[k]).double() for k in weights(free) if "running" not in k and "num_" not in k
+        (weights(clipped)[k] - weights(free)[k]).double()
+        for k in weights(free)
+        if "running" not in k and "num_" not in k
     ]
     moved = torch.sqrt(sum((g**2).sum() for g in gap))  # type: ignore[arg-type]
     assert float(moved) == pytest.approx(lr * (norm - limit), rel=1e-3)
@@ -143,7 +148,7 @@ def test_evaluating_does_not_change_what_is_learned(toy: Toy, tiny_root: Path, t
 def test_an_output_that_holds_a_run_is_refused_and_left_alone(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     train(toy(train__max_steps=1), backend="cpu", data_root=tiny_root, out=tmp_path)
     before = (tmp_path / "run.json").read_bytes()
-    with pytest.raises(PortbevError, match="holds a run already.*--resume"):
+    with pytest.raises(PortbevError, match=r"holds a run already.*--resume"):
         train(toy(), backend="cpu", data_root=tiny_root, out=tmp_path)
     assert (tmp_path / "run.json").read_bytes() == before
 
@@ -157,7 +162,11 @@ def test_tensorboard_writes_events(toy: Toy, tiny_root: Path, tmp_path: Path) ->
 def test_initial_weights_come_from_another_run(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     first = train(toy(train__max_steps=3), backend="cpu", data_root=tiny_root, out=tmp_path / "a")
     second = train(
-        toy(train__max_steps=1, optimizer__lr=1e-12), backend="cpu", data_root=tiny_root, out=tmp_path / "b", init=tmp_path / "a"
+        toy(train__max_steps=1, optimizer__lr=1e-12),
+        backend="cpu",
+        data_root=tiny_root,
+        out=tmp_path / "b",
+        init=tmp_path / "a",
     )
     assert any("started from the ema weights" in note for note in second.info["notes"])
     torch.testing.assert_close(weights(second)["head.weight"], weights(first, "ema")["head.weight"])

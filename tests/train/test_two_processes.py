@@ -72,7 +72,14 @@ def test_synchronised_batchnorm_makes_two_processes_equal_one(
 ) -> None:
     common = {"model__dropout": 0.0, "optimizer__name": "sgd", "train__epochs": 1, "train__sync_batchnorm": True}
     done = command(
-        "train", toy_file(train__batch_size=4, **common), "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "1"
+        "train",
+        toy_file(train__batch_size=4, **common),
+        "--backend",
+        "cpu",
+        "--data-root",
+        tiny_root,
+        "--out",
+        tmp_path / "1",
     )
     assert done.returncode == 0, done.stderr
     one = load_run(tmp_path / "1")
@@ -99,7 +106,16 @@ def test_resuming_with_another_number_of_processes_is_refused(
     config = toy_file(train__max_steps=1)
     trained(launch, config, tiny_root, tmp_path / "run", "--backend", "cpu")
     done = command(
-        "train", config, "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "run", "--resume", "--set",
+        "train",
+        config,
+        "--backend",
+        "cpu",
+        "--data-root",
+        tiny_root,
+        "--out",
+        tmp_path / "run",
+        "--resume",
+        "--set",
         "train.max_steps=3",
     )
     assert done.returncode == 2
