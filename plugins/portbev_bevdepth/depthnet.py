@@ -86,7 +86,6 @@ class ASPPBranch(nn.Module):
         padding = dilation if kernel_size == 3 else 0
         self.atrous_conv = nn.Conv2d(channels, channels, kernel_size, 1, padding, dilation, bias=False)
         self.bn = nn.BatchNorm2d(channels)
-        nn.init.kaiming_normal_(self.atrous_conv.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R,C,H,W) to (R,C,H,W)."""
@@ -128,8 +127,9 @@ class ASPP(nn.Module):
         self.conv1 = nn.Conv2d(5 * channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.dropout = Dropout(dropout)
-        for conv in (self.global_avg_pool[1], self.conv1):
-            nn.init.kaiming_normal_(conv.weight)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R,C,H,W) to (R,C,H,W)."""
@@ -152,8 +152,8 @@ class DeformConv(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels, channels // groups, 3, 3))
         self.conv_offset = nn.Conv2d(channels, 18, 3, padding=1)
         nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        for parameter in self.conv_offset.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R,C,H,W) to (R,C,H,W)."""

@@ -55,8 +55,7 @@ class Geometry:
         ``mats`` are affine: their last rows are (0,0,0,1).
         """
         pose, intrin, ida = (
-            mats[name][:, sweep].detach().cpu().to(self.dtype)  # type: ignore[literal-required]
-            for name in ("sensor2ego", "intrin", "ida")
+            mats[name][:, sweep].detach().cpu().to(self.dtype) for name in ("sensor2ego", "intrin", "ida")
         )
         pixel = [axis.to(self.dtype) for axis in (self._x, self._y, self._z)]
         x, y, z = _transform(_inverse(ida), pixel)

@@ -30,12 +30,12 @@ def gaussian_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 def heatmap_loss(output: TaskOutput, target: TaskTarget, peaks: float) -> Tensor:
     """Focal loss over the number of peaks (at least 1)."""
-    return gaussian_focal_loss(output["heatmap"].float(), target.heatmap) / (max(1.0, peaks) + EPS)
+    return gaussian_focal_loss(output["heatmap"], target.heatmap) / (max(1.0, peaks) + EPS)
 
 
 def box_loss(output: TaskOutput, target: TaskTarget, objects: float, code_weights: Sequence[float]) -> Tensor:
     """Weighted L1 of the box code at the objects' cells over the number of objects (at least 1e-4)."""
-    code = box_code(output).float().flatten(2).transpose(1, 2)  # (B,Y*X,10)
+    code = box_code(output).flatten(2).transpose(1, 2)  # (B,Y*X,10)
     found = code.gather(1, target.index[..., None].expand(-1, -1, code.shape[2]))
     weight = target.mask[..., None] * target.mask.new_tensor(code_weights)
     return ((found - target.code).abs() * weight).sum() / (max(1e-4, objects) + EPS)

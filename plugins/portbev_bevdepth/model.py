@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from portbev.models import Batch, DetectionModel, Detections
+from portbev.nn.precision import full_precision
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.decode import decode
 from portbev_bevdepth.head import BEVDepthHead, TaskOutput
@@ -44,10 +45,11 @@ class BEVDepth(DetectionModel):
     def losses(self, outputs: BevDepthOutput, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """``heatmap`` and ``box`` summed over the tasks, and ``depth`` if the batch has lidar depth."""
         targets = box_targets(self.config, batch["boxes"], batch["labels"])
-        heatmaps, boxes = detection_losses(self.config, outputs.tasks, targets, mean_over_ranks)
-        terms = {"heatmap": torch.stack(heatmaps).sum(), "box": torch.stack(boxes).sum()}
-        if batch["depth"] is not None:
-            terms["depth"] = depth_loss(self.config, outputs.depth, batch["depth"])
+        with full_precision(outputs.depth.device):
+            heatmaps, boxes = detection_losses(self.config, outputs.tasks, targets, mean_over_ranks)
+            terms = {"heatmap": torch.stack(heatmaps).sum(), "box": torch.stack(boxes).sum()}
+            if batch["depth"] is not None:
+                terms["depth"] = depth_loss(self.config, outputs.depth, batch["depth"])
         return terms
 
     def decode(self, outputs: BevDepthOutput, batch: Batch) -> list[Detections]:

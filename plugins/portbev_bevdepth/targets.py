@@ -121,11 +121,9 @@ def _place(config: BevDepthConfig, box: Float32) -> tuple[int, int, int, Float32
         return None
     extent = gaussian_radius(box[4] / steps[1] / four, box[3] / steps[0] / four, config.targets.min_overlap)
     radius = max(config.targets.min_radius, int(extent))
-    code = np.array(
-        [x - np.float32(column), y - np.float32(row), box[2], *np.log(box[3:6]), np.sin(box[6]), np.cos(box[6]), *box[7:9]],
-        np.float32,
-    )
-    return column, row, radius, code
+    offset = (x - np.float32(column), y - np.float32(row))
+    code = [*offset, box[2], *np.log(box[3:6]), np.sin(box[6]), np.cos(box[6]), *box[7:9]]
+    return column, row, radius, np.array(code, np.float32)
 
 
 def depth_bins(config: BevDepthConfig, depth: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from portbev.errors import ConfigError
 
 
-
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the identity (ResNet-18 and 34).
 
