@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -163,7 +164,9 @@ def assemble(
 
 def resume_command(command: list[str]) -> str:
     """What to type to continue the run that ``command`` began."""
-    words = ["portbev", *command[1:]]
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    start = ["portbev"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "portbev"]
+    words = [*start, *command[1:]]
     return shlex.join(words if "--resume" in words else [*words, "--resume"])
 
 
