@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from portbev.kernels import KERNELS, Kernel, dispatch
+from portbev.kernels import KERNELS, Kernel
+from portbev.ops.precision import autocast_to, dispatch, widened
 
 Pair = tuple[int, int]
 _BLOCK_BYTES = 1 << 20
@@ -46,14 +47,18 @@ def deform_conv2d(
 
     Sampling is bilinear with pixel centres at integer coordinates (``align_corners`` does not arise); the image is
     surrounded by zeros, so a tap less than one pixel outside still takes its share of the border.
-    Accumulation is float32 for float16 and bfloat16 input and the input's dtype otherwise; under autocast all
-    arguments are taken to the autocast dtype, offsets too, as mmcv does. The reference is deterministic.
+    All arguments are taken to the dtype of ``input``, offsets too, as in mmcv; under autocast to the autocast dtype
+    (float64 input excepted). float16 and bfloat16 are computed in float32 and rounded once, at the end. The reference
+    is deterministic.
 
     Raises:
-        ValueError: shapes, dtypes or groups that do not fit together.
+        ValueError: shapes, dtypes, strides or groups that do not fit together.
     """
-    s, p, d = _pair(stride), _pair(padding), _pair(dilation)
+    s, p, d = _pair("stride", stride), _pair("padding", padding), _pair("dilation", dilation)
     _check(input, offset, weight, bias, mask, s, p, d, groups, deform_groups)
+    dtype = autocast_to(input)
+    input, offset, weight = input.to(dtype), offset.to(dtype), weight.to(dtype)
+    mask, bias = (None if t is None else t.to(dtype) for t in (mask, bias))
     out: Tensor = _op(input, offset, weight, mask, bias, list(s), list(p), list(d), groups, deform_groups)
     return out
 
@@ -202,8 +207,8 @@ def _columns(plan: _Plan, rows: Tensor, mask: Tensor | None) -> Tensor:
 def _mask_of_samples(mask: Tensor | None, dg: int) -> Tensor | None:
     if mask is None:
         return None
-    N, _, Ho, Wo = mask.shape
-    return mask.reshape(N, dg, -1, Ho * Wo).permute(0, 3, 2, 1).reshape(-1)
+    N, taps, Ho, Wo = mask.shape
+    return mask.reshape(N, dg, taps // dg, Ho * Wo).permute(0, 3, 2, 1).reshape(-1)
 
 
 def _by_group(columns: Tensor, samples: int, taps: int, groups: int) -> Tensor:
@@ -219,7 +224,7 @@ def _weight_matrix(weight: Tensor, groups: int) -> Tensor:
 
 def _wide(*tensors: Tensor | None) -> list[Tensor | None]:
     """float16 and bfloat16 in float32."""
-    return [t.float() if t is not None and t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
+    return [None if t is None else widened(t) for t in tensors]
 
 
 def reference_forward(
@@ -249,8 +254,8 @@ def reference_forward(
         cut = slice(first * taps * deform_groups, last * taps * deform_groups)
         columns = _columns(plan.part(cut.start, cut.stop), rows, None if sample_mask is None else sample_mask[cut])
         out[:, first:last] = torch.bmm(_by_group(columns, last - first, taps, groups), matrix)
-    out = out.reshape(groups, N, Ho * Wo, -1).permute(1, 0, 3, 2).reshape(N, w.shape[0], Ho, Wo)
-    return (out if b is None else out + b[:, None, None]).to(dtype)
+    out = out.reshape(groups, N, Ho * Wo, w.shape[0] // groups).permute(1, 0, 3, 2).reshape(N, w.shape[0], Ho, Wo)
+    return (out if b is None else out + b[:, None, None]).to(dtype).contiguous()
 
 
 def reference_backward(
@@ -298,24 +303,28 @@ def reference_backward(
             if part_mask is not None:
                 share = share * part_mask
             grad_rows.index_add_(0, part.rows[corner], grad_columns * share[:, None])
-    grad_weight = grad_w.reshape(groups, Co // groups, K, -1).transpose(2, 3).reshape(w.shape)
+    grad_weight = grad_w.reshape(groups, Co // groups, K, -1).transpose(2, 3).reshape(w.shape).contiguous()
     grad_input = grad_rows.reshape(N, H, W, C).permute(0, 3, 1, 2).contiguous()
     if sample_mask is not None:
         grad_y, grad_x = grad_y * sample_mask, grad_x * sample_mask
     moved = torch.stack((grad_y, grad_x)).reshape(2, N, L, K, dg).permute(1, 4, 3, 0, 2)
-    grad_offset = moved.reshape(offset.shape)
+    grad_offset = moved.reshape(offset.shape).contiguous()
     if mask is None:
         grad_mask = offset.new_empty(0)
     else:
-        grad_mask = grad_value.reshape(N, L, K, dg).permute(0, 3, 2, 1).reshape(mask.shape).to(mask.dtype)
+        grad_mask = grad_value.reshape(N, L, K, dg).permute(0, 3, 2, 1).reshape(mask.shape).to(mask.dtype).contiguous()
     return grad_input.to(input.dtype), grad_offset.to(offset.dtype), grad_weight.to(weight.dtype), grad_mask
 
 
 KERNELS.add_reference(Kernel("deform_conv2d", "reference", reference_forward, reference_backward, priority=0))
 
 
-def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+def _pair(name: str, value: int | Pair) -> Pair:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    least = 0 if name == "padding" else 1
+    if len(pair) != 2 or min(pair) < least:
+        raise ValueError(f"deform_conv2d: {name} is one or two integers of at least {least}, not {value}")
+    return int(pair[0]), int(pair[1])
 
 
 def _check(input, offset, weight, bias, mask, stride, padding, dilation, groups, dg) -> None:  # type: ignore[no-untyped-def]
@@ -323,17 +332,25 @@ def _check(input, offset, weight, bias, mask, stride, padding, dilation, groups,
         if not condition:
             raise ValueError(f"deform_conv2d: {text}")
 
-    need(input.dim() == 4 and weight.dim() == 4 and offset.dim() == 4, "input, offset and weight have four dimensions")
+    for name, tensor in (("input", input), ("offset", offset), ("weight", weight), ("mask", mask), ("bias", bias)):
+        need(
+            tensor is None or tensor.is_floating_point(),
+            f"{name} is float, not {tensor.dtype if tensor is not None else None}",
+        )
+        need(tensor is None or name == "bias" or tensor.dim() == 4, f"{name} has four dimensions")
+    need(groups > 0, f"groups is at least 1, not {groups}")
+    need(dg > 0, f"deform_groups is at least 1, not {dg}")
     (N, C, H, W), (Co, Cg, kh, kw) = input.shape, weight.shape
     need(
         Cg * groups == C and Co % groups == 0,
         f"input {tuple(input.shape)} and weight {tuple(weight.shape)} do not fit {groups} groups",
     )
-    need(C % dg == 0, f"{C} channels do not divide into {dg} deform groups")
+    need(C % dg == 0, f"deform_groups: {C} channels do not divide into {dg}")
     out = tuple(
         (n + 2 * p - d * (k - 1) - 1) // s + 1
         for n, p, d, k, s in zip((H, W), padding, dilation, (kh, kw), stride, strict=True)
     )
+    need(min(out) > 0, f"weight: a kernel of {(kh, kw)} does not fit input {(H, W)} with padding {padding}")
     need(
         tuple(offset.shape) == (N, 2 * dg * kh * kw, *out),
         f"offset is {tuple(offset.shape)}, not {(N, 2 * dg * kh * kw, *out)}",

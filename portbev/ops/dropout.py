@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from portbev.kernels import KERNELS, Kernel, dispatch
+from portbev.kernels import KERNELS, Kernel
+from portbev.ops.precision import dispatch
 
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -22,16 +23,19 @@ def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, st
     Args:
         input: any shape, float. The mask depends on the number of elements, (seed, site, step) and nothing else.
         training: False returns the input.
-        seed: 64 bits, of the run. site: 32 bits, of the call site. step: 32 bits, of the forward pass.
+        seed: of the run. site: of the call site. step: of the forward pass. The low 64, 32 and 32 bits count.
 
     Raises:
-        ValueError: ``p`` outside [0, 1].
+        ValueError: ``p`` outside [0, 1], or input that is not float.
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p is a probability, not {p}")
+    if not input.is_floating_point():
+        raise ValueError(f"dropout: input is float, not {input.dtype}")
     if not training or p == 0.0:
         return input
-    out: Tensor = _dropout(input, p, seed, site & _LOW, step & _LOW)
+    signed = ((seed + 2**63) & (2**64 - 1)) - 2**63  # a schema's int has 64 bits and a sign
+    out: Tensor = _dropout(input, p, signed, site & _LOW, step & _LOW)
     return out
 
 

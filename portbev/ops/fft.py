@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from portbev.kernels import KERNELS, Kernel, dispatch
+from portbev.kernels import KERNELS, Kernel
+from portbev.ops.precision import autocast_to_float32, dispatch
 
 _NORMS = ("backward", "ortho", "forward")
 _TURNED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -23,15 +24,17 @@ def fft(input: Tensor, *, dim: int = -1, inverse: bool = False, norm: str = "bac
         norm: ``backward`` scales the inverse by 1/n, ``forward`` the forward transform, ``ortho`` both by 1/sqrt(n).
 
     Returns:
-        complex64 or complex128, shape of ``input``. Accumulation in the input's precision; deterministic.
+        complex64 or complex128, shape of ``input``. Accumulation in the input's precision; deterministic. Under
+        autocast float16 and bfloat16 input is taken to float32 first.
 
     Raises:
         ValueError: a dtype, axis or norm that does not exist here, or an empty axis.
     """
+    input = autocast_to_float32(input)
     if input.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
         raise ValueError(f"fft: input is float32/64 or complex64/128, not {input.dtype}")
     if not -input.dim() <= dim < input.dim() or input.shape[dim] == 0:
-        raise ValueError(f"fft: no values along axis {dim} of shape {tuple(input.shape)}")
+        raise ValueError(f"fft: dim: no values along axis {dim} of shape {tuple(input.shape)}")
     if norm not in _NORMS:
         raise ValueError(f"fft: norm is one of {', '.join(_NORMS)}, not {norm!r}")
     out: Tensor = _fft(input, dim, inverse, norm)
@@ -70,4 +73,4 @@ def reference_fft(input: Tensor, dim: int, inverse: bool, norm: str) -> Tensor:
     return transform(input, dim=dim, norm=norm).contiguous()
 
 
-KERNELS.add_reference(Kernel("fft", "torch", reference_fft, priority=0))
+KERNELS.add_reference(Kernel("fft", "reference", reference_fft, priority=0))

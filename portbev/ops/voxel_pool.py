@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from portbev.kernels import KERNELS, Kernel, dispatch
+from portbev.kernels import KERNELS, Kernel
+from portbev.ops.precision import autocast_to_float32, dispatch, widened
 
 Size = tuple[int, int, int]
 _CHUNK = 1 << 16  # points whose features are formed at once: 65,536 x 80 floats are 21 MB, which stay in the cache
@@ -27,15 +28,17 @@ def voxel_pool(features: Tensor, voxels: Tensor, size: Size) -> Tensor:
         size: (X, Y, Z) cells.
 
     Returns:
-        (B, Y, X, C) in the dtype of ``features``. The reference adds in the order of the points: deterministic.
+        (B, Y, X, C) in the dtype of ``features``, under autocast in float32 rather than float16 or bfloat16. The
+        reference adds in the order of the points: deterministic.
 
     Raises:
         ValueError: shapes or dtypes that do not fit.
     """
     _need("voxel_pool", features.dim() == 3 and features.is_floating_point(), "features are (B, P, C), float")
-    _need("voxel_pool", tuple(voxels.shape) == (*features.shape[:2], 3), f"voxels are {(*features.shape[:2], 3)}")
+    expected = (*features.shape[:2], 3)
+    _need("voxel_pool", tuple(voxels.shape) == expected, f"voxels are {expected}, not {tuple(voxels.shape)}")
     _check_voxels("voxel_pool", voxels, size)
-    out: Tensor = _pool(features, voxels, list(size))
+    out: Tensor = _pool(autocast_to_float32(features), voxels, list(size))
     return out
 
 
@@ -49,18 +52,21 @@ def voxel_pool_lift(depth: Tensor, context: Tensor, voxels: Tensor, size: Size) 
         size: (X, Y, Z) cells.
 
     Returns:
-        (B, Y, X, C). Products and sums in float32 for float16 and bfloat16. The reference adds in the order (camera,
-        depth, row, column), deterministic; it never holds the features of all points at once.
+        (B, Y, X, C) in the dtype of ``depth``. Products and sums in float32 for float16 and bfloat16; under autocast
+        the result is float32 as well. The reference adds in the order (camera, depth, row, column), deterministic; it
+        never holds the features of all points at once.
 
     Raises:
         ValueError: shapes or dtypes that do not fit.
     """
     name = "voxel_pool_lift"
     _need(name, depth.dim() == 5 and depth.is_floating_point(), "depth is (B, N, D, H, W), float")
+    depth, context = autocast_to_float32(depth), autocast_to_float32(context)
     B, N, _, H, W = depth.shape
     fits = context.dim() == 5 and (*context.shape[:2], *context.shape[3:]) == (B, N, H, W)
     _need(name, fits and context.dtype == depth.dtype, f"context is {(B, N, 'C', H, W)}, {depth.dtype}")
-    _need(name, tuple(voxels.shape) == (*depth.shape, 3), f"voxels are {(*depth.shape, 3)}")
+    expected = (*depth.shape, 3)
+    _need(name, tuple(voxels.shape) == expected, f"voxels are {expected}, not {tuple(voxels.shape)}")
     _check_voxels(name, voxels, size)
     out: Tensor = _lift(depth, context, voxels, list(size))
     return out
@@ -147,7 +153,7 @@ def cell_of(voxels: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
     ix, iy, iz = voxels.reshape(-1, 3).unbind(1)
     inside = (ix >= 0) & (ix < X) & (iy >= 0) & (iy < Y) & (iz >= 0) & (iz < Z)
     points = inside.nonzero().squeeze(1)
-    batch = points // max(1, voxels[0, ..., 0].numel())
+    batch = points // max(1, voxels.shape[1:-1].numel())
     return points, (batch * Y + iy[points]) * X + ix[points]
 
 
@@ -197,7 +203,7 @@ def reference_pool(features: Tensor, voxels: Tensor, size: list[int]) -> Tensor:
     """Definition of ``voxel_pool``."""
     (B, P, C), (X, Y, _) = features.shape, size
     points, cells = cell_of(voxels, size)
-    rows = _wide(features).reshape(B * P, C)
+    rows = widened(features).reshape(B * P, C)
     out = rows.new_zeros(B * Y * X, C)
     for p, c in zip(points.split(_CHUNK), cells.split(_CHUNK), strict=True):
         out.index_add_(0, c, rows.index_select(0, p))
@@ -215,14 +221,14 @@ def reference_pool_backward(grad: Tensor, voxels: Tensor, size: list[int]) -> Te
 
 def context_rows(context: Tensor) -> Tensor:
     """(B*N*H*W, C) float rows of ``context`` (B, N, C, H, W)."""
-    return _wide(context).permute(0, 1, 3, 4, 2).reshape(-1, context.shape[2])
+    return widened(context).permute(0, 1, 3, 4, 2).reshape(-1, context.shape[2])
 
 
 def reference_lift(depth: Tensor, context: Tensor, voxels: Tensor, size: list[int]) -> Tensor:
     """Definition of ``voxel_pool_lift``."""
     X, Y, _ = size
     out = pool_by_ranks(
-        _wide(depth).reshape(-1), context_rows(context), *lift_ranks(voxels, size), depth.shape[0] * Y * X
+        widened(depth).reshape(-1), context_rows(context), *lift_ranks(voxels, size), depth.shape[0] * Y * X
     )
     return out.reshape(depth.shape[0], Y, X, context.shape[2]).to(depth.dtype)
 
@@ -233,7 +239,7 @@ def reference_lift_backward(
     """Gradients of ``voxel_pool_lift`` by depth and context."""
     B, N, C, H, W = context.shape
     by_depth, by_rows = pool_by_ranks_backward(
-        _wide(grad).reshape(-1, C), _wide(depth).reshape(-1), context_rows(context), *lift_ranks(voxels, size)
+        widened(grad).reshape(-1, C), widened(depth).reshape(-1), context_rows(context), *lift_ranks(voxels, size)
     )
     by_context = by_rows.reshape(B, N, H, W, C).permute(0, 1, 4, 2, 3).contiguous()
     return by_depth.reshape(depth.shape).to(depth.dtype), by_context.to(context.dtype)
@@ -241,10 +247,6 @@ def reference_lift_backward(
 
 KERNELS.add_reference(Kernel("voxel_pool", "reference", reference_pool, reference_pool_backward, priority=0))
 KERNELS.add_reference(Kernel("voxel_pool_lift", "reference", reference_lift, reference_lift_backward, priority=0))
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _need(name: str, condition: bool, text: str) -> None:

@@ -1,0 +1,46 @@
+"""What autocast means for an operator. May import: kernels.
+
+The dtypes of a call are decided before the operator: by :func:`autocast_to` (deformable convolution, a product of
+matrices: the autocast dtype) or :func:`autocast_to_float32` (sums of many terms, transforms). The kernel then computes
+in the dtypes it is given, with autocast off, so that float32 accumulation inside it stays float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from portbev import kernels
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """The dtype of an autocast region on ``device_type``, None outside of one."""
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+
+
+def autocast_to(input: Tensor) -> torch.dtype:
+    """The dtype a call with ``input`` computes in: the autocast dtype (float64 is left alone), else the input's."""
+    dtype = autocast_dtype(input.device.type)
+    return input.dtype if dtype is None or input.dtype == torch.float64 else dtype
+
+
+def autocast_to_float32(tensor: Tensor) -> Tensor:
+    """``tensor``, in float32 if it is float16 or bfloat16 and autocast is on for its device."""
+    return tensor.float() if tensor.dtype in HALF and autocast_dtype(tensor.device.type) is not None else tensor
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """float16 and bfloat16 in float32, others as they are: what reference kernels accumulate in."""
+    return tensor.float() if tensor.dtype in HALF else tensor
+
+
+def dispatch(operator: str, direction: kernels.Direction, device_type: str, *args: Any) -> Any:
+    """:func:`portbev.kernels.dispatch` with autocast off (it would cast the products inside a kernel)."""
+    if not torch.is_autocast_enabled(device_type):
+        return kernels.dispatch(operator, direction, device_type, *args)
+    with torch.autocast(device_type, enabled=False):
+        return kernels.dispatch(operator, direction, device_type, *args)
