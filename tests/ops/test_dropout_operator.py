@@ -1,0 +1,126 @@
+"""Counted dropout: the generator's published answers, and what the mask may and may not depend on."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import ops_oracles
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from portbev.ops import dropout
+
+module = sys.modules[dropout.__module__]
+KEY = {"seed": 5, "site": 6, "step": 7}
+
+
+def mask(*shape: int, p: float = 0.5, **key: int) -> Tensor:
+    return dropout(torch.ones(shape), p, training=True, **{**KEY, **key}) != 0
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "answer"),
+    [
+        ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+        ),
+    ],
+)
+def test_philox_gives_the_known_answers_of_random123(
+    counter: tuple[int, ...], key: tuple[int, int], answer: tuple[int, ...]
+) -> None:
+    words = module.philox4x32(tuple(torch.tensor([c]) for c in counter), key)
+    assert tuple(int(w) for w in words) == answer
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.integers(1, 30),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+    st.floats(0.01, 0.99),
+)
+def test_the_mask_is_the_published_function_of_the_key(
+    elements: int, seed: int, site: int, step: int, p: float
+) -> None:
+    words = [ops_oracles.philox_word(i, seed, site, step) for i in range(elements)]
+    kept = torch.tensor([w >= round(p * 2**32) for w in words])
+    assert torch.equal(mask(elements, p=p, seed=seed, site=site, step=step), kept)
+
+
+def test_the_mask_depends_on_the_element_and_not_on_shape_or_strides() -> None:
+    x = torch.rand(4, 6, 5, generator=torch.Generator().manual_seed(0)) + 1
+    flat = dropout(x.reshape(-1), 0.4, training=True, **KEY)
+    assert torch.equal(dropout(x, 0.4, training=True, **KEY).reshape(-1), flat)
+    turned = x.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    assert not turned.is_contiguous()
+    assert torch.equal(dropout(turned, 0.4, training=True, **KEY).reshape(-1), flat)
+
+
+def test_the_mask_of_a_part_begins_like_that_of_the_whole() -> None:
+    assert torch.equal(mask(1000)[:37], mask(37))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_mask_does_not_depend_on_the_dtype(dtype: torch.dtype) -> None:
+    out = dropout(torch.ones(64, dtype=dtype), 0.5, training=True, **KEY)
+    assert out.dtype == dtype and torch.equal(out != 0, mask(64))
+
+
+@pytest.mark.parametrize("change", [{"seed": 6}, {"seed": 5 + 2**32}, {"seed": 5 + 2**63}, {"site": 7}, {"step": 8}])
+def test_every_part_of_the_key_changes_the_mask(change: dict[str, int]) -> None:
+    same = (mask(4096) == mask(4096, **change)).double().mean().item()
+    assert abs(same - 0.5) < 5 * 0.5 / math.sqrt(4096)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_as_many_are_kept_as_asked_for_and_the_mean_stays(p: float) -> None:
+    n = 100_000
+    out = dropout(torch.ones(n, dtype=torch.float64), p, training=True, **KEY)
+    assert abs((out != 0).double().mean().item() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / n)
+    assert set(out.unique().tolist()) == {0.0, 1 / (1 - p)}
+
+
+def test_probability_zero_and_evaluation_return_the_input_itself() -> None:
+    x = torch.rand(5)
+    assert dropout(x, 0.0, training=True, **KEY) is x
+    assert dropout(x, 0.9, training=False, **KEY) is x
+
+
+def test_probability_one_zeroes_everything_even_infinities() -> None:
+    x = torch.tensor([1.0, float("inf"), float("nan")], requires_grad=True)
+    out = dropout(x, 1.0, training=True, **KEY)
+    out.sum().backward()
+    assert out.tolist() == [0, 0, 0] and x.grad is not None and x.grad.tolist() == [0, 0, 0]
+
+
+def test_a_dropped_infinity_is_zero() -> None:
+    out = dropout(torch.full((64,), float("inf")), 0.5, training=True, **KEY)
+    assert torch.equal(out == 0, ~mask(64)) and not out.isnan().any()
+
+
+def test_the_gradient_takes_the_same_mask() -> None:
+    x = torch.rand(3, 50, dtype=torch.float64, requires_grad=True)
+    out = dropout(x, 0.3, training=True, **KEY)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    torch.testing.assert_close(gradient, out.detach() / x.detach())
+    torch.autograd.gradcheck(lambda v: dropout(v, 0.3, training=True, **KEY), [x])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("p", {"p": 1.5}), ("p", {"p": -0.1}), ("p", {"p": float("nan")}), ("input", {"input": torch.arange(3)})],
+)
+def test_bad_arguments_are_named(name: str, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^dropout: {name}"):
+        dropout(**{"input": torch.ones(3), "p": 0.5, "training": True, **KEY, **change})
