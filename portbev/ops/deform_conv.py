@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +121,8 @@ def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
 
 def _backward(ctx, grad):  # type: ignore[no-untyped-def]
     input, offset, weight, mask = ctx.saved_tensors
-    gi, go, gw, gm = _op_backward(grad.contiguous(), input, offset, weight, mask, *ctx.rest)
+    grad = grad.contiguous()  # for the sum over bias as well: the order of its terms follows the strides
+    gi, go, gw, gm = _op_backward(grad, input, offset, weight, mask, *ctx.rest)
     grad_bias = grad.sum((0, 2, 3)) if ctx.has_bias else None
     return gi, go, gw, None if mask is None else gm, grad_bias, None, None, None, None, None
 
@@ -162,7 +164,7 @@ def _plan(
     N, _, Ho, Wo = offset.shape
     (H, W), (kh, kw) = size, kernel
     taps = offset.reshape(N, dg, kh * kw, 2, Ho * Wo).permute(3, 0, 4, 2, 1)  # 2, N, L, K, dg
-    at = {"device": offset.device, "dtype": offset.dtype}
+    at: dict[str, Any] = {"device": offset.device, "dtype": offset.dtype}
     y = torch.arange(Ho, **at) * stride[0] - padding[0]
     x = torch.arange(Wo, **at) * stride[1] - padding[1]
     ky = (torch.arange(kh, **at) * dilation[0]).repeat_interleave(kw)

@@ -1,0 +1,196 @@
+"""What every operator promises: registration, compilation, export, layouts, autocast, determinism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from portbev.kernels import KERNELS
+from portbev.ops import deform_conv2d, dropout, fft, voxel_pool, voxel_pool_lift
+
+OPS = torch.ops.portbev
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def indices(*shape: int) -> Tensor:
+    return torch.randint(-1, 4, (*shape, 3), generator=torch.Generator().manual_seed(9), dtype=torch.int32)
+
+
+DEFORM = (normal(2, 4, 5, 6), normal(2, 36, 5, 6, seed=1), normal(6, 2, 3, 3, seed=2))
+MASK = normal(2, 18, 5, 6, seed=3).sigmoid()
+BIAS = normal(6, seed=4)
+GEOMETRY = ([1, 1], [1, 1], [1, 1], 2, 2)
+POINTS = indices(2, 9)
+DEPTH, CONTEXT, VOXELS = normal(2, 2, 3, 2, 2), normal(2, 2, 5, 2, 2, seed=1), indices(2, 2, 3, 2, 2)
+
+Function = Callable[..., Tensor]
+PUBLIC: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
+    "deform_conv2d v1": (lambda x, o, w: deform_conv2d(x, o, w, padding=1, groups=2, deform_groups=2), DEFORM),
+    "deform_conv2d v2": (
+        lambda x, o, w, m, b: deform_conv2d(x, o, w, b, m, padding=1, groups=2, deform_groups=2),
+        (*DEFORM, MASK, BIAS),
+    ),
+    "voxel_pool": (lambda f: voxel_pool(f, POINTS, (3, 2, 2)), (normal(2, 9, 4),)),
+    "voxel_pool_lift": (lambda d, c: voxel_pool_lift(d, c, VOXELS, (3, 2, 2)), (DEPTH, CONTEXT)),
+    "fft": (lambda x: torch.view_as_real(fft(x, dim=1)), (normal(3, 8),)),
+    "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (normal(3, 4, 5),)),
+}
+
+LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "deform_conv2d v1": (OPS.deform_conv2d, (*DEFORM, None, None, *GEOMETRY)),
+    "deform_conv2d v2": (OPS.deform_conv2d, (*DEFORM, MASK, BIAS, *GEOMETRY)),
+    "deform_conv2d one image": (
+        OPS.deform_conv2d,
+        (normal(1, 3, 4, 4), normal(1, 2, 4, 4), normal(2, 3, 1, 1), None, None, [1, 1], [0, 0], [1, 1], 1, 1),
+    ),
+    "deform_conv2d_backward v1": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, None, *GEOMETRY)),
+    "deform_conv2d_backward v2": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, MASK, *GEOMETRY)),
+    "voxel_pool": (OPS.voxel_pool, (normal(2, 9, 4), indices(2, 9), [3, 2, 2])),
+    "voxel_pool_backward": (OPS.voxel_pool_backward, (normal(2, 2, 3, 4), indices(2, 9), [3, 2, 2])),
+    "voxel_pool_lift": (OPS.voxel_pool_lift, (DEPTH, CONTEXT, VOXELS, [3, 2, 2])),
+    "voxel_pool_lift_backward": (
+        OPS.voxel_pool_lift_backward,
+        (normal(2, 2, 3, 5), DEPTH, CONTEXT, VOXELS, [3, 2, 2]),
+    ),
+    "fft of reals": (OPS.fft, (normal(3, 4), -1, False, "ortho")),
+    "fft of complex": (OPS.fft, (normal(3, 4, dtype=torch.complex64), 0, True, "backward")),
+    "dropout": (OPS.dropout, (normal(3, 5), 0.5, 1, 2, 3)),
+}
+
+
+def with_gradients(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(t.clone().requires_grad_() if isinstance(t, Tensor) and t.dtype != torch.int32 else t for t in tensors)
+
+
+def values_and_gradients(function: Function, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    inputs = with_gradients(tensors)
+    out = function(*inputs)
+    return [out, *torch.autograd.grad(out.square().sum(), inputs)]
+
+
+def test_every_operator_of_the_package_is_listed_here() -> None:
+    assert {name.split()[0] for name in PUBLIC} == set(KERNELS.references)
+
+
+@pytest.mark.parametrize("name", LOW_LEVEL)
+def test_opcheck(name: str) -> None:
+    operator, arguments = LOW_LEVEL[name]
+    inputs = arguments if "backward" in name else with_gradients(arguments)
+    torch.library.opcheck(operator, inputs)
+
+
+@pytest.mark.parametrize("name", LOW_LEVEL)
+def test_results_are_contiguous_as_compiled_code_expects(name: str) -> None:
+    operator, arguments = LOW_LEVEL[name]
+    results = operator(*arguments)
+    for result in results if isinstance(results, tuple) else (results,):
+        assert result.is_contiguous()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_compiles_as_one_graph_with_equal_values_and_gradients(name: str) -> None:
+    function, tensors = PUBLIC[name]
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    for one, other in zip(
+        values_and_gradients(function, tensors), values_and_gradients(compiled, tensors), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_a_compiled_dropout_follows_the_step() -> None:
+    def at(x: Tensor, step: int) -> Tensor:
+        return dropout(x, 0.5, training=True, seed=1, site=2, step=step)
+
+    compiled = torch.compile(at, fullgraph=True, backend="aot_eager")
+    x = torch.ones(64)
+    for step in (0, 1, 2, 2**31 + 5):
+        assert torch.equal(compiled(x, step), at(x, step))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_exports(name: str) -> None:
+    function, tensors = PUBLIC[name]
+
+    class Model(nn.Module):
+        def forward(self, *inputs: Tensor) -> Tensor:
+            return function(*inputs)
+
+    program = torch.export.export(Model(), tensors)
+    assert any(f"portbev.{name.split(maxsplit=1)[0]}." in str(node.target) for node in program.graph.nodes)
+    assert torch.equal(program.module()(*tensors), function(*tensors))
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """Equal values, every other element of a larger tensor, axes stored in the opposite order."""
+    room = torch.full((*(2 * n for n in reversed(tensor.shape)),), torch.nan, dtype=tensor.dtype)
+    view = room[tuple(slice(None, None, 2) for _ in tensor.shape)].permute(*reversed(range(tensor.dim())))
+    view.copy_(tensor)
+    assert not view.is_contiguous()
+    return view
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_strides_of_inputs_and_gradients_do_not_matter(name: str) -> None:
+    function, tensors = PUBLIC[name]
+    views = tuple(strided(t) for t in tensors)
+    inputs = tuple(v.requires_grad_() for v in views)
+    out = function(*inputs)
+    expected = values_and_gradients(function, tensors)
+    assert torch.equal(out, expected[0])
+    gradients = torch.autograd.grad(out, inputs, strided(2 * out.detach()))
+    for one, other in zip(gradients, expected[1:], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+LARGE: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
+    "deform_conv2d": (
+        lambda x, o, w: deform_conv2d(x, o, w, padding=1),
+        (normal(1, 64, 20, 24), normal(1, 18, 20, 24), normal(64, 64, 3, 3)),
+    ),
+    "voxel_pool": (lambda f: voxel_pool(f, indices(2, 20_000), (3, 2, 2)), (normal(2, 20_000, 16),)),
+    "voxel_pool_lift": (
+        lambda d, c: voxel_pool_lift(d, c, indices(1, 2, 20, 16, 20), (3, 2, 2)),
+        (normal(1, 2, 20, 16, 20), normal(1, 2, 16, 16, 20)),
+    ),
+    "fft": (lambda x: torch.view_as_real(fft(x)), (normal(64, 1024),)),
+    "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (normal(50_000),)),
+}
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("name", LARGE)
+def test_equal_bits_for_any_number_of_threads(name: str) -> None:
+    function, tensors = LARGE[name]
+    torch.set_num_threads(1)
+    alone = values_and_gradients(function, tensors)
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        for one, other in zip(alone, values_and_gradients(function, tensors), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_every_operator_works_in_deterministic_mode(name: str) -> None:
+    function, tensors = LARGE[name]
+    plain = values_and_gradients(function, tensors)
+    torch.use_deterministic_algorithms(True)
+    try:
+        strict = values_and_gradients(function, tensors)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for one, other in zip(plain, strict, strict=True):
+        torch.testing.assert_close(one, other)
