@@ -1,6 +1,6 @@
 """Speed of BEVDepth R50 256x704 on the CPU: forward (eval), and forward, losses and backward (train), one sample.
 
-    python benchmarks/bevdepth_speed.py [--threads 2] [--repeats 5] [--variant bevdepth|matrixvt]
+    python benchmarks/bevdepth_speed.py [--threads 2] [--repeats 5] [--variant bevdepth|matrixvt] [--channels-last]
 
 Prints medians of wall and CPU seconds and the process's peak memory, beside two yardsticks: the original implementation
 (Megvii-BaseDetection/BEVDepth d78c7b58, torch 1.9.0, two threads on a quiet machine of 2 cores; recorded, not run here)
@@ -74,7 +74,7 @@ class Floor:
 
     def _note(self, module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
         trains = any(p.requires_grad for p in module.parameters())
-        self.calls.append((module, torch.randn_like(given[0]), trains))
+        self.calls.append((module, torch.randn_like(given[0]), trains))  # keeps the memory format
 
     def forward(self) -> None:
         with torch.no_grad():
@@ -103,10 +103,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variant", choices=["bevdepth", "matrixvt"], default="bevdepth")
+    parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    config = BevDepthConfig(variant=options.variant)
+    config = BevDepthConfig(variant=options.variant, channels_last=options.channels_last)
     model = BevDepthFamily().build(config)
     batch = make_batch(config)
 

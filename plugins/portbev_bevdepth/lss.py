@@ -74,7 +74,10 @@ class LSSFPN(nn.Module):
 
     def image_features(self, images: Tensor, mats: Matrices, index: int) -> tuple[Tensor, Tensor]:
         """Depth logits (B*N,D,h,w) and context (B*N,C,h,w) of images (B,N,3,H,W)."""
-        features = self.img_neck(self.img_backbone(images.flatten(0, 1)))
+        images = images.flatten(0, 1)
+        if self.config.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        features = self.img_neck(self.img_backbone(images))
         told = 0 if self.config.quirks == "official" else index
         camera = camera_vector(mats, told).to(features.device)
         return self.depth_net(features, camera)

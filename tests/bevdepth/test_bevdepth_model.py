@@ -51,6 +51,14 @@ def test_a_variant_trains_all_its_parameters_and_decodes(name: str) -> None:
     assert len(found) == 2 and all(f.boxes.shape == (len(f.scores), 9) for f in found)
 
 
+def test_the_memory_format_changes_only_rounding() -> None:
+    plain, last = build().eval(), build(channels_last=True).eval()
+    batch = make_batch(plain.config)
+    with torch.no_grad():
+        for ours, theirs in zip(plain(batch).tasks, last(batch).tasks, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
 def test_without_lidar_there_is_no_depth_loss() -> None:
     model = build()
     batch = make_batch(model.config)
