@@ -15,6 +15,7 @@ from portbev.ops.precision import dispatch
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 _LOW = 0xFFFFFFFF
+_CHUNK = 1 << 15  # blocks of four words that are counted at once, so that they stay in the cache
 
 
 def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, step: int) -> Tensor:
@@ -69,16 +70,19 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, i
     for _ in range(10):
         high0, low0 = _multiply(c0, _M0)
         high1, low1 = _multiply(c2, _M1)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        c0, c1, c2, c3 = (high1 ^ c1).bitwise_xor_(k0), low1, (high0 ^ c3).bitwise_xor_(k1), low0
         k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
     return c0, c1, c2, c3
 
 
 def keep_words(elements: int, seed: int, site: int, step: int, device: torch.device) -> Tensor:
     """(elements,) int64, uniform in [0, 2**32)."""
-    block = torch.arange((elements + 3) // 4, device=device)
-    words = (block & _LOW, block >> 32, torch.full_like(block, step), torch.full_like(block, site))
-    return torch.stack(philox4x32(words, (seed & _LOW, (seed >> 32) & _LOW)), 1).reshape(-1)[:elements]
+    words = torch.empty((elements + 3) // 4, 4, dtype=torch.int64, device=device)
+    for first in range(0, len(words), _CHUNK):
+        block = torch.arange(first, min(first + _CHUNK, len(words)), device=device)
+        counter = (block & _LOW, block >> 32, torch.full_like(block, step), torch.full_like(block, site))
+        torch.stack(philox4x32(counter, (seed & _LOW, (seed >> 32) & _LOW)), 1, out=words[first : first + _CHUNK])
+    return words.reshape(-1)[:elements]
 
 
 def reference_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> Tensor:
@@ -93,8 +97,11 @@ KERNELS.add_reference(Kernel("dropout", "reference", reference_dropout, priority
 
 
 def _multiply(word: Tensor, constant: int) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 by 32 bit product, without leaving the range of int64."""
-    low_half, high_half = word & 0xFFFF, word >> 16
-    low = low_half * constant
-    high = high_half * constant + (low >> 16)
-    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
+    """High and low 32 bits of a 32 by 32 bit product, without leaving the range of int64.
+
+    The constants lie above 2**31: word * (constant - 2**32) lies above -2**63, and the rest, word * 2**32, is added to
+    the high half.
+    """
+    product = word * (constant - 2**32)
+    low = product & _LOW
+    return (product >> 32).add_(word), low

@@ -71,6 +71,12 @@ def test_the_mask_of_a_part_begins_like_that_of_the_whole() -> None:
     assert torch.equal(mask(1000)[:37], mask(37))
 
 
+def test_counting_in_pieces_does_not_change_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = mask(103)
+    monkeypatch.setattr(module, "_CHUNK", 4)  # sixteen elements at a time, the last piece short
+    assert torch.equal(mask(103), whole)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_the_mask_does_not_depend_on_the_dtype(dtype: torch.dtype) -> None:
     out = dropout(torch.ones(64, dtype=dtype), 0.5, training=True, **KEY)
