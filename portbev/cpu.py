@@ -24,7 +24,7 @@ class CpuBackend(Backend):
         torch.set_float32_matmul_precision("highest" if precision == "highest" else "medium")
         torch.use_deterministic_algorithms(deterministic)
         # Filling every new tensor finds reads of unset memory; it changes no result and costs a sixth of a step.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def environment(self) -> dict[str, Any]:
         return {
