@@ -1,9 +1,0 @@
-"""The conformance suite on the cpu."""
-
-from __future__ import annotations
-
-from portbev.testing import BackendConformance
-
-
-class TestCpu(BackendConformance):
-    backend_name = "cpu"
