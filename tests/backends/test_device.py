@@ -1,4 +1,4 @@
-"""The conformance suite on the backend that ``PORTBEV_TEST_BACKEND`` names (cpu by default), where its device is present.
+"""The conformance suite on the backend that ``PORTBEV_TEST_BACKEND`` names (cpu by default), where it has a device.
 
 An absent device leaves the suite out with the probe's reason; the npu runs emulated then, see ``test_emulated.py``.
 """
