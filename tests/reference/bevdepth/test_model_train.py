@@ -87,7 +87,7 @@ def test_activations_and_outputs(step: Step) -> None:
 def test_losses(step: Step) -> None:
     arrays = step.run.recorded.arrays
     values = [[float(v.detach()) for v in terms] for terms in (step.heatmaps, step.boxes)]
-    # One task's box loss alone moves by up to 3e-4 in the original itself; its noise is stated for the tasks as a vector.
+    # One task's box loss alone moves by up to 3e-4 in the original itself; its noise is stated for all tasks together.
     for ours, name in zip(values, ("loss_heatmap_per_task", "loss_bbox_per_task"), strict=True):
         recorded = arrays[name].astype(np.float64)
         assert np.linalg.norm(ours - recorded) <= 1e-4 * np.linalg.norm(recorded), name
