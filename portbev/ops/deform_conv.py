@@ -47,10 +47,11 @@ def deform_conv2d(
         (N, Co, Ho, Wo).
 
     Sampling is bilinear with pixel centres at integer coordinates (``align_corners`` does not arise); the image is
-    surrounded by zeros, so a tap less than one pixel outside still takes its share of the border.
+    surrounded by zeros, so a tap less than one pixel outside still takes its share of the border. A tap whose offset is
+    NaN or infinite reads zero and sends no gradient.
     All arguments are taken to the dtype of ``input``, offsets too, as in mmcv; under autocast to the autocast dtype
     (float64 input excepted). float16 and bfloat16 are computed in float32 and rounded once, at the end. The reference
-    is deterministic.
+    is deterministic (on CUDA: where ``torch.use_deterministic_algorithms`` is on).
 
     Raises:
         ValueError: shapes, dtypes, strides or groups that do not fit together.

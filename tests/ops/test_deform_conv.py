@@ -108,6 +108,7 @@ SAMPLES = {
     "a pixel to the right": (0.0, 5.0, lambda image: image[0, 0] * 0),
     "far away": (-1e20, 1e20, lambda image: image[0, 0] * 0),
     "infinitely far": (float("inf"), -float("inf"), lambda image: image[0, 0] * 0),
+    "nowhere (NaN)": (float("nan"), 0.0, lambda image: image[0, 0] * 0),
 }
 
 
@@ -205,9 +206,7 @@ def test_blocks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
 
     whole = run()
     # A few positions at a time, the last block short.
-    monkeypatch.setattr(
-        sys.modules[deform_conv2d.__module__], "_BLOCK_BYTES", 2000
-    )  # a few positions at a time, the last block short
+    monkeypatch.setattr(sys.modules[deform_conv2d.__module__], "_BLOCK_BYTES", 2000)
     for one, other in zip(whole, run(), strict=True):
         torch.testing.assert_close(one, other)
 
