@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from portbev.models import Batch
+from portbev.models import SweepBatch
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
 
 ORIGINAL = {"forward": (7.87, 13.52), "forward + backward": (29.15, 47.06)}  # wall, CPU seconds; BEVDepth, one sample
 
 
-def make_batch(config: BevDepthConfig) -> Batch:
+def make_batch(config: BevDepthConfig) -> SweepBatch:
     """One sample of noise seen by six cameras around a car."""
     g = torch.Generator().manual_seed(0)
     cameras, (height, width) = 6, config.final_size
@@ -45,21 +45,21 @@ def make_batch(config: BevDepthConfig) -> Batch:
     eye = torch.eye(4).repeat(1, 1, cameras, 1, 1)
     lidar = torch.rand(1, cameras, height, width, generator=g) * 60
     boxes = np.array([[10, 3, -0.5, 4.5, 1.9, 1.6, 0.3, 3, 0], [-20, -9, 0, 9.5, 2.9, 3.6, 1.6, 0, 5]], np.float32)
-    return Batch(
+    return SweepBatch(
         images=torch.randn(1, config.key_frames, cameras, 3, height, width, generator=g),
         mats={"sensor2ego": pose, "intrin": intrin, "ida": eye, "sensor2sensor": eye, "bda": torch.eye(4)[None]},
         depth=lidar * (torch.rand(lidar.shape, generator=g) < 0.02),
         boxes=[boxes],
         labels=[np.array([0, 3])],
         tokens=["noise"],
-        ego2global=np.eye(4)[None],
+        frame2global=np.eye(4)[None],
     )
 
 
 class Floor:
     """The convolutions, linear layers and deformable convolution (as a plain one) of a model, on recorded shapes."""
 
-    def __init__(self, model: nn.Module, batch: Batch) -> None:
+    def __init__(self, model: nn.Module, batch: SweepBatch) -> None:
         self.calls: list[tuple[nn.Module, Tensor, bool]] = []
         kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv1d, nn.Linear)
         hooks = [m.register_forward_hook(self._note) for m in model.modules() if isinstance(m, kinds)]

@@ -20,7 +20,7 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
-from portbev.data import DetectionDataset, build_dataset, build_loader, open_root
+from portbev.data import Dataset, build_dataset, build_loader, open_root
 from portbev.data.nuscenes.submission import SubmissionBoxes, to_submission
 from portbev.errors import PortbevError
 from portbev.files import write_json
@@ -40,7 +40,7 @@ _ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "att
 
 def evaluate_model(
     model: DetectionModel,
-    dataset: DetectionDataset,
+    dataset: Dataset,
     config: RunConfig,
     *,
     backend: Backend,
@@ -85,7 +85,7 @@ def evaluate_model(
 
 def predict(
     model: DetectionModel,
-    dataset: DetectionDataset,
+    dataset: Dataset,
     config: RunConfig,
     *,
     backend: Backend,
@@ -128,7 +128,7 @@ def predict(
             backend.synchronize()
             times.append((time.perf_counter() - started) / len(batch["tokens"]))
             for index, found in enumerate(detections):
-                mine.append(_as_json(to_submission(found, batch["tokens"][index], batch["ego2global"][index])))
+                mine.append(_as_json(to_submission(found, batch["tokens"][index], batch["frame2global"][index])))
             tick()
             if stop():
                 stopped = True

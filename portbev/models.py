@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,27 +29,57 @@ class Matrices(TypedDict):
 
 
 class Batch(TypedDict):
-    """B samples. ``images`` and ``depth`` move to the device; everything else stays on the host.
+    """B samples: what every kind of data has. Its tensors move to the device (see :func:`move_batch`).
+
+    ``boxes``: B arrays (n,9) float32 [x y z dx dy dz yaw vx vy] in the sample's frame, z = box centre.
+    ``labels``: B arrays (n,) int64; on nuScenes in the order of ``portbev.data.nuscenes.classes.DETECTION_CLASSES``.
+    ``tokens``: sample tokens.
+    ``frame2global`` (B,4,4) float64: pose of the frame that boxes and detections are in.
+    """
+
+    boxes: list[NDArray[np.float32]]
+    labels: list[NDArray[np.int64]]
+    tokens: list[str]
+    frame2global: NDArray[np.float64]
+
+
+class SweepBatch(Batch):
+    """Batch of data kind ``nuscenes``: key frame and earlier sweeps of each camera; the frame is the key ego after BDA.
 
     ``images`` (B,S,N,3,H,W) float32, normalised; S sweeps, key frame first; N cameras in training order.
     ``depth`` (B,N,H,W) float32 lidar depth in metres of the key frame, 0 = none; None when it is not needed.
-    ``boxes``: B arrays (n,9) float32 [x y z dx dy dz yaw vx vy], key ego frame after BDA, z = box centre.
-    ``labels``: B arrays (n,) int64, order of ``portbev.data.nuscenes.classes.DETECTION_CLASSES``.
-    ``tokens``: sample tokens. ``ego2global``: B (4,4) float64, mean key ego pose of the six cameras.
+    ``frame2global`` is the mean key ego pose of the cameras.
     """
 
     images: Tensor
     mats: Matrices
     depth: Tensor | None
-    boxes: list[NDArray[np.float32]]
-    labels: list[NDArray[np.int64]]
-    tokens: list[str]
-    ego2global: NDArray[np.float64]
+
+
+class QueueBatch(Batch):
+    """Batch of data kind ``nuscenes_queue``: T frames of a scene in order, the current one last; the LIDAR_TOP frame.
+
+    T is the queue's length in training and 1 in evaluation.
+
+    ``images`` (B,T,N,3,H,W) float32, normalised and padded.
+    ``lidar2img`` (B,T,N,4,4) float64: LIDAR_TOP frame [m] to (u*d, v*d, d, 1) in pixels of the network's input.
+    ``can_bus`` (B,T,18) float64: [:3] and [17] are differences to the previous frame, 0 where there is none.
+    ``continues`` (B,T) bool: the frame continues the one before it (same scene, next in order).
+    ``previous``: in evaluation the token of the frame that this one continues, "" if none.
+    ``image_size``: (height, width) of the images before padding.
+    """
+
+    images: Tensor
+    lidar2img: NDArray[np.float64]
+    can_bus: NDArray[np.float64]
+    continues: NDArray[np.bool_]
+    previous: list[str]
+    image_size: tuple[int, int]
 
 
 @dataclass
 class Detections:
-    """Boxes found in one sample, in the key ego frame.
+    """Boxes found in one sample, in the batch's frame (``frame2global``).
 
     ``boxes`` (n,9) [x y z dx dy dz yaw vx vy], z = centre; ``scores`` (n,); ``labels`` (n,).
     """
@@ -60,20 +90,23 @@ class Detections:
 
 
 class DetectionModel(nn.Module):
-    """What the training loop and the evaluation ask of a model."""
+    """What the training loop and the evaluation ask of a model. A family's batch is the one of its data kind."""
 
-    def forward(self, batch: Batch) -> Any:
+    def begin_stream(self) -> None:
+        """Forget earlier frames: the evaluation calls it before its first batch. Models without memory do nothing."""
+
+    def forward(self, batch: Any) -> Any:
         """Raw outputs for a batch whose device tensors are on the model's device."""
         raise NotImplementedError
 
-    def losses(self, outputs: Any, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
+    def losses(self, outputs: Any, batch: Any, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """Loss terms as scalars; the training loss is their sum. Targets are made on the host.
 
         ``mean_over_ranks`` (float -> float) averages a normaliser over the ranks; None with one process.
         """
         raise NotImplementedError
 
-    def decode(self, outputs: Any, batch: Batch) -> list[Detections]:
+    def decode(self, outputs: Any, batch: Any) -> list[Detections]:
         """Detections per sample."""
         raise NotImplementedError
 
@@ -112,8 +145,8 @@ class ModelFamily(Protocol):
 
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:
-    """The batch with ``images`` and ``depth`` on ``device``."""
-    moved = dict(batch)
-    moved["images"] = batch["images"].to(device, non_blocking=True)
-    moved["depth"] = None if batch["depth"] is None else batch["depth"].to(device, non_blocking=True)
-    return moved  # type: ignore[return-value]
+    """The batch with every top-level tensor on ``device``; arrays, lists and nested mappings stay on the host."""
+    moved = {
+        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for key, value in batch.items()
+    }
+    return cast(Batch, moved)

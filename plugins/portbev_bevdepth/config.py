@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from portbev.config.schema import Section
+from portbev.config.section import Section
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 
 TASKS = (

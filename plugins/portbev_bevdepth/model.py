@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from portbev.models import Batch, DetectionModel, Detections
+from portbev.models import DetectionModel, Detections, SweepBatch
 from portbev.nn.precision import full_precision
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.decode import decode
@@ -37,12 +37,12 @@ class BEVDepth(DetectionModel):
         self.backbone = (MatrixVT if config.variant == "matrixvt" else LSSFPN)(config)
         self.head = BEVDepthHead(config)
 
-    def forward(self, batch: Batch) -> BevDepthOutput:
+    def forward(self, batch: SweepBatch) -> BevDepthOutput:
         """Raw outputs of a batch; ``batch["images"]`` is on the model's device, ``batch["mats"]`` on the host."""
         bev, depth = self.backbone(batch["images"], batch["mats"])
         return BevDepthOutput(self.head(bev), depth)
 
-    def losses(self, outputs: BevDepthOutput, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
+    def losses(self, outputs: BevDepthOutput, batch: SweepBatch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """``heatmap`` and ``box`` summed over the tasks, and ``depth`` if the batch has lidar depth."""
         targets = box_targets(self.config, batch["boxes"], batch["labels"])
         with full_precision(outputs.depth.device):
@@ -52,6 +52,6 @@ class BEVDepth(DetectionModel):
                 terms["depth"] = depth_loss(self.config, outputs.depth, batch["depth"])
         return terms
 
-    def decode(self, outputs: BevDepthOutput, batch: Batch) -> list[Detections]:
+    def decode(self, outputs: BevDepthOutput, batch: SweepBatch) -> list[Detections]:
         """Detections per sample in the key ego frame (augmented, if the batch is)."""
         return decode(self.config, outputs.tasks)

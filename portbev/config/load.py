@@ -148,27 +148,46 @@ def _validate(schema: type[Any], raw: Mapping[str, Any], where: str, prefix: str
         return schema.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
+        path, names = _place(schema, [str(part) for part in first["loc"]])
         key = ".".join([prefix, *path] if prefix else path)
         if first["type"] == "extra_forbidden":
-            names = _names_at(schema, path[:-1])
             cure = nearest(path[-1], names, label="Known here")
             raise ConfigError(f"unknown key {key!r}", where=where, cure=cure) from error
         if first["type"] == "missing":
             raise ConfigError(f"key {key!r} is missing", where=where) from error
+        if first["type"] == "union_tag_invalid":
+            tag, known = first["ctx"]["tag"], [name.strip("' ") for name in first["ctx"]["expected_tags"].split(",")]
+            raise ConfigError(f"unknown {key}.kind {tag!r}", where=where, cure=nearest(tag, known)) from error
         raise ConfigError(f"{key}: {first['msg']}, got {first['input']!r}", where=where) from error
 
 
-def _names_at(schema: type[BaseModel], path: list[str]) -> list[str]:
-    """Field names of the section at ``path``."""
-    for part in path:
+def _place(schema: type[BaseModel], loc: list[str]) -> tuple[list[str], list[str]]:
+    """The key that pydantic's ``loc`` means, and the field names of the section that holds it.
+
+    In a section of several kinds ``loc`` names the kind after the section, which is no key that a person wrote.
+    """
+    path: list[str] = []
+    names = list(schema.model_fields)
+    parts = iter(loc)
+    for part in parts:
+        path.append(part)
+        names = list(schema.model_fields)
         found = schema.model_fields.get(part)
-        options = [] if found is None else [found.annotation, *get_args(found.annotation)]
-        inner = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if inner is None:
+        kinds = [] if found is None else _sections(found.annotation)
+        if not kinds:
             break
-        schema = inner
-    return list(schema.model_fields)
+        schema = kinds[0]
+        if len(kinds) > 1:
+            tag = next(parts, None)
+            schema = next((kind for kind in kinds if kind.model_fields["kind"].default == tag), schema)
+    return [*path, *parts], names
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections that a field's type allows."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for option in get_args(annotation) for section in _sections(option)]
 
 
 def _validate_model(config: RunConfig, where: str, among: Plugins) -> RunConfig:

@@ -1,4 +1,4 @@
-"""The sections of a configuration that every model shares. May import: pydantic, backend (types).
+"""The sections of a configuration that every model shares. May import: config.data, pydantic, backend (types).
 
 No path is in here but ``data.root``, which ``--data-root`` overrides; everything that changes the numbers of a run is.
 """
@@ -10,12 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from portbev.backend import Amp, Precision
-
-
-class Section(BaseModel):
-    """Base of all sections: an unknown key is an error, values are checked when set."""
-
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+from portbev.config.data import DataSection
+from portbev.config.section import Section
 
 
 class ModelSection(BaseModel):
@@ -23,55 +19,6 @@ class ModelSection(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     family: str
-
-
-class ImageAug(Section):
-    """Image augmentation in training (BEVDepth's ida); evaluation takes the middle of it."""
-
-    final_size: tuple[int, int] = (256, 704)  # (height, width) of the network's input
-    source_size: tuple[int, int] = (900, 1600)  # (height, width) of the files
-    resize: tuple[float, float] = (0.386, 0.55)
-    rotate: tuple[float, float] = (-5.4, 5.4)  # degrees
-    flip: bool = True
-    bottom_crop: tuple[float, float] = (0.0, 0.0)  # share of the height
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
-    reverse_channels: bool = True  # quirk of the original: RGB files are fed as BGR
-
-
-class BevAug(Section):
-    """Augmentation of the bird's-eye view (BEVDepth's bda)."""
-
-    rotate: tuple[float, float] = (-22.5, 22.5)  # degrees
-    scale: tuple[float, float] = (0.95, 1.05)
-    flip_x: float = Field(0.5, ge=0, le=1)
-    flip_y: float = Field(0.5, ge=0, le=1)
-
-
-class DataSection(Section):
-    """nuScenes data."""
-
-    kind: Literal["nuscenes"] = "nuscenes"
-    root: str | None = None  # a folder, or "synthetic:?scenes=40&seed=1": generated on first use
-    version: str = "v1.0-trainval"
-    train_split: str = "train"
-    eval_split: str = "val"
-    cameras: tuple[str, ...] = (
-        "CAM_FRONT_LEFT",
-        "CAM_FRONT",
-        "CAM_FRONT_RIGHT",
-        "CAM_BACK_LEFT",
-        "CAM_BACK",
-        "CAM_BACK_RIGHT",
-    )
-    sweeps: tuple[int, ...] = (0,)  # key frames back in time, 0 = the current one: (0, 1) is the original's 2key
-    depth_labels: bool = True
-    image: ImageAug = ImageAug()
-    bev: BevAug = BevAug()
-    augment: bool = True
-    cbgs: bool = False  # class-balanced grouping and sampling of the training split
-    workers: int = Field(4, ge=0)
-    eval_stride: int = Field(1, ge=1)  # evaluate every n-th sample during training only
 
 
 class OptimizerSection(Section):

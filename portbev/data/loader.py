@@ -1,15 +1,15 @@
-"""Batches in a fixed order, whatever the number of workers. May import: batch, data.nuscenes.dataset, rng, errors."""
+"""Batches in a fixed order, whatever the number of workers. May import: data.base, rng, errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils import data as torch_data
 
-from portbev.data.batch import collate
-from portbev.data.nuscenes.dataset import DetectionDataset, Part
+from portbev.data.base import Dataset, Part
 from portbev.errors import DataError, PortbevError
 from portbev.models import Batch
 from portbev.rng import generator
@@ -43,7 +43,7 @@ def batch_indices(
 class Loader:
     """Batches of one epoch. ``len()`` counts those that it will give; each ``iter()`` starts anew."""
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
+    def __init__(self, loader: torch_data.DataLoader[Any]) -> None:
         self._loader = loader
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Loader:
 
 
 def build_loader(
-    dataset: DetectionDataset,
+    dataset: Dataset,
     *,
     batch_size: int,
     workers: int,
@@ -76,21 +76,21 @@ def build_loader(
         len(dataset), batch_size=batch_size, seed=seed, epoch=epoch, part=part, rank=rank, world_size=world_size
     )
     return Loader(
-        DataLoader(
+        torch_data.DataLoader(
             _Epoch(dataset, epoch),
             batch_sampler=batches[start_batch:],
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=partial(_collate, dataset.collate),
             worker_init_fn=_one_thread if workers else None,
             generator=torch.Generator().manual_seed(0),  # else PyTorch draws from the global one
         )
     )
 
 
-class _Epoch(Dataset[Any]):
+class _Epoch(torch_data.Dataset[Any]):
     """The samples of one epoch. An error is a value: raised in a worker, its message would be a traceback."""
 
-    def __init__(self, dataset: DetectionDataset, epoch: int) -> None:
+    def __init__(self, dataset: Dataset, epoch: int) -> None:
         self.dataset, self.epoch = dataset, epoch
 
     def __len__(self) -> int:
@@ -103,7 +103,7 @@ class _Epoch(Dataset[Any]):
             return error
 
 
-def _collate(samples: list[Any]) -> Batch | PortbevError:
+def _collate(collate: Callable[[list[Any]], Batch], samples: list[Any]) -> Batch | PortbevError:
     return next((sample for sample in samples if isinstance(sample, PortbevError)), None) or collate(samples)
 
 

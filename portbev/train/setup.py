@@ -19,7 +19,7 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig, config_digest, dump_config
-from portbev.data import DetectionDataset, build_dataset, build_loader, open_root
+from portbev.data import Dataset, build_dataset, build_loader, open_root
 from portbev.errors import CheckpointError, PortbevError
 from portbev.evaluate import prepare_folder
 from portbev.models import DetectionModel
@@ -65,8 +65,8 @@ class Parts:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     ema: Ema | None
-    train_data: DetectionDataset
-    eval_data: DetectionDataset
+    train_data: Dataset
+    eval_data: Dataset
     steps_per_epoch: int
     lr: float
     recorder: Recorder
@@ -201,9 +201,9 @@ def _is_stillborn(out: Path) -> bool:
     return load_run(out).status == "failed"
 
 
-def _open_data(config: RunConfig, source: Path | str | None, comm: Comm) -> tuple[DetectionDataset, DetectionDataset]:
+def _open_data(config: RunConfig, source: Path | str | None, comm: Comm) -> tuple[Dataset, Dataset]:
     """Both splits; the first process goes first, because it may generate the data or write the index."""
-    opened: list[DetectionDataset] = []
+    opened: list[Dataset] = []
 
     def load() -> None:
         root = open_root(source)
@@ -216,7 +216,7 @@ def _open_data(config: RunConfig, source: Path | str | None, comm: Comm) -> tupl
     return opened[0], opened[1]
 
 
-def _steps_per_epoch(config: RunConfig, data: DetectionDataset, comm: Comm) -> int:
+def _steps_per_epoch(config: RunConfig, data: Dataset, comm: Comm) -> int:
     loader = build_loader(
         data,
         batch_size=config.train.batch_size,
@@ -293,9 +293,7 @@ def _new_info(
     }
 
 
-def _data_info(
-    config: RunConfig, source: Path | str | None, train_data: DetectionDataset, eval_data: DetectionDataset
-) -> dict[str, Any]:
+def _data_info(config: RunConfig, source: Path | str | None, train_data: Dataset, eval_data: Dataset) -> dict[str, Any]:
     return {
         "root": str(train_data.root),
         "source": str(source),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from portbev.models import Batch
+from portbev.models import SweepBatch
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.head import BRANCHES
 
@@ -28,7 +28,7 @@ def small(**changes: Any) -> BevDepthConfig:
     return BevDepthConfig.model_validate({**SMALL, **changes})
 
 
-def make_batch(config: BevDepthConfig, samples: int = 2) -> Batch:
+def make_batch(config: BevDepthConfig, samples: int = 2) -> SweepBatch:
     g = torch.Generator().manual_seed(0)
     shape = (samples, config.key_frames, 2)
     height, width = config.final_size
@@ -41,7 +41,7 @@ def make_batch(config: BevDepthConfig, samples: int = 2) -> Batch:
     eye = torch.eye(4).repeat(*shape, 1, 1)
     boxes = np.array([[10.3, 3.1, -0.6, 4.6, 1.9, 1.7, 0.35, 3.2, 0.4]], np.float32)
     depth = torch.rand((samples, 2, height, width), generator=g) * 60
-    return Batch(
+    return SweepBatch(
         images=torch.randn((*shape, 3, height, width), generator=g),
         mats={
             "sensor2ego": pose,
@@ -54,7 +54,7 @@ def make_batch(config: BevDepthConfig, samples: int = 2) -> Batch:
         boxes=[boxes] * samples,
         labels=[np.array([0])] * samples,
         tokens=[str(k) for k in range(samples)],
-        ego2global=np.tile(np.eye(4), (samples, 1, 1)),
+        frame2global=np.tile(np.eye(4), (samples, 1, 1)),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from portbev.config import config_digest, dump_config, load_config, read_layers
+from portbev.config.data import NuscenesData, NuscenesQueueData
 from portbev.errors import ConfigError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
@@ -128,3 +129,32 @@ def test_the_digest_sees_what_changes_numbers_and_nothing_else(tmp_path: Path, t
     assert config_digest(load_config(path, ["data.root=/elsewhere", "data.workers=0", "name=b"], among=toys)) == digest
     assert config_digest(load_config(path, ["optimizer.lr=0.3"], among=toys)) != digest
     assert config_digest(load_config(path, ["model.width=5"], among=toys)) != digest
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ("data.sweepz=[0]", r"unknown key 'data.sweepz'\. Did you mean 'sweeps'\?"),
+        ("data.image.resise=1", r"unknown key 'data.image.resise'\. Did you mean 'resize'\?"),
+        ("data.image.flip=perhaps", r"data.image.flip: .*'perhaps'"),
+        ("data.kind=nuscenes_queu", r"unknown data.kind 'nuscenes_queu'\. Did you mean 'nuscenes_queue'\?"),
+        ("data.kind=nuscenes_queue", r"unknown key 'data.sweeps'"),
+        ("data=7", r"data: .*7"),
+    ],
+)
+def test_a_mistake_in_a_data_section_names_the_keys_of_its_kind(toys: Plugins, item: str, message: str) -> None:
+    raw = {"name": "x", "model": {"family": "toy"}, "data": {"sweeps": [0]}}
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(raw, [item], among=toys)
+    assert "nuscenes.sweepz" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_kind_of_data_chooses_the_schema_and_nuscenes_needs_no_mention(toys: Plugins) -> None:
+    raw = {"name": "x", "model": {"family": "toy"}, "data": {"workers": 1}}
+    assert isinstance(load_config(raw, among=toys).data, NuscenesData)
+    queue = load_config(raw, ["data.kind=nuscenes_queue", "data.queue_length=4"], among=toys)
+    assert isinstance(queue.data, NuscenesQueueData) and queue.data.queue_length == 4
+    assert queue.data.cameras[0] == "CAM_FRONT"
+    assert load_config(dump_config(queue), among=toys) == queue
+    with pytest.raises(ConfigError, match=r"unknown key 'data.queue_lenght'\. Did you mean 'queue_length'"):
+        load_config(raw, ["data.kind=nuscenes_queue", "data.queue_lenght=4"], among=toys)

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portbev.config.schema import DataSection
+from portbev.config.data import NuscenesData
 from portbev.data import DetectionDataset, build_dataset, build_loader, open_root
 from portbev.data.loader import batch_indices
 from portbev.data.synth import SynthOptions, generate
@@ -35,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dataset(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetectionDataset:
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "cache"))
     image: Any = {"source_size": (72, 128), "final_size": (32, 96), "resize": (0.75, 1.0)}
-    section = DataSection(version="v1.0-mini", train_split="synth_train", eval_split="synth_val", image=image)
+    section = NuscenesData(version="v1.0-mini", train_split="synth_train", eval_split="synth_val", image=image)
     return build_dataset(section, root, "train", seed=0)
 
 
@@ -48,7 +48,7 @@ def assert_equal(ours: Iterable[Batch], theirs: Iterable[Batch]) -> None:
         for name in ("boxes", "labels"):
             for a, b in zip(one[name], other[name], strict=True):  # type: ignore[literal-required]
                 np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(one["ego2global"], other["ego2global"])
+        np.testing.assert_array_equal(one["frame2global"], other["frame2global"])
 
 
 def flat(lists: Iterable[list[Any]]) -> list[Any]:

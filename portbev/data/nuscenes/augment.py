@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from portbev.config.schema import BevAug, ImageAug
+from portbev.config.data import BevAug, ImageAug
 
 Array = NDArray[np.float64]
 

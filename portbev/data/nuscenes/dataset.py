@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import hashlib
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev.config.schema import DataSection
+from portbev.config.data import NuscenesData
+from portbev.data.base import Part
 from portbev.data.nuscenes import augment, lidar, truth
 from portbev.data.nuscenes.cache import load_index
 from portbev.data.nuscenes.classes import DETECTION_CLASSES, IGNORED_CATEGORIES
+from portbev.data.nuscenes.collate import collate
 from portbev.data.nuscenes.images import normalise, read_image
 from portbev.data.nuscenes.index import Index
 from portbev.data.nuscenes.sampling import balanced_indices
@@ -23,13 +25,12 @@ from portbev.errors import DataError
 from portbev.geometry import inverse_pose, mean_pose, pose
 from portbev.rng import generator
 
-Part = Literal["train", "eval"]
 Array = NDArray[np.float64]
 Transforms = list[augment.ImageTransform]
 
 
 class Sample(TypedDict):
-    """One sample; the shapes are those of :class:`portbev.models.Batch` without B."""
+    """One sample; the shapes are those of :class:`portbev.models.SweepBatch` without B."""
 
     images: NDArray[np.float32]
     sensor2ego: NDArray[np.float32]
@@ -41,7 +42,7 @@ class Sample(TypedDict):
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     token: str
-    ego2global: NDArray[np.float64]
+    frame2global: NDArray[np.float64]
 
 
 class DetectionDataset:
@@ -56,7 +57,10 @@ class DetectionDataset:
         notes: what was repaired or left out, for the run's record.
     """
 
-    def __init__(self, section: DataSection, root: Path, part: Part, *, seed: int) -> None:
+    benchmark = "nuscenes"
+    collate = staticmethod(collate)
+
+    def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
         self.root, self.version, self.part, self.seed, self.section = Path(root), section.version, part, seed, section
         self.split = section.train_split if part == "train" else section.eval_split
         self.augmented = part == "train" and section.augment
@@ -125,6 +129,9 @@ class DetectionDataset:
         part.tokens = [self._token(sample) for sample in part.samples]
         return part
 
+    def streams(self) -> None:
+        """Samples may be evaluated in any order."""
+
     def digest(self) -> str:
         """sha256 of what the tables say of this split: samples, files, calibrations, poses, boxes."""
         index, total = self._index, hashlib.sha256()
@@ -176,7 +183,7 @@ class DetectionDataset:
             boxes=augment.transform_bev_boxes(boxes, bev).astype(np.float32),
             labels=labels,
             token=self.tokens[index],
-            ego2global=ego2global,
+            frame2global=ego2global,
         )
 
     def _draw(self, index: int, epoch: int) -> tuple[Transforms, augment.BevTransform]:

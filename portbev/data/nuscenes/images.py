@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from portbev.config.schema import ImageAug
+from portbev.config.data import ImageAug
 from portbev.errors import DataError
 
 AGAIN = "Fetch the file again"

@@ -67,16 +67,16 @@ class SubmissionBoxes:
         ]
 
 
-def to_submission(detections: Detections, token: str, ego2global: ArrayLike) -> SubmissionBoxes:
+def to_submission(detections: Detections, token: str, frame2global: ArrayLike) -> SubmissionBoxes:
     """Submission boxes of one sample; the order is kept.
 
     Args:
         detections: boxes (n, 9) in the mean key ego frame, z = centre.
         token: sample token.
-        ego2global: (4, 4) mean key ego pose.
+        frame2global: (4, 4) pose of the frame that the boxes are in.
     """
     boxes, labels = np.asarray(detections.boxes, np.float64).reshape(-1, 9), np.asarray(detections.labels, np.int64)
-    turn = np.asarray(ego2global, np.float64)
+    turn = np.asarray(frame2global, np.float64)
     flat = np.concatenate([boxes[:, 7:9], np.zeros((len(boxes), 1))], 1)
     fast = np.hypot(boxes[:, 7], boxes[:, 8]) > MOVING
     return SubmissionBoxes(

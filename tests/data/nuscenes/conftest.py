@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from portbev.config.schema import DataSection
+from portbev.config.data import NuscenesData
 from portbev.data.synth import SynthOptions, generate
 
 VERSION = "v1.0-mini"
@@ -52,12 +52,12 @@ def edit() -> Callable[[Path, str, Callable[[list[dict[str, Any]]], Any]], None]
 
 
 @pytest.fixture
-def section() -> Callable[..., DataSection]:
+def section() -> Callable[..., NuscenesData]:
     """A data section for the tiny data set; keywords change it."""
 
-    def make(**changes: Any) -> DataSection:
+    def make(**changes: Any) -> NuscenesData:
         image = {"source_size": SIZE[::-1], "final_size": (64, 176), "resize": (0.8, 1.1), **changes.pop("image", {})}
         values = {"version": VERSION, "train_split": "synth_train", "eval_split": "synth_val", "image": image}
-        return DataSection(**{**values, **changes})
+        return NuscenesData(**{**values, **changes})
 
     return make

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from portbev.boxes import box_corners
-from portbev.config.schema import BevAug, ImageAug
+from portbev.config.data import BevAug, ImageAug
 from portbev.data.nuscenes import augment
 from portbev.data.nuscenes.images import normalise
 from portbev.rng import generator

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portbev.config.schema import DataSection
+from portbev.config.data import NuscenesData
 from portbev.data import DetectionDataset, build_dataset
 from portbev.data.nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev.data.nuscenes.submission import to_submission
@@ -19,7 +19,7 @@ from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, project, quaternion_yaw, transform
 from portbev.models import Detections
 
-MakeSection = Callable[..., DataSection]
+MakeSection = Callable[..., NuscenesData]
 Edit = Callable[[Path, str, Callable[[list[dict[str, Any]]], Any]], None]
 
 
@@ -46,7 +46,7 @@ def test_a_sample_has_the_documented_shapes(train: DetectionDataset) -> None:
         "depth": ((6, 64, 176), "float32"),
         "boxes": ((count, 9), "float32"),
         "labels": ((count,), "int64"),
-        "ego2global": ((4, 4), "float64"),
+        "frame2global": ((4, 4), "float64"),
     }
     assert count > 0
     assert sample["token"] == train.tokens[0]
@@ -80,7 +80,7 @@ def test_previous_key_frames_are_repeated_at_the_beginning_of_a_scene(train: Det
 def test_a_fixed_point_is_where_the_matrices_of_every_sweep_see_it(root: Path, section: MakeSection) -> None:
     dataset = build_dataset(section(sweeps=(0, 1), augment=False), root, "train", seed=0)
     index, sample = dataset.index, dataset.sample(1, 0)
-    point = transform(sample["ego2global"], [20.0, 1.0, 1.0])
+    point = transform(sample["frame2global"], [20.0, 1.0, 1.0])
     camera = dataset.section.cameras.index("CAM_FRONT")
     column = index.channel("CAM_FRONT")
     for sweep, frame in enumerate((index.key_frames[1, column], index.key_frames[0, column])):
@@ -136,7 +136,7 @@ def test_boxes_come_back_as_the_annotations(root: Path, section: MakeSection) ->
         known = np.array([name.decode() in CATEGORY_TO_CLASS for name in index.categories])
         rows = rows[(index.box_points[rows].sum(1) > 0) & known[index.box_category[rows]]]
         found = Detections(sample["boxes"], np.ones(len(sample["boxes"])), sample["labels"])
-        back = to_submission(found, sample["token"], sample["ego2global"])
+        back = to_submission(found, sample["token"], sample["frame2global"])
         assert len(back.label) == len(rows) > 0
         np.testing.assert_allclose(back.translation, index.box_translation[rows], atol=1e-4)
         np.testing.assert_allclose(back.size, index.box_size[rows], rtol=1e-6)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from portbev.models import Batch
+from portbev.models import SweepBatch
 from portbev.nn.dropout import Dropout
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
@@ -121,12 +121,12 @@ def build(recorded: Recorded, config: BevDepthConfig) -> BEVDepth:
     return model
 
 
-def batch_of(recorded: Recorded) -> Batch:
+def batch_of(recorded: Recorded) -> SweepBatch:
     conf = recorded.conf
     count, sweeps, size = conf["batch"], conf["sweeps"], (conf["H"], conf["W"])
     mats = recipe().mats(recorded.case, count, sweeps, *size)
     boxes, labels = zip(*(recipe().boxes(recorded.case, b) for b in range(count)), strict=True)
-    return Batch(
+    return SweepBatch(
         images=torch.from_numpy(recipe().images(recorded.case, count, sweeps, *size)),
         mats={
             **{name: torch.from_numpy(mats[f"{name}_mats"]) for name in MATRICES},
@@ -136,7 +136,7 @@ def batch_of(recorded: Recorded) -> Batch:
         boxes=list(boxes),
         labels=list(labels),
         tokens=[str(b) for b in range(count)],
-        ego2global=np.tile(np.eye(4), (count, 1, 1)),
+        frame2global=np.tile(np.eye(4), (count, 1, 1)),
     )
 
 

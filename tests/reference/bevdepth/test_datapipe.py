@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portbev.config.schema import BevAug, ImageAug
+from portbev.config.data import BevAug, ImageAug
 from portbev.data.nuscenes import augment, lidar, truth
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.data.nuscenes.images import normalise

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from portbev.data.nuscenes.dataset import Sample
-from portbev.models import Batch, Matrices
+from portbev.models import Matrices, SweepBatch
+
+if TYPE_CHECKING:
+    from portbev.data.nuscenes.dataset import Sample
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
+def collate(samples: Sequence[Sample]) -> SweepBatch:
     """A batch of at least one sample; depth is None unless every sample has it."""
 
     def stack(name: str) -> torch.Tensor:
         return torch.from_numpy(np.stack([sample[name] for sample in samples]))  # type: ignore[literal-required]
 
-    return Batch(
+    return SweepBatch(
         images=stack("images"),
         mats=Matrices(
             sensor2ego=stack("sensor2ego"),
@@ -30,5 +33,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         boxes=[sample["boxes"] for sample in samples],
         labels=[sample["labels"] for sample in samples],
         tokens=[sample["token"] for sample in samples],
-        ego2global=np.stack([sample["ego2global"] for sample in samples]),
+        frame2global=np.stack([sample["frame2global"] for sample in samples]),
     )
