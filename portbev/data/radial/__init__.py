@@ -1,0 +1,1 @@
+"""RADIal: raw recordings, their conversion, and samples for training."""
