@@ -1,4 +1,4 @@
-"""The built-in backend: plain CPU, present everywhere. May import: backend, hookspecs."""
+"""The built-in backend: plain CPU, present everywhere. May import: backend, hookspecs, ops."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 
 from portbev.backend import Availability, Backend, HostMemory, Precision, Stage, host_environment
 from portbev.hookspecs import hookimpl
+from portbev.kernels import Kernel
 
 
 class CpuBackend(Backend):
@@ -59,3 +60,10 @@ class CpuBackend(Backend):
 @hookimpl
 def portbev_backends() -> list[Backend]:
     return [CpuBackend()]
+
+
+@hookimpl
+def portbev_kernels() -> list[Kernel]:
+    from portbev.ops import ms_deform_attn_cpu
+
+    return [ms_deform_attn_cpu.KERNEL]

@@ -60,8 +60,8 @@ class Axis:
 
 def axis(positions: Tensor, size: int) -> Axis:
     """Neighbours of ``positions`` (any shape, 0 to 1 over ``size`` pixels) and their bilinear shares."""
-    # Beyond -1 and size both neighbours are outside: bringing the point there keeps the integers small (NaN too).
-    pixel = (positions * size).sub_(0.5).nan_to_num_(-2.0).clamp_(-2.0, size + 1.0)
+    pixel = (positions * size).sub_(0.5)
+    pixel = torch.where((pixel > -1) & (pixel < size), pixel, -2.0)  # outside, and NaN: no corner is inside
     floor = pixel.floor()
     fraction = pixel.sub_(floor)
     near_inside = ((floor >= 0) & (floor < size)).to(floor.dtype)
