@@ -95,6 +95,7 @@ class NuscenesQueueData(CommonData):
     point_cloud_range: tuple[float, float, float, float, float, float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
     use_valid_flag: bool = True  # train on boxes with a lidar or radar point only
     can_bus: Literal["auto", "files", "poses"] = "auto"  # from the CAN bus expansion, or derived from ego poses
+    quirks: Literal["official", "fixed"] = "official"  # official: motion of the CAN bus message after the sample
 
 
 def kind_of(section: Any) -> str:
