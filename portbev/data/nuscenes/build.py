@@ -47,9 +47,15 @@ def build_index(folder: Path, *, sweeps: bool = False) -> Index:
         sample_token=encoded([samples[i].token for i in order]),
         sample_scene=np.array([scene_index[i] for i in order], np.int32),
         sample_time=np.array([samples[i].timestamp for i in order], np.float64),
+        sample_before=np.array([_before(samples[i], position) for i in order], np.int64),
         **_frames(folder, position, sweeps),
         **annotated_boxes(folder, position, {row.token: row.timestamp for row in samples}),
     )
+
+
+def _before(sample: Sample, position: dict[str, int]) -> int:
+    """Row of the sample before as the table links it; -1 for none, -2 where the link leads nowhere."""
+    return position.get(sample.prev, -2) if sample.prev else -1
 
 
 def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, NDArray[Any]]:

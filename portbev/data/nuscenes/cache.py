@@ -19,7 +19,7 @@ from portbev.data.root import cache_folder
 from portbev.errors import PortbevError
 from portbev.files import atomic_write
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the arrays of an index change their meaning."""
 
 log = logging.getLogger("portbev.data")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -12,16 +10,12 @@ from numpy.typing import NDArray
 
 from portbev.config.data import NuscenesData
 from portbev.data.base import Part
-from portbev.data.nuscenes import augment, lidar, truth
-from portbev.data.nuscenes.cache import load_index
-from portbev.data.nuscenes.classes import DETECTION_CLASSES, IGNORED_CATEGORIES
+from portbev.data.nuscenes import augment, lidar
+from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.data.nuscenes.collate import collate
 from portbev.data.nuscenes.images import normalise, read_image
-from portbev.data.nuscenes.index import Index
+from portbev.data.nuscenes.keyframes import KeyFrames
 from portbev.data.nuscenes.sampling import balanced_indices
-from portbev.data.nuscenes.splits import scene_names
-from portbev.data.nuscenes.tables import LIDAR
-from portbev.errors import DataError
 from portbev.geometry import inverse_pose, mean_pose, pose
 from portbev.rng import generator
 
@@ -45,118 +39,36 @@ class Sample(TypedDict):
     frame2global: NDArray[np.float64]
 
 
-class DetectionDataset:
+class DetectionDataset(KeyFrames):
     """The samples of one split, augmented for training or as they are for evaluation.
 
     Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
-    or ranks.
-
-    Attributes:
-        tokens: sample token per index; with CBGS a training sample may come several times.
-        root, version, split: where the samples are from.
-        notes: what was repaired or left out, for the run's record.
+    or ranks. With CBGS a training sample may come several times.
     """
 
-    benchmark = "nuscenes"
     collate = staticmethod(collate)
 
     def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
-        self.root, self.version, self.part, self.seed, self.section = Path(root), section.version, part, seed, section
-        self.split = section.train_split if part == "train" else section.eval_split
-        self.augmented = part == "train" and section.augment
-        self.with_depth = part == "train" and section.depth_labels
-        self.notes: list[str] = []
-        self._index = load_index(self.root, self.version, notes=self.notes)
-        self._cameras = [self._index.channel(name) for name in section.cameras]
-        self._lidar = self._index.channel(LIDAR) if self.with_depth else -1
-        self._labels = truth.category_labels([name.decode() for name in self._index.categories])
-        self.samples = self._choose()
-        self.tokens = [self._token(sample) for sample in self.samples]
+        self.section, self.with_depth = section, part == "train" and section.depth_labels
+        super().__init__(section, root, part, seed=seed, lidar=self.with_depth)
+        if part == "train" and section.cbgs:
+            self.samples = self._balanced()
+            self.tokens = [self._token(sample) for sample in self.samples]
 
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def _choose(self) -> NDArray[np.int64]:
-        """The split's samples; for training with CBGS the resampled ones."""
-        names = scene_names(self.split, self.root, self.version)
-        chosen = self._index.samples_of(names)
-        if not len(chosen):
-            what = f"split {self.split!r} has no samples in {self.version}"
-            raise DataError(what, where=str(self.root), cure="Choose another split or version")
-        present = len(set(self._index.sample_scene[chosen].tolist()))
-        if present < len(names):
-            self.notes.append(f"split {self.split}: {present} of its {len(names)} scenes are in {self.version}")
-        self._check(chosen)
-        if self.part == "train" and self.section.cbgs:
-            found = [self._classes_in(sample) for sample in chosen]
-            absent = [name for label, name in enumerate(DETECTION_CLASSES) if not any(label in some for some in found)]
-            if absent:
-                self.notes.append(f"CBGS: no sample of {self.split} contains {', '.join(absent)}")
-            return chosen[balanced_indices(found, len(DETECTION_CLASSES), generator(self.seed, "cbgs"))]
-        return chosen
-
-    def _check(self, chosen: NDArray[np.int64]) -> None:
-        """Every sample has its key frames; a training split has annotations; categories are known ones."""
-        index, start, folder = self._index, self._index.box_start, self.root / self.version
-        for column in [*self._cameras, *([self._lidar] if self.with_depth else [])]:
-            without = chosen[index.key_frames[chosen, column] < 0]
-            if len(without):
-                channel, first = index.channels[column].decode(), self._token(without[0])
-                what = f"{len(without)} samples have no {channel} key frame, the first is {first}"
-                raise DataError(what, where=str(folder / "sample_data.json"))
-        rows = np.concatenate([np.arange(*start[sample : sample + 2]) for sample in chosen])
-        if self.part == "train" and not len(rows):
-            what = f"split {self.split!r} has no annotations to train on"
-            raise DataError(what, where=str(folder / "sample_annotation.json"))
-        counts = np.bincount(index.box_category[rows], minlength=len(index.categories))
-        for category in np.flatnonzero((self._labels < 0) & (counts > 0)):
-            name = index.categories[category].decode()
-            if name not in IGNORED_CATEGORIES:
-                left = f"{counts[category]} boxes of {self.split} are left out"
-                self.notes.append(f"category {name!r} belongs to no detection class: {left}")
-
-    def _token(self, sample: int) -> str:
-        return str(self._index.sample_token[sample].decode())
+    def _balanced(self) -> NDArray[np.int64]:
+        """The split's samples, drawn so that every class has its share."""
+        found = [self._classes_in(sample) for sample in self.samples]
+        absent = [name for label, name in enumerate(DETECTION_CLASSES) if not any(label in some for some in found)]
+        if absent:
+            self.notes.append(f"CBGS: no sample of {self.split} contains {', '.join(absent)}")
+        return self.samples[balanced_indices(found, len(DETECTION_CLASSES), generator(self.seed, "cbgs"))]
 
     def _classes_in(self, sample: int) -> set[int]:
         start, end = self._index.box_start[sample : sample + 2]
         return set(self._labels[self._index.box_category[start:end]].tolist()) - {-1}
 
-    def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> DetectionDataset:
-        """The same dataset with only these of its samples, in this order."""
-        part = copy.copy(self)
-        part.samples = self.samples[indices]
-        part.tokens = [self._token(sample) for sample in part.samples]
-        return part
-
     def streams(self) -> None:
         """Samples may be evaluated in any order."""
-
-    def digest(self) -> str:
-        """sha256 of what the tables say of this split: samples, files, calibrations, poses, boxes."""
-        index, total = self._index, hashlib.sha256()
-        for sample in np.unique(self.samples):
-            frames = index.key_frames[sample][index.key_frames[sample] >= 0]
-            boxes = slice(*index.box_start[sample : sample + 2])
-            calibration = index.frame_calibration[frames]
-            total.update(index.sample_token[sample])
-            for file in index.frame_file[frames].tolist():
-                total.update(file + b"\n")
-            for column in (
-                index.frame_rotation[frames],
-                index.frame_translation[frames],
-                index.calibration_rotation[calibration],
-                index.calibration_translation[calibration],
-                index.calibration_intrinsic[calibration],
-                self._labels[index.box_category[boxes]],
-                index.box_translation[boxes],
-                index.box_size[boxes],
-                index.box_rotation[boxes],
-                index.box_velocity[boxes],
-                index.box_points[boxes],
-            ):
-                total.update(np.ascontiguousarray(column).tobytes())
-        return total.hexdigest()
 
     def sample(self, index: int, epoch: int) -> Sample:
         """The sample at ``index`` as it is seen in ``epoch``.
@@ -202,18 +114,6 @@ class DetectionDataset:
         frames = self._index.key_frames[key, self._cameras]
         return mean_pose(self._index.frame_rotation[frames], self._index.frame_translation[frames])
 
-    def _boxes(self, key: int, ego2global: Array) -> tuple[Array, NDArray[np.int64]]:
-        index, rows = self._index, slice(*self._index.box_start[key : key + 2])
-        return truth.ground_truth(
-            ego2global,
-            self._labels[index.box_category[rows]],
-            index.box_translation[rows],
-            index.box_size[rows],
-            index.box_rotation[rows],
-            index.box_velocity[rows],
-            index.box_points[rows].sum(1),
-        )
-
     def _calibrated(self, frames: NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """sensor2ego, intrin, sensor2sensor (S, N, 4, 4) of frames (S, N), key frame first.
 
@@ -242,9 +142,6 @@ class DetectionDataset:
                 images[s, n] = normalise(np.asarray(augment.transform_image(source, how, aug.final_size)), aug)
         return images
 
-    def _file(self, frame: int) -> Path:
-        return self.root / str(self._index.frame_file[frame].decode())
-
     def _depth(self, key: int, transforms: Transforms) -> NDArray[np.float32]:
         """Depth labels (N, H, W) of the key frame from its lidar sweep. The BEV augmentation does not touch them."""
         index, aug = self._index, self.section.image
@@ -265,8 +162,3 @@ class DetectionDataset:
     def _calibration(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         row = self._index.frame_calibration[frame]
         return self._index.calibration_rotation[row], self._index.calibration_translation[row]
-
-    @property
-    def index(self) -> Index:
-        """The version's index, for tools that need more than samples."""
-        return self._index

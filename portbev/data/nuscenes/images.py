@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,34 +16,50 @@ from portbev.errors import DataError
 AGAIN = "Fetch the file again"
 
 
-def read_image(path: Path, source_size: tuple[int, int], *, token: str = "") -> Image.Image:
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image file, of which only the beginning is read.
+
+    Raises:
+        DataError: no such file, or no image.
+    """
+    with _errors(path, ""), Image.open(path) as opened:
+        return opened.height, opened.width
+
+
+def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cure: str = "") -> Image.Image:
     """Decode an image as RGB, fully.
 
     Args:
         path: the file.
         source_size: (height, width) that it must have; intrinsics and augmentation rely on it.
         token: the sample it belongs to, named in errors.
+        cure: what to do about an image of another size; by default the setting of its true size.
 
     Raises:
         DataError: missing, truncated or damaged file, or another size.
     """
     of = f" (sample {token})" if token else ""
-    try:
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"image is missing{of}", where=str(path), cure="Check the data root") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"image is damaged or truncated{of}: {error}", where=str(path), cure=AGAIN) from error
+    with _errors(path, of), Image.open(path) as opened:
+        image = opened.convert("RGB")
 
     if image.size != (source_size[1], source_size[0]):
         width, height = image.size
         raise DataError(
             f"image is {width} x {height}, expected {source_size[1]} x {source_size[0]}{of}",
             where=str(path),
-            cure=f"Set data.image.source_size=[{height},{width}]",
+            cure=cure or f"Set data.image.source_size=[{height},{width}]",
         )
     return image
+
+
+@contextmanager
+def _errors(path: Path, of: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"image is missing{of}", where=str(path), cure="Check the data root") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise DataError(f"image is damaged or truncated{of}: {error}", where=str(path), cure=AGAIN) from error
 
 
 def normalise(image: NDArray[np.uint8], section: ImageAug) -> NDArray[np.float32]:

@@ -20,6 +20,7 @@ class Index:
     Attributes:
         scenes: names of the scenes.
         sample_token, sample_scene, sample_time: (S,) token, index into ``scenes``, microseconds.
+        sample_before: (S,) the sample that the row's ``prev`` names; -1 for none, -2 for one that is not there.
         channels: (C,) channel names.
         key_frames: (S, C) row of the key frame in the ``frame_*`` arrays, -1 where there is none.
         frame_file: (F,) path below the data root. frame_sample, frame_channel, frame_calibration: (F,) indices.
@@ -37,6 +38,7 @@ class Index:
     sample_token: NDArray[np.bytes_]
     sample_scene: NDArray[np.int32]
     sample_time: NDArray[np.float64]
+    sample_before: NDArray[np.int64]
     channels: NDArray[np.bytes_]
     key_frames: NDArray[np.int64]
     frame_file: NDArray[np.bytes_]

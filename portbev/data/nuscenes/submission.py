@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from portbev.boxes import extents_from_wlh
 from portbev.data.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES
 from portbev.geometry import matrix_quaternion, quaternion_product, transform, yaw_quaternion
-from portbev.models import Detections
+
+if TYPE_CHECKING:
+    from portbev.models import Detections
 
 MOVING = 0.2
 """Speed [m/s] above which an object gets the attribute of a moving one."""

@@ -55,6 +55,7 @@ class Sample(msgspec.Struct, gc=False):
     token: str
     timestamp: float
     scene_token: str
+    prev: str = ""
 
 
 class Sensor(msgspec.Struct, gc=False):
