@@ -1,1 +1,1 @@
-"""Metrics of the tasks: nuScenes detection."""
+"""Metrics of the tasks: nuScenes detection, RADIal detection."""
