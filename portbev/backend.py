@@ -1,4 +1,4 @@
-"""A device family as data plus a few methods. May import: errors.
+"""A device family as data plus a few methods. May import: errors, precision.
 
 Everything that is the same on every device goes through ``torch.accelerator`` or ``getattr(torch, device_type)``;
 what differs is here, in the subclasses that plugins bring, and nowhere else.
@@ -12,13 +12,13 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 
+from portbev.precision import Amp, Precision
+
 API_VERSION = 1
-Precision = Literal["highest", "fast"]
-Amp = Literal["none", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)

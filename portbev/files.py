@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,24 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make ``folder`` and see that it takes files, before hours of work rely on it.
+
+    Raises:
+        PortbevError: it cannot be made or written.
+    """
+    probe = folder / ".writable"
+    with atomic_write(probe) as temporary:
+        temporary.write_bytes(b"portbev\n")
+    probe.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """The same nested value as JSON can hold it: None for NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

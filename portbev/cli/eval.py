@@ -63,27 +63,29 @@ def evaluate(
 
 
 def show(record: dict[str, Any], console: Console | None = None) -> None:
-    """A table of ``metrics.json``: AP and true-positive errors per class."""
+    """A table of ``metrics.json`` by class, and the benchmark's figures."""
     from rich.console import Console
     from rich.table import Table
 
-    errors = {"trans_err": "ATE", "scale_err": "ASE", "orient_err": "AOE", "vel_err": "AVE", "attr_err": "AAE"}
-    table = Table(title=f"{record['samples']} samples of {record['split']} ({record['version']})")
-    table.add_column("class")
-    for name in ["AP", *errors.values(), "boxes found", "boxes there"]:
-        table.add_column(name, justify="right")
-    for name, ap in record["mean_dist_aps"].items():
-        values = [record["label_tp_errors"][name][error] for error in errors]
-        counts = [record["boxes"]["predictions"].get(name, 0), record["boxes"]["ground_truth"].get(name, 0)]
-        table.add_row(name, *map(_cell, [ap, *values]), *map(str, counts))
-    table.add_section()
-    sums = [sum(record["boxes"][kind].values()) for kind in ("predictions", "ground_truth")]
-    table.add_row("all", *map(_cell, [record["mean_ap"], *(record["tp_errors"][e] for e in errors)]), *map(str, sums))
+    from portbev.evaluate.benchmark import benchmark_of, headline
+
+    benchmark = benchmark_of(record)
+    content = benchmark.class_table(record)
+    version = f" ({record['version']})" if record.get("version") else ""
+    table = Table(title=f"{record['samples']} samples of {record['split']}{version}", title_justify="left")
+    table.add_column(content.head, no_wrap=True)
+    for name in content.columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, cells in content.rows:
+        table.add_row(name, *map(_cell, cells))
+    if content.total is not None:
+        table.add_section()
+        table.add_row(content.total[0], *map(_cell, content.total[1]))
     console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 120)  # a file has room
-    console.print(table)
-    console.print(f"mAP {record['mean_ap']:.4f}   NDS {record['nd_score']:.4f}")
+    # a file has room; a terminal may wrap the lines, but no figure or name is cut
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
+    console.print(table, soft_wrap=True)
+    console.print(headline(benchmark, record).replace("  ", "   "))
     inference = record.get("inference")
     if inference and inference["fps"] is not None:
         console.print(f"inference {inference['fps']:.2f} samples/s ({inference['method']})", soft_wrap=True)
@@ -95,7 +97,7 @@ def _submission(
     results: Path, *, data_root: str | None, split: str | None, version: str | None, out: Path | None
 ) -> None:
     from portbev.errors import PortbevError
-    from portbev.evaluate import evaluate_submission, metrics_record
+    from portbev.evaluate import evaluate_submission
     from portbev.files import write_json
 
     if not results.is_file():
@@ -105,8 +107,7 @@ def _submission(
             cure = "For example: --data-root /data/nuscenes --version v1.0-trainval --split val"
             raise PortbevError(f"a submission needs {name}", where=str(results), cure=cure)
     assert version is not None and split is not None
-    metrics = evaluate_submission(results, data_root=data_root, version=version, split=split)
-    record = metrics_record(metrics, samples=metrics.samples, split=split, version=version)
+    record = evaluate_submission(results, data_root=data_root, version=version, split=split)
     show(record)
     if out is not None:
         write_json(out / "metrics.json", record)
@@ -136,8 +137,10 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
     return with_data(load_config(carried, overrides), split=split, version=version)
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _cell(value: float | int | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4f}"
 
 
 def _rank() -> int:

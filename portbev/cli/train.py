@@ -36,7 +36,7 @@ def train(
     trust_pickle: bool = typer.Option(False, "--trust-pickle", help="Allow --init to execute code from the file."),
     report: bool = typer.Option(False, "--report", help="Draw pictures and write a report at the end."),
 ) -> None:
-    """Train, evaluate, and print mAP, NDS, FPS and where everything is."""
+    """Train, evaluate, and print scores, FPS and where everything is."""
     from portbev.cli.options import kernel_choice
     from portbev.config import load_config
     from portbev.errors import PortbevError
@@ -78,17 +78,20 @@ def _show(run: Run) -> None:
     """The numbers of a finished run, and where its files are."""
     from rich.console import Console
 
+    from portbev.evaluate.benchmark import benchmark_of, headline_metrics
+
     metrics, training = run.metrics or {}, run.info["training"]
     console = Console(highlight=False, soft_wrap=True)
     label, split = run.info["backend"]["label"], metrics.get("split")
     console.print(
         f"{run.info['name']} on {label}: {metrics.get('samples')} samples of {split} ({metrics.get('weights')} weights)"
     )
-    console.print(f"  mAP  {_number(metrics.get('mean_ap'), 4)}")
-    console.print(f"  NDS  {_number(metrics.get('nd_score'), 4)}")
+    benchmark = benchmark_of(metrics)
+    for metric in headline_metrics(benchmark):
+        console.print(f"  {metric.name}  {_number(metric.of(metrics), 4)}")
     inference = metrics.get("inference", {})
     speed = f"training {_number(training.get('fps'), 2)}, inference {_number(inference.get('fps'), 2)} samples/s"
-    console.print(f"  FPS  {speed} (a sample: six cameras)")
+    console.print(f"  FPS  {speed}")
     console.print(f"  peak memory  {training['peak_memory'] / 2**30:.2f} GiB in training")
     console.print(f"run directory  {run.path}", markup=False)
     console.print(f"predictions    {run.predictions}", markup=False)

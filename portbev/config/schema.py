@@ -1,4 +1,4 @@
-"""The sections of a configuration that every model shares. May import: config.data, pydantic, backend (types).
+"""The sections of a configuration that every model shares. May import: config.data, precision, pydantic.
 
 No path is in here but ``data.root``, which ``--data-root`` overrides; everything that changes the numbers of a run is.
 """
@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from portbev.backend import Amp, Precision
 from portbev.config.data import DataSection
 from portbev.config.section import Section
+from portbev.precision import Amp, Precision
 
 
 class ModelSection(BaseModel):
@@ -50,7 +50,7 @@ class EmaSection(Section):
 class CheckpointSection(Section):
     every_steps: int | None = None  # besides the end of each epoch
     keep: int = Field(3, ge=1)
-    best: str = "nd_score"  # "mean_ap" or "nd_score"
+    best: str | None = None  # metric that chooses the best checkpoint; null: the benchmark's own
 
 
 class TrainSection(Section):

@@ -1,8 +1,8 @@
-"""Batches in a fixed order, whatever the number of workers. May import: data.base, rng, errors."""
+"""Batches in a fixed order, whatever the number of workers. May import: data.base, data.streams, rng, errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,22 +10,41 @@ import torch
 from torch.utils import data as torch_data
 
 from portbev.data.base import Dataset, Part
-from portbev.errors import DataError, PortbevError
+from portbev.data.streams import share_streams
+from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.models import Batch
 from portbev.rng import generator
 
 
 def batch_indices(
-    count: int, *, batch_size: int, seed: int, epoch: int, part: Part, rank: int = 0, world_size: int = 1
+    count: int,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    part: Part,
+    rank: int = 0,
+    world_size: int = 1,
+    streams: Sequence[Sequence[int]] | None = None,
 ) -> list[list[int]]:
     """The dataset indices of each of a rank's batches in an epoch.
 
     Training: a permutation keyed by (seed, epoch) is cut into global batches of ``world_size * batch_size``, of which
-    each rank takes its slice; the last incomplete one is dropped. Evaluation: indices ``rank::world_size``, none twice.
+    each rank takes its slice; the last incomplete one is dropped. Evaluation: indices ``rank::world_size``, none twice;
+    with ``streams``, whole streams in order, one sample a batch (see :func:`portbev.data.streams.share_streams`).
 
     Raises:
         DataError: a training split that is smaller than one global batch.
+        ConfigError: streams, and more than one sample a batch.
     """
+    if part == "eval" and streams is not None:
+        if batch_size != 1:
+            raise ConfigError(
+                f"{batch_size} samples a batch, but this data is evaluated as streams, one sample after the other",
+                where="eval.batch_size",
+                cure="Set eval.batch_size=1",
+            )
+        return [[index] for stream in share_streams(streams, world_size)[rank] for index in stream]
     if part == "eval":
         mine = list(range(rank, count, world_size))
         return [mine[begin : begin + batch_size] for begin in range(0, len(mine), batch_size)]
@@ -41,10 +60,13 @@ def batch_indices(
 
 
 class Loader:
-    """Batches of one epoch. ``len()`` counts those that it will give; each ``iter()`` starts anew."""
+    """Batches of one epoch. ``len()`` counts those that it will give; each ``iter()`` starts anew.
 
-    def __init__(self, loader: torch_data.DataLoader[Any]) -> None:
-        self._loader = loader
+    ``batches``: the dataset's indices in each of them.
+    """
+
+    def __init__(self, loader: torch_data.DataLoader[Any], batches: list[list[int]]) -> None:
+        self._loader, self.batches = loader, batches
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -73,17 +95,25 @@ def build_loader(
     Order and content do not depend on ``workers``; no global random state is read or changed.
     """
     batches = batch_indices(
-        len(dataset), batch_size=batch_size, seed=seed, epoch=epoch, part=part, rank=rank, world_size=world_size
-    )
+        len(dataset),
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        part=part,
+        rank=rank,
+        world_size=world_size,
+        streams=dataset.streams() if part == "eval" else None,
+    )[start_batch:]
     return Loader(
         torch_data.DataLoader(
             _Epoch(dataset, epoch),
-            batch_sampler=batches[start_batch:],
+            batch_sampler=batches,
             num_workers=workers,
             collate_fn=partial(_collate, dataset.collate),
             worker_init_fn=_one_thread if workers else None,
             generator=torch.Generator().manual_seed(0),  # else PyTorch draws from the global one
-        )
+        ),
+        batches,
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from portbev.errors import PortbevError
-from portbev.train.record import METRICS, METRICS_SCHEMA, RUN, SCALARS, load_run
+from portbev.evaluate.benchmark import METRICS, METRICS_SCHEMA
+from portbev.train.record import RUN, SCALARS, load_run
 
 _SECTIONS = {
     "status": str,

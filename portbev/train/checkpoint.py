@@ -101,10 +101,16 @@ class Checkpoints:
         self._drop_old()
         return final
 
-    def mark_best(self, step: int, metric: str, value: float) -> None:
-        """Make the checkpoint of ``step`` the best one if its ``value`` is above the present best's."""
+    def mark_best(self, step: int, metric: str, value: float | None, *, better: str = "higher") -> None:
+        """Make the checkpoint of ``step`` the best one if its ``value`` is better than the present best's.
+
+        ``better``: ``higher`` or ``lower``. A value of None (not defined) is never the best.
+        """
         best = self.best()
-        if best is None or value > best["value"] or best["step"] == step:
+        if value is None:
+            return
+        gain = 0.0 if best is None else (value - best["value"]) * (1 if better == "higher" else -1)
+        if best is None or gain > 0 or best["step"] == step:
             record = {"step": step, "path": self.path(step).name, "metric": metric, "value": value}
             write_json(self.folder / "best.json", record)
             self._drop_old()

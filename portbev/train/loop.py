@@ -19,8 +19,10 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig
 from portbev.data import build_loader
+from portbev.data.streams import every_nth
 from portbev.errors import PortbevError
-from portbev.evaluate import evaluate_model
+from portbev.evaluate.benchmark import find_metric, headline, headline_metrics
+from portbev.evaluate.inference import evaluate_model
 from portbev.kernels import KERNELS
 from portbev.models import Batch, move_batch
 from portbev.nn.dropout import set_dropout_step
@@ -320,8 +322,8 @@ class Trainer:
     def _evaluate(self, *, final: bool) -> None:
         """Score the present weights; the final evaluation takes the whole split and writes the submission."""
         p = self.p
-        stride = self.config.data.eval_stride
-        data = p.eval_data if final or stride == 1 else p.eval_data.subset(slice(None, None, stride))
+        stride = 1 if final else self.config.data.eval_stride
+        data = every_nth(p.eval_data, stride)
         averaged = p.ema is not None and self.config.eval.use_ema
         self.peak = max(self.peak, self.backend.peak_memory())
         with p.ema.applied(p.model) if p.ema is not None and averaged else contextlib.nullcontext():
@@ -341,25 +343,26 @@ class Trainer:
         if metrics is None:
             self.stopping = True
             return
-        self.comm.on_main(lambda: self._note_evaluation(metrics, stride if not final else 1))
+        self.comm.on_main(lambda: self._note_evaluation(metrics, stride))
         self.reporter.say(
-            f"step {self.step}: mAP {metrics['mean_ap']:.4f}  NDS {metrics['nd_score']:.4f}"
+            f"step {self.step}: {headline(p.benchmark, metrics)}"
             f"  ({metrics['samples']} samples of {metrics['split']}, {metrics['weights']} weights)"
         )
 
     def _note_evaluation(self, metrics: dict[str, Any], stride: int) -> None:
         p = self.p
-        short = {key: metrics[key] for key in ("step", "mean_ap", "nd_score", "weights", "samples")}
+        short = {key: metrics[key] for key in ("step", "weights", "samples")}
+        short |= {metric.key: metric.of(metrics) for metric in headline_metrics(p.benchmark)}
         evaluations = [e for e in p.recorder.info["evaluations"] if e["step"] != self.step]
         p.recorder.info["evaluations"] = [
             *evaluations,
             {**short, "epoch": self.step // p.steps_per_epoch, "stride": stride},
         ]
         if self.config.train.eval_every:
-            metric = self.config.train.checkpoint.best
-            p.checkpoints.mark_best(self.step, metric, metrics[metric])
+            metric = find_metric(p.benchmark, self.config.train.checkpoint.best)
+            p.checkpoints.mark_best(self.step, metric.key, metric.of(metrics), better=metric.better)
         if p.board is not None:
-            p.board.add_metrics(metrics, self.step)
+            p.board.add_metrics({metric.key: metric.of(metrics) for metric in p.benchmark.metrics}, self.step)
         self._note_progress()
         p.recorder.write()
 

@@ -1,9 +1,11 @@
-"""The run directory: its record, its scalars, and reading them. May import: config, files, errors, train.checkpoint."""
+"""The run directory: its record, its scalars, and reading them.
+
+May import: config, evaluate.benchmark, files, errors, train.checkpoint.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,13 +16,13 @@ from typing import Any
 
 from portbev.config import RunConfig, load_config
 from portbev.errors import PortbevError
-from portbev.files import write_json
+from portbev.evaluate.benchmark import METRICS, PREDICTIONS
+from portbev.files import finite, write_json
 from portbev.train.checkpoint import Checkpoints
 
 RUN_SCHEMA = "portbev.run/1"
-METRICS_SCHEMA = "portbev.metrics/1"
 WARM_UP_STEPS = 3
-RUN, SCALARS, METRICS, PREDICTIONS = "run.json", "scalars.jsonl", "metrics.json", "predictions.json"
+RUN, SCALARS = "run.json", "scalars.jsonl"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Run:
 
     @property
     def predictions(self) -> Path:
-        """The nuScenes submission."""
+        """The detections of the final evaluation, in the format of its benchmark."""
         return self.path / PREDICTIONS
 
     @property
@@ -196,15 +198,6 @@ def merge_ledgers(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[s
 def now() -> str:
     """This moment, ISO 8601 in UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def finite(value: Any) -> Any:
-    """The same nested value as JSON can hold it: None for NaN and infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _read_json(path: Path) -> dict[str, Any]:

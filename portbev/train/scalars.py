@@ -36,10 +36,11 @@ class TensorBoard:
             if row[name] is not None:
                 self._writer.add_scalar(name, row[name], row["step"])
 
-    def add_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
-        """mAP and NDS of an evaluation."""
-        for name in ("mean_ap", "nd_score"):
-            self._writer.add_scalar(f"eval/{name}", metrics[name], step)
+    def add_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
+        """Figures of an evaluation; those that are not defined are left out."""
+        for name, value in metrics.items():
+            if value is not None:
+                self._writer.add_scalar(f"eval/{name}", value, step)
 
     def close(self) -> None:
         self._writer.close()

@@ -21,7 +21,8 @@ from portbev.comm import Comm
 from portbev.config import RunConfig, config_digest, dump_config
 from portbev.data import Dataset, build_dataset, build_loader, open_root
 from portbev.errors import CheckpointError, PortbevError
-from portbev.evaluate import prepare_folder
+from portbev.evaluate.benchmark import Benchmark, find_benchmark, find_metric
+from portbev.files import prepare_folder
 from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
@@ -75,6 +76,11 @@ class Parts:
     board: TensorBoard | None
 
     @property
+    def benchmark(self) -> Benchmark:
+        """Who scores the evaluations."""
+        return find_benchmark(self.eval_data.benchmark)
+
+    @property
     def schedule_steps(self) -> int:
         """Steps of the whole schedule, whether or not ``max_steps`` ends it early."""
         return self.config.train.epochs * self.steps_per_epoch
@@ -123,6 +129,7 @@ def assemble(
     comm.on_main(lambda: _check_out(out, resume))
     source = data_root or config.data.root
     train_data, eval_data = _open_data(config, source, comm)
+    _check_evaluation(config, eval_data)
     steps = _steps_per_epoch(config, train_data, comm)
     device = backend.device(comms.local_rank(backend))
     model, notes = _build_model(config, init, trust_pickle, comm)
@@ -214,6 +221,12 @@ def _open_data(config: RunConfig, source: Path | str | None, comm: Comm) -> tupl
     if not opened:
         load()
     return opened[0], opened[1]
+
+
+def _check_evaluation(config: RunConfig, data: Dataset) -> None:
+    """Find what would stop the evaluation before hours of training."""
+    find_metric(find_benchmark(data.benchmark), config.train.checkpoint.best)
+    build_loader(data, batch_size=config.eval.batch_size, workers=0, seed=0, epoch=0, part="eval")
 
 
 def _steps_per_epoch(config: RunConfig, data: Dataset, comm: Comm) -> int:
@@ -311,9 +324,9 @@ def _data_info(config: RunConfig, source: Path | str | None, train_data: Dataset
 def _continue(parts: Parts, say: Callable[[str], None]) -> None:
     """Take up the run in the output directory, after checking that it is the same run."""
     recorder, new = parts.recorder, parts.recorder.info
-    old = load_run(recorder.path).info
-    where = str(recorder.path)
-    keys = config_differences(old["config"], new["config"])
+    run = load_run(recorder.path)
+    old, where = run.info, str(recorder.path)
+    keys = config_differences(dump_config(run.config), new["config"])  # with keys that came after the run
     if keys:
         what = f"the run was made with another configuration; these keys differ: {', '.join(keys)}"
         raise PortbevError(what, where=where, cure="Give the same configuration, or start anew with another --out")

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from portbev.config.data import NuscenesData
 from portbev.data import DetectionDataset, build_dataset, build_loader, open_root
 from portbev.data.loader import batch_indices
+from portbev.data.streams import every_nth
 from portbev.data.synth import SynthOptions, generate
-from portbev.errors import DataError, PortbevError
+from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.models import Batch
 
 OPTIONS = SynthOptions(
@@ -128,6 +129,38 @@ def test_ranks_share_an_evaluation_without_repeating(count: int, batch_size: int
     ranks = [flat(batch_indices(count, rank=rank, **how)) for rank in range(world)]
     assert sorted(flat(ranks)) == list(range(count))
     assert all(mine == list(range(rank, count, world)) for rank, mine in enumerate(ranks))
+
+
+@given(st.lists(st.integers(1, 9), max_size=12), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_no_stream_is_cut_and_ranks_carry_alike(lengths: list[int], world: int, shuffle: random.Random) -> None:
+    starts = [sum(lengths[:n]) for n in range(len(lengths))]
+    streams = [list(range(start, start + length)) for start, length in zip(starts, lengths, strict=True)]
+    shuffle.shuffle(streams)
+    how: Any = {"batch_size": 1, "seed": 0, "epoch": 0, "part": "eval", "world_size": world, "streams": streams}
+    ranks = [flat(batch_indices(sum(lengths), rank=rank, **how)) for rank in range(world)]
+    assert sorted(flat(ranks)) == list(range(sum(lengths)))
+    for stream in streams:
+        (home,) = (mine for mine in ranks if stream[0] in mine)
+        begin = home.index(stream[0])
+        assert home[begin : begin + len(stream)] == stream
+    assert max(map(len, ranks)) - min(map(len, ranks)) <= max(lengths, default=0)
+
+
+def test_streams_are_evaluated_one_sample_at_a_time() -> None:
+    with pytest.raises(ConfigError, match=r"eval\.batch_size: 2 samples a batch.*eval\.batch_size=1"):
+        batch_indices(4, batch_size=2, seed=0, epoch=0, part="eval", streams=[[0, 1], [2, 3]])
+
+
+def test_thinning_leaves_out_samples_but_only_whole_streams(dataset: DetectionDataset) -> None:
+    assert every_nth(dataset, 1) is dataset
+    assert every_nth(dataset, 2).tokens == dataset.tokens[::2]
+
+    class Streaming(DetectionDataset):
+        def streams(self) -> Any:
+            return [[0, 1], [2], [3, 4, 5]]
+
+    dataset.__class__ = Streaming
+    assert every_nth(dataset, 2).tokens == [dataset.tokens[n] for n in (0, 1, 3, 4, 5)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,0 +1,144 @@
+"""What a benchmark is: how detections become a score, and what its figures are called. May import: errors.
+
+A data set names its benchmark (``dataset.benchmark``); training, evaluation, the command line and the parity report
+take names, directions and tables from it. A new one is a class of this shape and a line in ``_HOMES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from portbev.errors import ConfigError, PortbevError, nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from portbev.data.base import Dataset
+    from portbev.models import Detections
+
+METRICS, METRICS_SCHEMA, PREDICTIONS = "metrics.json", "portbev.metrics/1", "predictions.json"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of ``metrics.json``.
+
+    Attributes:
+        key: its name in tables, records and settings.
+        name, title: what people call it, and what that means.
+        path: where it is in ``metrics.json``; ``(key,)`` if left out.
+        better: which direction is better.
+        unit: of the value as stored; empty where there is none.
+    """
+
+    key: str
+    name: str
+    title: str
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    path: tuple[str, ...] = ()
+
+    def of(self, record: Mapping[str, Any]) -> float | None:
+        """The figure in the content of ``metrics.json``; None where it is absent or not defined."""
+        value: Any = record
+        for key in self.path or (self.key,):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Figures per class (or per range, or per difficulty): ``rows`` (name, cells); ``total`` is set off below them.
+
+    A cell is a figure, a count, or None where nothing is defined.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[float | int | None]]]
+    total: tuple[str, Sequence[float | int | None]] | None = None
+    head: str = "class"
+
+
+class Benchmark(Protocol):
+    """A way to score detections.
+
+    Attributes:
+        name: value of ``dataset.benchmark``.
+        metrics: the figures that reports show, in order.
+        headline: keys of the few that stand in one line.
+        best: key of the one that chooses the best checkpoint where the configuration names none.
+    """
+
+    name: str
+    metrics: tuple[Metric, ...]
+    headline: tuple[str, ...]
+    best: str
+
+    def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
+        """Detections of one sample as JSON values, which keep every bit; done in the process that found them."""
+        ...
+
+    def score(self, samples: Sequence[dict[str, Any]], dataset: Dataset, out: Path | None) -> dict[str, Any]:
+        """The content of ``metrics.json`` for all encoded samples in the data set's order; done in one process.
+
+        With ``out``, the predictions are written there first, as ``predictions.json``.
+        """
+        ...
+
+    def class_table(self, record: Mapping[str, Any]) -> ClassTable:
+        """Figures per class in the content of ``metrics.json``."""
+        ...
+
+    def class_figures(self, record: Mapping[str, Any]) -> dict[str, float | None]:
+        """Class -> the one figure that a comparison of runs shows."""
+        ...
+
+
+_HOMES = {"nuscenes": "portbev.evaluate.nuscenes:NuscenesBenchmark"}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """The benchmark ``name``.
+
+    Raises:
+        PortbevError: there is none of that name.
+    """
+    if name not in _HOMES:
+        raise PortbevError(f"unknown benchmark {name!r}", cure=nearest(name, _HOMES))
+    module, _, cls = _HOMES[name].partition(":")
+    found: Benchmark = getattr(import_module(module), cls)()
+    return found
+
+
+def benchmark_of(record: Mapping[str, Any]) -> Benchmark:
+    """The benchmark that wrote a ``metrics.json``; without a name it is nuScenes."""
+    return find_benchmark(str(record.get("benchmark", "nuscenes")))
+
+
+def find_metric(benchmark: Benchmark, key: str | None) -> Metric:
+    """The metric that ``train.checkpoint.best`` names; the benchmark's own where it is None.
+
+    Raises:
+        ConfigError: the benchmark has no such metric.
+    """
+    metrics = {metric.key: metric for metric in benchmark.metrics}
+    key = benchmark.best if key is None else key
+    if key not in metrics:
+        what = f"benchmark {benchmark.name!r} has no metric {key!r}"
+        raise ConfigError(what, where="train.checkpoint.best", cure=nearest(key, metrics, label="It has"))
+    return metrics[key]
+
+
+def headline_metrics(benchmark: Benchmark) -> list[Metric]:
+    """The metrics that stand in one line."""
+    return [metric for metric in benchmark.metrics if metric.key in benchmark.headline]
+
+
+def headline(benchmark: Benchmark, record: Mapping[str, Any]) -> str:
+    """``mAP 0.1234  NDS 0.2345``."""
+    values = [(metric.name, metric.of(record)) for metric in headline_metrics(benchmark)]
+    return "  ".join(f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in values)

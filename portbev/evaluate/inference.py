@@ -1,0 +1,166 @@
+"""Inference over a split, shared out over the processes. May import: data, comm, models, evaluate.benchmark."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from portbev import comm as comms
+from portbev.backend import Backend
+from portbev.comm import Comm
+from portbev.config import RunConfig
+from portbev.data import Dataset, build_loader
+from portbev.evaluate.benchmark import METRICS, find_benchmark
+from portbev.files import write_json
+from portbev.models import DetectionModel, move_batch
+
+if TYPE_CHECKING:
+    from portbev.train.progress import Reporter
+
+Ticking = Callable[[int], AbstractContextManager[Callable[[], None]]]
+
+
+def evaluate_model(
+    model: DetectionModel,
+    dataset: Dataset,
+    config: RunConfig,
+    *,
+    backend: Backend,
+    comm: Comm | None = None,
+    out: Path | None = None,
+    step: int = 0,
+    weights: str = "model",
+    reporter: Reporter | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any] | None:
+    """Score ``model`` on ``dataset``; with ``out``, write ``predictions.json`` and ``metrics.json`` there.
+
+    The samples are shared out over the processes; submission and metrics are those of one process.
+
+    Args:
+        step, weights: written into the metrics: which weights these are.
+        stop: asked after every batch; True gives up.
+
+    Returns:
+        The content of ``metrics.json`` (``portbev.metrics/1``), in every process; None when stopped.
+    """
+    comm = comm or Comm()
+    found = predict(model, dataset, config, backend=backend, comm=comm, reporter=reporter, stop=stop)
+    if found is None:
+        return None
+    samples, inference = found
+
+    def score() -> dict[str, Any]:
+        record = find_benchmark(dataset.benchmark).score(samples, dataset, out)
+        record.update(step=step, weights=weights, inference=inference)
+        if out is not None:
+            write_json(out / METRICS, record)
+        return record
+
+    record: dict[str, Any] = comm.on_main(score)
+    return record
+
+
+def predict(
+    model: DetectionModel,
+    dataset: Dataset,
+    config: RunConfig,
+    *,
+    backend: Backend,
+    comm: Comm | None = None,
+    reporter: Reporter | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
+    """Detections of ``dataset`` in its order, encoded by its benchmark, and how fast they came.
+
+    A data set with streams is visited stream by stream, each by one process and in order; the model is told before.
+
+    Returns:
+        The samples (the same in every process) and ``{"fps", "peak_memory", "batch_size", "method"}``; None when
+        ``stop`` said so.
+
+    Raises:
+        ConfigError: ``eval.batch_size`` is not 1 for data with streams.
+    """
+    comm = comm or Comm()
+    benchmark = find_benchmark(dataset.benchmark)
+    device = backend.device(comms.local_rank(backend))
+    size = config.eval.batch_size
+    loader = build_loader(
+        dataset,
+        batch_size=size,
+        workers=config.data.workers,
+        seed=config.train.seed,
+        epoch=0,
+        part="eval",
+        rank=comm.rank,
+        world_size=comm.size,
+    )
+    mine: list[dict[str, Any]] = []
+    times: list[float] = []
+    stopped = False
+    backend.reset_peak_memory()
+    with _evaluating(model), _tick(reporter)(len(loader)) as tick, contextlib.closing(_closable(loader)) as batches:
+        for batch in batches:
+            backend.synchronize()
+            started = time.perf_counter()
+            moved = move_batch(batch, device)
+            with torch.no_grad(), backend.autocast(config.train.amp):
+                outputs = model(moved)
+            with torch.no_grad():
+                detections = model.decode(outputs, moved)
+            backend.synchronize()
+            times.append((time.perf_counter() - started) / len(batch["tokens"]))
+            for index, found in enumerate(detections):
+                mine.append(benchmark.encode(found, batch["tokens"][index], batch["frame2global"][index]))
+            tick()
+            if stop():
+                stopped = True
+                break
+    order = [index for indices in loader.batches for index in indices]
+    parts = comm.gather(
+        {"samples": mine, "order": order, "times": times, "memory": backend.peak_memory(), "stopped": stopped}
+    )
+    if any(part["stopped"] for part in parts):
+        return None
+    placed = {index: sample for part in parts for index, sample in zip(part["order"], part["samples"], strict=True)}
+    ordered = [placed[index] for index in range(len(dataset.tokens))]
+    measured = [t for part in parts for t in (part["times"][1:] or part["times"])]  # the first batch warms up
+    inference = {
+        "fps": 1 / median(measured) if measured else None,
+        "peak_memory": max(part["memory"] for part in parts),
+        "batch_size": size,
+        "method": f"one process, batch {size}: 1 / median seconds per sample of transfer to the device, forward pass "
+        "and decoding; data loading and the first batch excluded",
+    }
+    return ordered, inference
+
+
+@contextlib.contextmanager
+def _evaluating(model: DetectionModel) -> Iterator[None]:
+    before = model.training
+    model.eval()
+    model.begin_stream()
+    try:
+        yield
+    finally:
+        model.begin_stream()  # what it remembers would only take memory
+        model.train(before)
+
+
+def _tick(reporter: Reporter | None) -> Ticking:
+    if reporter is not None:
+        return reporter.evaluating
+    return lambda batches: contextlib.nullcontext(lambda: None)
+
+
+def _closable(batches: Any) -> Any:
+    """A generator over ``batches``: closing it ends worker processes at once."""
+    yield from batches
