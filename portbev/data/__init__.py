@@ -33,6 +33,7 @@ _HOMES = {
 _KINDS = {
     "nuscenes": "portbev.data.nuscenes.dataset:DetectionDataset",
     "nuscenes_queue": "portbev.data.nuscenes.queue:QueueDataset",
+    "radial": "portbev.data.radial.dataset:RadialDataset",
 }
 """The class that reads each kind of ``data`` section."""
 

@@ -11,7 +11,9 @@ from portbev.errors import DataError, PortbevError
 
 
 def open_root(text: str | Path | None) -> Path:
-    """The folder of a data root: one that exists, or ``synthetic:?scenes=40&seed=1``, generated on first use.
+    """The folder of a data root: one that exists, or one that is generated on first use.
+
+    ``synthetic:?scenes=40&seed=1`` is nuScenes data, ``synthetic-radial:?sequences=8&seed=1`` RADIal recordings.
 
     Raises:
         DataError: there is no such folder.
@@ -23,6 +25,10 @@ def open_root(text: str | Path | None) -> Path:
         from portbev.data.synth import resolve_data_root
 
         return resolve_data_root(str(text))
+    if str(text).startswith("synthetic-radial:"):
+        from portbev.data.synth.radial import resolve_data_root as resolve_radial_root
+
+        return resolve_radial_root(str(text))
     root = Path(text).expanduser()
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "no such data root"
