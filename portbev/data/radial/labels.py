@@ -1,7 +1,7 @@
 """RADIal's label tables, kept as the text that they are. May import: layout, errors.
 
-``labels.csv`` says which frame of which sequence a sample is, and where objects were seen; a row of -1 is a frame without
-any. ``radial_bbox_labels.csv`` holds boxes that were annotated anew (Liu et al., "Echoes Beyond Points", 2023).
+``labels.csv`` says which frame of which sequence a sample is, and where objects were seen; a row of -1 is a frame
+without any. ``radial_bbox_labels.csv`` holds boxes that were annotated anew (Liu et al., "Echoes Beyond Points", 2023).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LABEL_COLUMNS = (
     "numSample", "x1_pix", "y1_pix", "x2_pix", "y2_pix", "laser_X_m", "laser_Y_m", "laser_Z_m",
     "radar_X_m", "radar_Y_m", "radar_R_m", "radar_A_deg", "radar_D_mps", "radar_P_db", "dataset", "index", "Difficult",
 )  # fmt: skip
-"""radar_X_m is to the right, radar_Y_m forward; the index counts the synchronised frames of the sequence ``dataset``."""
+"""radar_X_m is to the right, radar_Y_m forward; the index counts the synchronised frames of the sequence."""
 
 BOX_COLUMNS = ("numSample", "X", "Y", "Z", "dimX", "dimY", "dimZ", "rotation_y", "class")
 """Geometric centre and extents in metres, yaw in radians; radar frame, x forward, y left, z up. Class -1: no object."""

@@ -1,4 +1,4 @@
-"""A data root of raw recordings: which samples there are, and what belongs to each. May import: everything but dataset, convert."""
+"""A data root of raw recordings: which samples there are, what belongs to each. May import: recording, labels, layout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class RawRoot:
 
     Attributes:
         labels: by numSample, ascending.
-        problems: a line for each row, event, frame or sample that is left out so far.
+        problems: a line for each row, event or sample that is left out so far.
+        dropped: a line for each radar frame without partners.
 
     Raises:
         DataError: no such folder, or no labels in it.
@@ -45,6 +46,7 @@ class RawRoot:
         if not self.root.is_dir():
             raise DataError("no such data root", where=str(root), cure="Give the folder that holds labels.csv")
         self.labels, self.problems = read_labels(self.root / LABELS)
+        self.dropped: list[str] = []
         self.radar = read_description(self.root)
         self.boxes_file = Path(boxes) if boxes else self.root / BOXES
         self.table_file = _first(self.root, RADAR_CALIBRATION)
@@ -76,6 +78,7 @@ class RawRoot:
                     raise DataError("sequence is missing or has no event log", where=str(folder))
                 recording = Recording(folder, tolerance=self.tolerance)
                 self.problems += recording.problems
+                self.dropped += recording.dropped
                 self._recordings[sequence] = recording
             except DataError as error:
                 self._recordings[sequence] = error
@@ -95,7 +98,7 @@ class RawRoot:
         return [label for label in self.labels.values() if split_of(label.sequence) == split]
 
     def usable(self, labels: list[Label], sensors: tuple[str, ...]) -> list[Label]:
-        """Those whose files reach far enough; a line in ``problems`` for each of the others, and one per lost sequence."""
+        """Those whose files reach far enough; a line in ``problems`` for each of the others, or per lost sequence."""
         good, lost = [], set()
         for label in labels:
             try:

@@ -1,4 +1,4 @@
-"""One recorded sequence: its synchronised frames, each sensor decoded when asked for. May import: layout, log, sync, sensors."""
+"""One recorded sequence: its frames, each sensor decoded when asked for. May import: layout, log, sync, sensors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Recording:
 
     Attributes:
         frames: the synchronised frames; labels count them by position.
-        problems: a line for each event or frame that is left out.
+        problems: a line for each event of the log that is left out.
+        dropped: a line for each radar frame without partners; recordings often begin with one.
 
     Raises:
         DataError: there is no log.
@@ -42,7 +43,7 @@ class Recording:
         self._log = read_log(path)
         table = synchronise(self._log, path, tolerance)
         self.frames = table.frames
-        self.problems = [*self._log.problems, *table.problems]
+        self.problems, self.dropped = self._log.problems, table.dropped
 
     def __len__(self) -> int:
         return len(self.frames)

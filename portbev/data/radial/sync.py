@@ -1,8 +1,8 @@
 """Which events of a recording's sensors belong together. May import: layout, log.
 
 The rule of RADIal's own reader: the frames are those of chip 3; with the sample number F there, chips 0, 2 and 1 must
-have the samples F+1, F+2 and F+3; of every other sensor but the GPS it takes the event nearest in time, which must not be
-farther than the tolerance. What fails is dropped, and a label's index counts what is left.
+have the samples F+1, F+2 and F+3; of every other sensor but the GPS it takes the event nearest in time, which must not
+be farther than the tolerance. What fails is dropped, and a label's index counts what is left.
 
 An index would come to mean another frame after a damaged log line. So a frame that is dropped only because of a damaged
 line keeps its place here, as one that cannot be read.
@@ -40,10 +40,10 @@ class Frame:
 
 @dataclass
 class Table:
-    """The synchronised frames; a label's index is a position in ``frames``. ``problems``: what was dropped, and why."""
+    """The synchronised frames; a label's index is a position in ``frames``. ``dropped``: the others, a line each."""
 
     frames: list[Frame] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
 
 
 def synchronise(log: Log, path: Path, tolerance: int = TOLERANCE) -> Table:
@@ -59,7 +59,7 @@ def synchronise(log: Log, path: Path, tolerance: int = TOLERANCE) -> Table:
     for position, sample, time, line in _masters(log, spare):
         frame, missing = _partners(log, spare, position, sample, time, tolerance)
         if missing:
-            table.problems.append(f"{path}: radar frame {sample} is left out: {missing}")
+            table.dropped.append(f"{path}: radar frame {sample} is left out: {missing}")
         else:
             table.frames.append(replace(frame, fault=_damaged(line)) if line else frame)
     return table

@@ -1,7 +1,7 @@
 """The antennas of the generated radar, and its calibration table. May import: rng.
 
-12 transmitters in two rows of six and 16 receivers in a line make 192 virtual elements: 96 places half a wavelength apart
-in each of two rows. Each element adds an unknown phase of its own, which the calibration table takes away again.
+12 transmitters in two rows of six and 16 receivers in a line make 192 virtual elements: 96 places half a wavelength
+apart in each of two rows. Each element adds an unknown phase of its own, which the calibration table takes away again.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def build_antenna(seed: int) -> Antenna:
 
 
 def calibration_table(antenna: Antenna, azimuths: int, elevations: int) -> dict[str, NDArray[np.generic]]:
-    """The layout of ``CalibrationTable.npy``: Signal (azimuths, 192, elevations) complex64, H (1, 192), angles in degrees.
+    """The layout of ``CalibrationTable.npy``: Signal (azimuths, 192, elevations) complex64, H (1, 192), tables in degrees.
 
-    Signal is the conjugate of the response: multiplied with the samples of the elements it adds them up in phase. H is a
-    Hamming window over the places of the elements.
+    Signal is the conjugate of the response: multiplied with the samples of the elements it adds them up in phase. H is
+    a Hamming window over the places of the elements.
     """
     azimuth = np.linspace(-AZIMUTH_LIMIT, AZIMUTH_LIMIT, azimuths)
     elevation = _elevations(elevations)

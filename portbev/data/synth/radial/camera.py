@@ -1,7 +1,7 @@
-"""The camera of generated recordings: tilted a little, with lens distortion. May import: data.synth, data.radial, world.
+"""The camera of generated recordings: tilted a little, with distortion. May import: data.synth, data.radial, world.
 
-A picture is drawn by a level camera without distortion at the same place, a bit wider, and then warped: both see along the
-same rays, so that the written calibration holds exactly.
+A picture is drawn by a level camera without distortion at the same place, a bit wider, and then warped: both see along
+the same rays, so that the written calibration holds exactly.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def build_lens(calibration: CameraCalibration, image_size: tuple[int, int]) -> L
 
 @dataclass(frozen=True)
 class Stage:
-    """What a sequence's pictures are made of: its world, the road from above, sun and sky, what casts shadows and moves."""
+    """What a sequence's pictures are made of: its world, the road from above, sun and sky, still shadows, what moves."""
 
     world: World
     ground: Ground

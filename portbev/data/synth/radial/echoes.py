@@ -1,7 +1,7 @@
 """What the radar's waves meet: points that scatter, on vehicles and scenery. May import: world, rng.
 
-A vehicle is eight points around its body; those on the sides that face the radar are strong. Scenery is a few weak ones,
-and the road a handful of very weak ones.
+A vehicle is eight points around its body; those on the sides that face the radar are strong. Scenery is the same with
+less, and the road a handful of very weak points.
 """
 
 from __future__ import annotations

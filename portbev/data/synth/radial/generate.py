@@ -1,4 +1,4 @@
-"""A whole set of generated recordings: sequences by several processes, tables, calibrations. May import: recorder, options."""
+"""A whole set of generated recordings, by several processes. May import: everything of this package but root."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from portbev.data.radial.layout import BOXES, CAMERA_CALIBRATION, LABELS, RADAR_CALIBRATION, RADAR_DESCRIPTION
 from portbev.data.radial.labels import BOX_COLUMNS, LABEL_COLUMNS
+from portbev.data.radial.layout import BOXES, CAMERA_CALIBRATION, LABELS, RADAR_CALIBRATION, RADAR_DESCRIPTION
 from portbev.data.radial.pool import run_jobs
 from portbev.data.radial.progress import Progress, reporter
 from portbev.data.synth.radial.options import GENERATOR_VERSION, WHERE, RadialSynthOptions, from_dict

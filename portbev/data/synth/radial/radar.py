@@ -1,4 +1,4 @@
-"""The generated radar's samples: FMCW chirps, all transmitters at once, told apart by Doppler (DDM). May import: antenna, echoes.
+"""The generated radar's samples: FMCW chirps of all transmitters at once (DDM). May import: antenna, echoes, signal.
 
 Within a frame targets keep their range (stop and hop): neither range migration nor range-Doppler coupling is modelled.
 """
@@ -14,7 +14,7 @@ from portbev.data.synth.radial.antenna import RECEIVERS, TRANSMITTERS, Antenna
 from portbev.data.synth.radial.echoes import Echoes
 
 if TYPE_CHECKING:
-    from portbev.data.radial.description import RadarDescription
+    from portbev.signal.description import RadarDescription
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]

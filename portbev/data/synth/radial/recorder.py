@@ -1,4 +1,4 @@
-"""One generated sequence, written as RADIal's recorder would have. May import: everything of this package but generate, root."""
+"""One generated sequence, written as RADIal's recorder would have. May import: this package but generate and root."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from portbev.rng import generator
 Array = NDArray[np.float64]
 
 SEEN_SHARE, SEEN_PIXELS, FIELD = 0.25, 30, np.deg2rad(30.0)
-"""A vehicle is labelled when the camera sees this share and this many pixels of it, within this angle to either side."""
+"""A vehicle is labelled when the camera sees this share and as many pixels of it, at most so far to either side."""
 
 _CLOCKS = {CAMERA: 7_111_000, LIDAR: 31_000, CAN: 2_000_000, GPS: 500, **dict.fromkeys(RADAR_CHIPS, 90_017_000)}
 _START = 1_000_000_000  # microseconds; when a sequence's first frame is measured
@@ -241,7 +241,7 @@ class SequenceWriter:
 
 def describe(options: RadialSynthOptions) -> Any:
     """The generated radar, as the signal chain wants it described."""
-    from portbev.data.radial.description import RadarDescription
+    from portbev.signal.description import RadarDescription
 
     return RadarDescription(samples=options.samples, chirps=options.chirps)
 

@@ -1,7 +1,7 @@
 """A stretch of road before the car: traffic, parked vehicles, scenery. May import: data.synth, options, rng.
 
-The vehicles of a lane share its speed and nothing leaves its lane or strip, so nothing ever meets. The ego frame has its
-origin on the ground below the radar: x forward, y left, z up.
+The vehicles of a lane share its speed and nothing leaves its lane or strip, so nothing ever meets. The ego frame has
+its origin on the ground below the radar: x forward, y left, z up.
 """
 
 from __future__ import annotations
