@@ -1,4 +1,4 @@
-"""``portbev data``: generate and check data sets. May import: data, when a command runs."""
+"""``portbev data``: generate, convert and check data sets. May import: cli.radial; data, when a command runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import typer
+
+from portbev.cli import radial
 
 
 class Files(str, enum.Enum):
@@ -22,11 +24,16 @@ def register(app: typer.Typer, name: str, help: str) -> None:
     group = typer.Typer(help=help, no_args_is_help=True)
     synth = typer.Typer(help="Generate a synthetic data set.", no_args_is_help=True)
     synth.command("nuscenes")(synth_nuscenes)
+    synth.command("radial")(radial.synth_radial)
     synth.callback()(_group)
     check = typer.Typer(help="Check a data set: tables, links, files.", no_args_is_help=True)
     check.command("nuscenes")(check_nuscenes)
     check.callback()(_group)
+    convert = typer.Typer(help="Convert a data set into another layout.", no_args_is_help=True)
+    convert.command("radial")(radial.convert_radial)
+    convert.callback()(_group)
     group.add_typer(synth, name="synth")
+    group.add_typer(convert, name="convert")
     group.add_typer(check, name="check")
     app.add_typer(group, name=name, help=help)
 
@@ -52,6 +59,7 @@ def synth_nuscenes(
     version: str = typer.Option("v1.0-mini", "--version", help="Name of the table folder."),
     jpeg_quality: int = typer.Option(90, "--jpeg-quality", help="10 to 100."),
     supersample: int = typer.Option(0, "--supersample", help="Rendered pixels per image pixel and axis; 0: by size."),
+    can_bus: bool = typer.Option(True, "--can-bus/--no-can-bus", help="Write the folder can_bus: the ego's motion."),
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
     """Generate nuScenes-format scenes: six cameras, lidar, all tables. An interrupted call goes on where it stopped."""
@@ -71,6 +79,7 @@ def synth_nuscenes(
         version=version,
         jpeg_quality=jpeg_quality,
         supersample=supersample,
+        can_bus=int(can_bus),
     )
     root = generate(out, options, workers=workers, progress=True)
     print(f"{root}: {scenes} scenes, {scenes * samples} samples, version {version}, splits synth_train and synth_val")

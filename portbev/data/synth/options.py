@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from portbev.errors import ConfigError
 
 #: Raised whenever the same options would give other bytes than before.
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 TRAIN_SPLIT, VAL_SPLIT = "synth_train", "synth_val"
 
 _LIMITS = {
@@ -24,6 +24,7 @@ _LIMITS = {
     "lidar_steps": (8, 4096),
     "jpeg_quality": (10, 100),
     "supersample": (0, 4),
+    "can_bus": (0, 1),
 }
 
 
@@ -46,6 +47,7 @@ class SynthOptions:
         jpeg_quality: 10 to 100.
         supersample: edge smoothing, rendered pixels per image pixel and axis; 0 chooses 2 up to 800 pixels of
             width, else 1.
+        can_bus: 1 writes the folder ``can_bus`` with the ego's motion, 0 does not.
 
     Raises:
         ConfigError: for a value outside its range.
@@ -64,6 +66,7 @@ class SynthOptions:
     version: str = "v1.0-mini"
     jpeg_quality: int = 90
     supersample: int = 0
+    can_bus: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", tuple(int(side) for side in self.image_size))

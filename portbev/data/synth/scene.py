@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from portbev.data.synth.can_bus import pose_messages
 from portbev.data.synth.catalogue import VISIBILITY
 from portbev.data.synth.light import build_light
 from portbev.data.synth.options import SynthOptions
@@ -96,6 +98,8 @@ class SceneWriter:
     def write(self) -> Tables:
         """Render every frame; the rows of all tables but the fixed ones."""
         self._write_map()
+        if self.options.can_bus:
+            self._write_can_bus()
         self._add_scene()
         self._add_calibration()
         points = self._write_lidar()
@@ -191,6 +195,11 @@ class SceneWriter:
                 "location": f"synthetic-{self.name[6:]}",
             },
         )
+
+    def _write_can_bus(self) -> None:
+        duration = (self.options.samples_per_scene - 1) * KEY_FRAME_PERIOD
+        messages = pose_messages(self.world.ego, self.world.road, self.start, duration)
+        self._save(f"can_bus/{self.name}_pose.json", json.dumps(messages).encode())
 
     def _add_scene(self) -> None:
         count = self.options.samples_per_scene
