@@ -84,7 +84,8 @@ class RadialBatch(Batch):
     ``image_size``: (height, width) of the images before padding.
     ``radar_kind``: ``raw``, or the product of the signal chain that ``radar`` holds (rt, rd, ra, adc, pc).
     ``radar``: raw: (B,4,V) int16, what chips 0 to 3 wrote, V = 2*S*4*C; rt, rd, adc: (B,S,C,16,2) float32 real and
-    imaginary part; ra: (B,S,n_az) float32; pc: B tensors (n,4) float32 range [m], Doppler bin, azimuth, elevation [rad].
+    imaginary part; ra: (B,S,n_az) float32; pc: B tensors (n,4) float32 range [m], Doppler bin, azimuth and elevation
+    [rad], which stay on the host.
     ``calibration``: of the camera, float64: K (B,3,3) in pixels of the network's input, dist (B,5), rvec (B,3) and
     tvec (B,3) [m] from the world (X right, Y forward, Z up) as OpenCV has them.
     ``table``: path of the radar's calibration table. ``description``: its sizes (``portbev.signal.RadarDescription``).

@@ -1,4 +1,4 @@
-"""The info pickles that EchoFusion's data loaders read; we write them and never read any. May import: kitti, labels, raw."""
+"""The info pickles that EchoFusion's data loaders read; we never read any. May import: kitti, labels, raw."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data root of raw recordings: which samples there are, what belongs to each. May import: recording, labels, layout."""
+"""A data root of raw recordings: which samples there are, what belongs to each. May import: recording, labels."""
 
 from __future__ import annotations
 

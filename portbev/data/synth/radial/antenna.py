@@ -59,7 +59,7 @@ def build_antenna(seed: int) -> Antenna:
 
 
 def calibration_table(antenna: Antenna, azimuths: int, elevations: int) -> dict[str, NDArray[np.generic]]:
-    """The layout of ``CalibrationTable.npy``: Signal (azimuths, 192, elevations) complex64, H (1, 192), tables in degrees.
+    """The layout of ``CalibrationTable.npy``: Signal (azimuths, 192, elevations) complex64, H (1, 192), degrees.
 
     Signal is the conjugate of the response: multiplied with the samples of the elements it adds them up in phase. H is
     a Hamming window over the places of the elements.

@@ -130,6 +130,7 @@ def _write_tables(part: Path, options: RadialSynthOptions) -> None:
     from portbev.data.synth.radial.antenna import build_antenna, calibration_table
     from portbev.data.synth.radial.camera import draw_calibration
     from portbev.data.synth.radial.recorder import describe
+    from portbev.signal.description import RadarDescription
 
     labels, boxes = [",".join(LABEL_COLUMNS)], [",".join(BOX_COLUMNS)]
     for number in range(options.sequences):
@@ -143,7 +144,9 @@ def _write_tables(part: Path, options: RadialSynthOptions) -> None:
     table = calibration_table(build_antenna(options.seed), options.azimuths, options.elevations)
     _save_dict(part / RADAR_CALIBRATION, table)
     _save_dict(part / CAMERA_CALIBRATION, draw_calibration(options.seed, options.image_size).as_dict())
-    write_json(part / RADAR_DESCRIPTION, describe(options).as_dict())
+    radar = describe(options)
+    if radar != RadarDescription():
+        write_json(part / RADAR_DESCRIPTION, radar.as_dict())
     manifest = {"format": "portbev.synthetic-radial", "generator": GENERATOR_VERSION, "digest": options.digest()}
     write_json(part / MANIFEST, {**manifest, "options": options.as_dict()})
 

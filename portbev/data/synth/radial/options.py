@@ -44,7 +44,7 @@ class RadialSynthOptions:
         seed: of every random draw.
         image_size: (width, height) of the camera pictures.
         samples, chirps: of a radar frame; RADIal has 512 and 256. Fewer make a radar of coarser cells and the same
-            reach, for small machines; ``radar.json`` says so.
+            reach, for small machines, which ``radar.json`` then describes.
         azimuths, elevations: of the calibration table, from -75 to 75 and from -5 to 5 degrees.
         noise: standard deviation of I and of Q in counts, at 512 x 256 samples; with fewer it is lowered so that the
             signal-to-noise ratio after both transforms stays the same.

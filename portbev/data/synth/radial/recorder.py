@@ -39,6 +39,7 @@ from portbev.data.synth.rig import Lidar
 from portbev.data.synth.road import paint_ground
 from portbev.data.synth.scan import scan
 from portbev.rng import generator
+from portbev.signal.description import RadarDescription
 
 Array = NDArray[np.float64]
 
@@ -235,14 +236,12 @@ class SequenceWriter:
             near = corners[np.argmin(np.hypot(*corners[:, :2].T))]
             away = float(np.hypot(near[0], near[1]))
             values = [*near, -near[1], near[0], away, np.degrees(np.arctan2(-near[1], near[0])), speed, power]
-            rows.append([*(str(int(pixel)) for pixel in pixels), *(f"{value:.4f}" for value in values), *tail])
+            rows.append([*(str(int(pixel)) for pixel in pixels), *map(_text, values), *tail])
         return rows
 
 
-def describe(options: RadialSynthOptions) -> Any:
+def describe(options: RadialSynthOptions) -> RadarDescription:
     """The generated radar, as the signal chain wants it described."""
-    from portbev.signal.description import RadarDescription
-
     return RadarDescription(samples=options.samples, chirps=options.chirps)
 
 
@@ -250,7 +249,12 @@ def _box_rows(seen: _Seen) -> list[list[str]]:
     """Rows of radial_bbox_labels.csv from X on."""
     if not len(seen.boxes):
         return [["-1"] * 8]
-    return [[*(f"{value:.4f}" for value in box[:7]), "0"] for box in seen.boxes]
+    return [[*map(_text, box[:7]), "0"] for box in seen.boxes]
+
+
+def _text(value: float) -> str:
+    """Four digits, without a minus before zero."""
+    return f"{round(float(value), 4) + 0.0:.4f}"
 
 
 def _log_line(stamp: int, issue: int, sample: int, sensor: str, offset: int, size: int) -> str:
