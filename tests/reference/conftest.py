@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SUBJECTS = ("nuscenes_eval", "bevdepth")
+SUBJECTS = ("nuscenes_eval", "bevdepth", "echofusion")
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.xz")
 
 
@@ -73,3 +73,4 @@ def _case_fixture(subject: str):
 
 nuscenes_eval_case = _case_fixture("nuscenes_eval")
 bevdepth_case = _case_fixture("bevdepth")
+echofusion_case = _case_fixture("echofusion")
