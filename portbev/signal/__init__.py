@@ -1,0 +1,16 @@
+"""Radar signal processing on the fft operator: samples to spectra, azimuth maps and points. May import: ops, errors."""
+
+from portbev.signal.calibration import Calibration, read_calibration
+from portbev.signal.chain import PRODUCTS, RadarChain
+from portbev.signal.description import RadarDescription
+from portbev.signal.features import magnitude_phase, real_imaginary
+
+__all__ = [
+    "PRODUCTS",
+    "Calibration",
+    "RadarChain",
+    "RadarDescription",
+    "magnitude_phase",
+    "read_calibration",
+    "real_imaginary",
+]

@@ -1,0 +1,109 @@
+"""What is known of a radar: sizes, array, DDM slots and detector. May import: nothing of portbev."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class RadarDescription:
+    """A DDM-MIMO FMCW radar: all transmitters send at once and are told apart by a Doppler offset each.
+
+    The defaults are RADIal's.
+
+    Attributes:
+        samples: complex samples of a chirp, and so range bins.
+        chirps: chirps of a frame, and so Doppler bins.
+        rx_per_chip: receivers of a chip.
+        chip_order: the chips in the order of the antenna axis.
+        doppler_slots: offsets that the Doppler axis is divided into; slot s is ``s * reduced_doppler`` bins on.
+        slots: the slot of each transmitter. The others stay empty, which tells the first transmitter's bin.
+        range_max: metres that ``samples`` range bins span.
+        cfar_window: half sizes (range, Doppler) of the window that the noise is estimated in, cells.
+        cfar_guard: half sizes of its middle, which is left out.
+        cfar_threshold_db: power over noise from which on a cell is a detection, dB.
+        road_elevation: index of the calibration's elevation that is parallel to the road.
+
+    Raises:
+        ValueError: values that describe no radar; names the field.
+    """
+
+    samples: int = 512
+    chirps: int = 256
+    rx_per_chip: int = 4
+    chip_order: tuple[int, ...] = (3, 0, 1, 2)
+    doppler_slots: int = 16
+    slots: tuple[int, ...] = (0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+    range_max: float = 103.0
+    cfar_window: tuple[int, int] = (9, 9)
+    cfar_guard: tuple[int, int] = (3, 3)
+    cfar_threshold_db: float = 2.0
+    road_elevation: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("chip_order", "slots", "cfar_window", "cfar_guard"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # lists, as JSON has them
+        for name in ("samples", "chirps", "rx_per_chip", "doppler_slots"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, not positive")
+        if self.chirps % self.doppler_slots:
+            raise ValueError(f"chirps is {self.chirps}, no multiple of doppler_slots = {self.doppler_slots}")
+        if sorted(self.chip_order) != list(range(len(self.chip_order))):
+            raise ValueError(f"chip_order is {self.chip_order}, no order of 0..{len(self.chip_order) - 1}")
+        if len(set(self.slots)) != len(self.slots) or not set(self.slots) < set(range(self.doppler_slots)):
+            what = f"different ones of 0..{self.doppler_slots - 1} that leave one empty"
+            raise ValueError(f"slots is {self.slots}, not {what}")
+        if not self.range_max > 0:
+            raise ValueError(f"range_max is {self.range_max}, not positive")
+        for window, guard in zip(self.cfar_window, self.cfar_guard, strict=True):
+            if not 0 <= guard < window:
+                raise ValueError(f"cfar_guard is {self.cfar_guard}, not inside cfar_window = {self.cfar_window}")
+
+    @property
+    def chips(self) -> int:
+        return len(self.chip_order)
+
+    @property
+    def receivers(self) -> int:
+        """Receiving antennas (A)."""
+        return self.chips * self.rx_per_chip
+
+    @property
+    def transmitters(self) -> int:
+        return len(self.slots)
+
+    @property
+    def virtual(self) -> int:
+        """Elements of the virtual array (V); element v = transmitter * receivers + receiver."""
+        return self.transmitters * self.receivers
+
+    @property
+    def reduced_doppler(self) -> int:
+        """Doppler bins that can be told apart before the first transmitter is found (Q)."""
+        return self.chirps // self.doppler_slots
+
+    @property
+    def empty_slots(self) -> tuple[int, ...]:
+        """Slots, seen from the first transmitter's, that no transmitter uses."""
+        used = {(slot - self.slots[0]) % self.doppler_slots for slot in self.slots}
+        return tuple(slot for slot in range(self.doppler_slots) if slot not in used)
+
+    @property
+    def values_per_chip(self) -> int:
+        """int16 values that a chip writes for a frame: I and Q of each sample, receiver and chirp."""
+        return 2 * self.samples * self.rx_per_chip * self.chirps
+
+    @property
+    def cfar_threshold(self) -> float:
+        """``cfar_threshold_db`` as a ratio of powers."""
+        return float(10.0 ** (self.cfar_threshold_db / 10.0))
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The fields."""
+        return tuple(field.name for field in fields(cls))
