@@ -50,6 +50,22 @@ def deform_conv2d(
     return out
 
 
+def ms_deform_attn(
+    value: Array, shapes: list[tuple[int, int]], locations: Array, weights: Array, images: list[int]
+) -> Array:
+    """Zhu et al. 2021, equation 3; ``images`` says which image each row of ``locations`` (R, M, L, P, 2) reads."""
+    rows, heads, levels, points = weights.shape
+    starts = [sum(h * w for h, w in shapes[:level]) for level in range(levels)]
+    out = np.zeros((rows, heads, value.shape[3]))
+    for r, m, level, p, d in itertools.product(*map(range, (rows, heads, levels, points, value.shape[3]))):
+        h, w = shapes[level]
+        image = value[images[r], starts[level] : starts[level] + h * w, m, d].reshape(h, w)
+        x, y = (float(v) for v in locations[r, m, level, p])
+        if math.isfinite(x) and math.isfinite(y):
+            out[r, m, d] += float(weights[r, m, level, p]) * bilinear(image, y * h - 0.5, x * w - 0.5)
+    return out.reshape(rows, heads * value.shape[3])
+
+
 def voxel_pool(features: Array, voxels: Array, size: tuple[int, int, int]) -> Array:
     """Sums of ``features`` (B, P, C) over the points of each (y, x)."""
     out = np.zeros((features.shape[0], size[1], size[0], features.shape[2]))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import KERNELS, Kernel
-from portbev.ops import deform_conv2d, dropout, fft, voxel_pool, voxel_pool_lift
+from portbev.ops import deform_conv2d, dropout, fft, ms_deform_attn, voxel_pool, voxel_pool_lift
 
 KEY = {"seed": 1, "site": 2, "step": 3}
 
@@ -125,3 +125,13 @@ def test_autocast_compiles_as_one_graph() -> None:
     compiled = torch.compile(deform_conv2d, fullgraph=True, backend="aot_eager")
     with amp():
         assert torch.equal(compiled(*deform(), padding=1), deform_conv2d(*deform(), padding=1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_deformable_attention_is_float32_under_autocast_with_locations_unrounded(dtype: torch.dtype) -> None:
+    rng = torch.Generator().manual_seed(0)
+    value, weights = torch.randn(1, 30_000, 2, 8, generator=rng).to(dtype), torch.rand(1, 50, 2, 1, 4, generator=rng)
+    locations = torch.rand(1, 50, 2, 1, 4, 2, generator=rng)  # bfloat16 would move them by a pixel of 300
+    with amp(dtype):
+        out = ms_deform_attn(value, [(100, 300)], locations, weights)
+    assert torch.equal(out, ms_deform_attn(value.float(), [(100, 300)], locations, weights))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from portbev.kernels import KERNELS
-from portbev.ops import deform_conv2d, dropout, fft, voxel_pool, voxel_pool_lift
+from portbev.ops import deform_conv2d, dropout, fft, ms_deform_attn, ms_deform_attn_ragged, voxel_pool, voxel_pool_lift
+from portbev.plugins import plugins
 
 OPS = torch.ops.portbev
 
@@ -28,20 +29,28 @@ MASK = normal(2, 18, 5, 6, seed=3).sigmoid()
 BIAS = normal(6, seed=4)
 GEOMETRY = ([1, 1], [1, 1], [1, 1], 2, 2)
 POINTS = indices(2, 9)
+MAPS = [(3, 4), (2, 2)]
+ATTENTION = (normal(2, 16, 2, 3), normal(2, 5, 2, 2, 3, 2, seed=1).sigmoid(), normal(2, 5, 2, 2, 3, seed=2))
+RAGGED = (normal(3, 16, 2, 3), normal(7, 2, 2, 3, 2, seed=1).sigmoid(), normal(7, 2, 2, 3, seed=2))
 DEPTH, CONTEXT, VOXELS = normal(2, 2, 3, 2, 2), normal(2, 2, 5, 2, 2, seed=1), indices(2, 2, 3, 2, 2)
 
 Function = Callable[..., Tensor]
+# The reference serves these tests; names that end with "fast" are served by the cpu backend's own kernels.
 PUBLIC: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
     "deform_conv2d v1": (lambda x, o, w: deform_conv2d(x, o, w, padding=1, groups=2, deform_groups=2), DEFORM),
     "deform_conv2d v2": (
         lambda x, o, w, m, b: deform_conv2d(x, o, w, b, m, padding=1, groups=2, deform_groups=2),
         (*DEFORM, MASK, BIAS),
     ),
+    "ms_deform_attn": (lambda v, x, w: ms_deform_attn(v, MAPS, x, w), ATTENTION),
+    "ms_deform_attn ragged": (lambda v, x, w: ms_deform_attn_ragged(v, MAPS, x, w, [4, 0, 3]), RAGGED),
     "voxel_pool": (lambda f: voxel_pool(f, POINTS, (3, 2, 2)), (normal(2, 9, 4),)),
     "voxel_pool_lift": (lambda d, c: voxel_pool_lift(d, c, VOXELS, (3, 2, 2)), (DEPTH, CONTEXT)),
     "fft": (lambda x: torch.view_as_real(fft(x, dim=1)), (normal(3, 8),)),
     "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (normal(3, 4, 5),)),
 }
+
+PUBLIC |= {f"{name} fast": PUBLIC[name] for name in ("ms_deform_attn", "ms_deform_attn ragged")}
 
 LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "deform_conv2d v1": (OPS.deform_conv2d, (*DEFORM, None, None, *GEOMETRY)),
@@ -52,6 +61,8 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "deform_conv2d_backward v1": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, None, *GEOMETRY)),
     "deform_conv2d_backward v2": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, MASK, *GEOMETRY)),
+    "ms_deform_attn": (OPS.ms_deform_attn, (*RAGGED, [4, 0, 3], [3, 4, 2, 2])),
+    "ms_deform_attn_backward": (OPS.ms_deform_attn_backward, (normal(7, 6), *RAGGED, [4, 0, 3], [3, 4, 2, 2])),
     "voxel_pool": (OPS.voxel_pool, (normal(2, 9, 4), indices(2, 9), [3, 2, 2])),
     "voxel_pool_backward": (OPS.voxel_pool_backward, (normal(2, 2, 3, 4), indices(2, 9), [3, 2, 2])),
     "voxel_pool_lift": (OPS.voxel_pool_lift, (DEPTH, CONTEXT, VOXELS, [3, 2, 2])),
@@ -63,6 +74,15 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "fft of complex": (OPS.fft, (normal(3, 4, dtype=torch.complex64), 0, True, "backward")),
     "dropout": (OPS.dropout, (normal(3, 5), 0.5, 1, 2, 3)),
 }
+LOW_LEVEL |= {f"{name} fast": LOW_LEVEL[name] for name in ("ms_deform_attn", "ms_deform_attn_backward")}
+
+
+@pytest.fixture(autouse=True)
+def serving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels that a test's name asks for."""
+    callspec = getattr(request.node, "callspec", None)
+    fast = callspec is not None and str(callspec.params.get("name", "")).endswith("fast")
+    monkeypatch.setattr(KERNELS, "_active", KERNELS.rank("cpu", plugins().kernels()) if fast else {})
 
 
 def with_gradients(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -161,6 +181,10 @@ LARGE: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
         lambda x, o, w: deform_conv2d(x, o, w, padding=1),
         (normal(1, 64, 20, 24), normal(1, 18, 20, 24), normal(64, 64, 3, 3)),
     ),
+    "ms_deform_attn": (
+        lambda v, x, w: ms_deform_attn_ragged(v, [(40, 50), (9, 7)], x, w, [700, 5, 1100]),
+        (normal(3, 2063, 4, 16), normal(1805, 4, 2, 4, 2, seed=1).sigmoid(), normal(1805, 4, 2, 4, seed=2)),
+    ),
     "voxel_pool": (lambda f: voxel_pool(f, indices(2, 20_000), (3, 2, 2)), (normal(2, 20_000, 16),)),
     "voxel_pool_lift": (
         lambda d, c: voxel_pool_lift(d, c, indices(1, 2, 20, 16, 20), (3, 2, 2)),
@@ -169,6 +193,7 @@ LARGE: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
     "fft": (lambda x: torch.view_as_real(fft(x)), (normal(64, 1024),)),
     "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (normal(50_000),)),
 }
+LARGE["ms_deform_attn fast"] = LARGE["ms_deform_attn"]
 
 
 @pytest.mark.usefixtures("threads")
