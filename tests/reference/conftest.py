@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SUBJECTS = ("nuscenes_eval", "bevdepth", "echofusion")
+SUBJECTS = ("nuscenes_eval", "bevdepth", "bevformer", "echofusion")
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.xz")
 
 
@@ -73,4 +73,5 @@ def _case_fixture(subject: str):
 
 nuscenes_eval_case = _case_fixture("nuscenes_eval")
 bevdepth_case = _case_fixture("bevdepth")
+bevformer_case = _case_fixture("bevformer")
 echofusion_case = _case_fixture("echofusion")
