@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from portbev.data.nuscenes.build import build_index
+from portbev.data.nuscenes.can_bus import pose_file, read_messages
 from portbev.data.nuscenes.images import read_image
 from portbev.data.nuscenes.jsonrows import read_rows
 from portbev.data.nuscenes.lidar import read_lidar
@@ -85,6 +86,7 @@ LINKS: Final[dict[str, dict[str, Link]]] = {
 
 _EXTRA: Final[dict[str, list[tuple[str, Any]]]] = {
     "sample_data": [("filename", str), ("is_key_frame", bool), ("width", int), ("height", int)],
+    "sample": [("timestamp", float)],
     "scene": [("name", str)],
     "map": [("filename", str)],
 }
@@ -130,6 +132,7 @@ def check_root(
         for row in tables.get("map", {}).values()
         if not (root / row.filename).is_file()
     )
+    yield from _check_can_bus(root, [row.name for row in tables.get("scene", {}).values()])
     if files != "none":
         chosen = [row for row in tables.get("sample_data", {}).values() if files == "all" or row.is_key_frame]
         yield from _check_files(root, chosen, progress)
@@ -162,6 +165,8 @@ def _check_links(folder: Path, name: str, rows: dict[str, Any], tables: dict[str
                     yield Problem(where, f"{field} of row {row.token} points at no row of {link.table}: {token!r}")
         if field == "next":
             yield from _check_chain(where, rows)
+            if name == "sample":
+                yield from _check_times(where, rows)
 
 
 def _check_chain(where: str, rows: dict[str, Any]) -> Iterator[Problem]:
@@ -171,6 +176,23 @@ def _check_chain(where: str, rows: dict[str, Any]) -> Iterator[Problem]:
             other = rows.get(getattr(row, here))
             if other is not None and getattr(other, there) != row.token:
                 yield Problem(where, f"{here} of row {row.token} is {other.token}, whose {there} is another row")
+
+
+def _check_times(where: str, samples: dict[str, Any]) -> Iterator[Problem]:
+    for row in samples.values():
+        other = samples.get(row.next)
+        if other is not None and other.timestamp <= row.timestamp:
+            yield Problem(where, f"next of row {row.token} is {other.token}, which is not later")
+
+
+def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
+    """The messages of each scene that has any: neither the folder nor all scenes need to be there."""
+    for path in (pose_file(root, scene) for scene in scenes):
+        try:
+            if path.exists():
+                read_messages(path)
+        except DataError as error:
+            yield Problem(error.where, error.what)
 
 
 def _check_splits(folder: Path, scenes: set[str]) -> Iterator[Problem]:
