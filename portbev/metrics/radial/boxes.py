@@ -149,6 +149,12 @@ def padded(boxes: FrameBoxes) -> Padded:
     return Padded(filled, there)
 
 
+def single_precision(boxes: Padded) -> Padded:
+    """The boxes as they are after a pass through float32, in which the original keeps its predictions."""
+    with np.errstate(over="ignore"):
+        return Padded(boxes.boxes.astype(np.float32).astype(np.float64), boxes.there)
+
+
 def _stack(parts: Sequence[Array], frames: tuple[str, ...], width: int) -> FrameBoxes:
     rows = np.concatenate(parts) if parts else np.zeros((0, width))
     return FrameBoxes(frames, rows, np.array([len(part) for part in parts], np.int64))

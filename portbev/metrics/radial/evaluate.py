@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from portbev.errors import ResultsError
-from portbev.metrics.radial.boxes import FrameBoxes, frame_boxes, padded
+from portbev.metrics.radial.boxes import FrameBoxes, frame_boxes, padded, single_precision
 from portbev.metrics.radial.constants import Quirks
 from portbev.metrics.radial.files import read_boxes
 from portbev.metrics.radial.original import read_original
@@ -74,11 +75,14 @@ def evaluate_files(results: Path | str, ground_truth: FrameBoxes | Path | str) -
 
 def _scores(predictions: FrameBoxes, ground_truth: FrameBoxes, quirks: Quirks) -> Scores:
     found, truth = padded(predictions), padded(ground_truth)
-    return Scores(
-        reported_scores(found, truth, quirks),
-        training_score(found, truth, quirks, fixed_size=False),
-        training_score(found, truth, quirks, fixed_size=True),
-    )
+    if quirks == "official":
+        found = single_precision(found)
+    with np.errstate(over="ignore", invalid="ignore"):  # a box of 1e30 m is wrong, and that is all
+        return Scores(
+            reported_scores(found, truth, quirks),
+            training_score(found, truth, quirks, fixed_size=False),
+            training_score(found, truth, quirks, fixed_size=True),
+        )
 
 
 def _check_frames(found: Sequence[str], wanted: Sequence[str]) -> None:

@@ -18,8 +18,8 @@ def pair_table(first: Padded, second: Padded, iou: Callable[[Array, Array], Arra
     pairs = first.there[:, :, None] & second.there[:, None, :]
     frame, left, right = np.nonzero(pairs)
     table = np.full(pairs.shape, NONE)
-    with np.errstate(over="ignore", invalid="ignore"):  # a box of 1e30 m is wrong, but no error
-        table[pairs] = np.nan_to_num(iou(first.boxes[frame, left], second.boxes[frame, right]), nan=0.0)
+    values = iou(first.boxes[frame, left], second.boxes[frame, right])
+    table[pairs] = np.nan_to_num(values, nan=0.0)  # of boxes so large that areas overflow
     return table
 
 

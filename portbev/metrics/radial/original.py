@@ -142,8 +142,8 @@ class _Scalar:
 class _Bytes:
     """Bytes that old pickle protocols write as text."""
 
-    def __new__(cls, text: str, encoding: str = "latin1") -> Any:  # type: ignore[misc]
-        if encoding != "latin1":
+    def __new__(cls, text: str = "", encoding: str = "latin1") -> Any:  # type: ignore[misc]
+        if not isinstance(text, str) or encoding != "latin1":
             raise _refused(f"holds bytes encoded as {encoding!r}")
         return text.encode("latin1")
 
@@ -156,6 +156,7 @@ _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Kind,
     ("_codecs", "encode"): _Bytes,
 }
+_NAMES["__builtin__", "bytes"] = _NAMES["builtins", "bytes"] = _Bytes  # of an empty array
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _NAMES[_module, "_reconstruct"] = _Array
     _NAMES[_module, "scalar"] = _Scalar

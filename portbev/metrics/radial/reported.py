@@ -57,9 +57,7 @@ Cell = tuple[Overlap, float, str]
 
 
 def reported_scores(predictions: Padded, truth: Padded, quirks: Quirks) -> dict[Cell, Score]:
-    """Every cell of the evaluation."""
-    if quirks == "official":
-        predictions = Padded(_single(predictions.boxes), predictions.there)
+    """Every cell of the evaluation. The original's predictions are float32 numbers."""
     predictions = Padded(predictions.boxes, predictions.there & (predictions.boxes[..., 7] > MIN_SCORE))
     order = by_score(predictions)
     masks = {name: _in_range(predictions, truth, bounds, quirks) for name, bounds in RANGES.items()}
@@ -147,7 +145,3 @@ def _first_of_all(found: Mask) -> Mask:
     first = np.zeros(found.size, np.bool_)
     first[np.flatnonzero(found)[:1]] = True
     return first.reshape(found.shape)
-
-
-def _single(boxes: Array) -> Array:
-    return boxes.astype(np.float32).astype(np.float64)

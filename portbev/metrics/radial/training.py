@@ -88,8 +88,6 @@ def training_score(predictions: Padded, truth: Padded, quirks: Quirks, *, fixed_
         fixed_size: give every box 4 x 1.8 m and no yaw, for detectors that find points only.
     """
     official = quirks == "official"
-    if official:
-        predictions = Padded(predictions.boxes.astype(np.float32).astype(np.float64), predictions.there)
     given = predictions, truth
     order = by_score(predictions)
     predictions = Padded(
