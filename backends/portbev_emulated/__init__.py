@@ -6,13 +6,14 @@ run on the CPU, its process group ``hccl`` is gloo underneath, and it refuses wh
 
 Files: ``memory`` (tensors over host memory), ``execute`` (every operator), ``storage`` (operators that move storages),
 ``module`` (``torch.npu``), ``autocast``, ``saving``, ``norms`` (SyncBatchNorm), ``collectives`` (``hccl``),
-``refused`` (what Ascend does not list), ``standins`` (``torch_npu``, ``mx_driving``), ``install``.
+``refused`` (what Ascend does not list), ``standins`` (``torch_npu``, ``mx_driving``), ``kernels``, ``install``.
 """
 
 from __future__ import annotations
 
 from portbev.backend import Emulator
 from portbev.hookspecs import hookimpl
+from portbev.kernels import Kernel
 
 
 def _install() -> None:
@@ -25,3 +26,10 @@ def _install() -> None:
 def portbev_emulators() -> list[Emulator]:
     """The emulated npu; nothing of it is imported before it is installed."""
     return [Emulator("npu", _install, "Ascend npu in host memory, with stand-ins for torch_npu and mx_driving")]
+
+
+@hookimpl
+def portbev_kernels() -> list[Kernel]:
+    from portbev_emulated.kernels import KERNELS
+
+    return list(KERNELS)

@@ -32,6 +32,10 @@ def cases() -> list[Case]:
         _deform("v2 with bias", 64, 1, 1, modulated=True, bias=True),
         _deform("groups", 64, 4, 1, modulated=False, bias=False),
         _deform("deform groups", 16, 2, 2, modulated=True, bias=True),
+        _attention("one level", 2, [(6, 7)], 4, 16),
+        _attention("levels", 2, [(6, 7), (3, 4), (2, 2)], 3, 8),
+        _attention("odd channels", 1, [(5, 4)], 2, 5),
+        _ragged_attention(),
         Case("points", "voxel_pool", (tensor(1, 2, 300, 8), voxels(2, 300)), lambda f, v: ops.voxel_pool(f, v, SIZE)),
         Case(
             "frustums",
@@ -78,6 +82,18 @@ def _deform(name: str, channels: int, groups: int, deform_groups: int, *, modula
         return ops.deform_conv2d(x, offset, weight, padding=1, groups=groups, deform_groups=deform_groups, **options)
 
     return Case(name, "deform_conv2d", tuple(inputs), call)
+
+
+def _attention(name: str, images: int, shapes: list[tuple[int, int]], points: int, channels: int) -> Case:
+    pixels, samples = sum(h * w for h, w in shapes), (images, 9, 2, len(shapes), points)
+    inputs = tensor(12, images, pixels, 2, channels), 0.5 + 0.4 * tensor(13, *samples, 2), tensor(14, *samples)
+    return Case(name, "ms_deform_attn", inputs, lambda v, x, w: ops.ms_deform_attn(v, shapes, x, w))
+
+
+def _ragged_attention() -> Case:
+    shapes, counts, samples = [(5, 6), (3, 3)], [4, 0, 7], (11, 2, 2, 3)
+    inputs = tensor(15, 3, 39, 2, 8), 0.5 + 0.4 * tensor(16, *samples, 2), tensor(17, *samples)
+    return Case("ragged", "ms_deform_attn", inputs, lambda v, x, w: ops.ms_deform_attn_ragged(v, shapes, x, w, counts))
 
 
 def voxels(*shape: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from portbev.ops import ms_deform_attn_cpu
 from portbev.ops.voxel_pool import pool_by_ranks, pool_by_ranks_backward
 from portbev_emulated.standins import reference
 from portbev_emulated.standins.checks import integers, output_size, pair, require, tensor
@@ -70,6 +71,28 @@ class _BevPool(torch.autograd.Function):
             pool_by_ranks_backward, grad.reshape(-1, channels), depth.reshape(-1), rows, *_long(ranks)
         )
         return found[0].view(depth.shape), found[1].view(feat.shape), None, None
+
+
+class _MultiScaleDeformableAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> Any:
+        ctx.save_for_backward(value, locations, weights)
+        ctx.shapes = shapes
+        rows = reference.on_host(ms_deform_attn_cpu.forward, *_rows(value, locations, weights), shapes)
+        return rows.view(*locations.shape[:2], -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        value, locations, weights = ctx.saved_tensors
+        rows = (grad.contiguous().flatten(0, 1), *_rows(value, locations, weights))
+        found = reference.on_host(ms_deform_attn_cpu.backward, *rows, ctx.shapes)
+        return found[0], found[1].view(locations.shape), found[2].view(weights.shape), None
+
+
+def _rows(value: Tensor, locations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    images, queries = locations.shape[:2]
+    return value, locations.flatten(0, 1), weights.flatten(0, 1), [queries] * images
 
 
 def _long(ranks: Sequence[Tensor]) -> list[Tensor]:
@@ -156,6 +179,40 @@ def bev_pool_v3(
     return pooled.permute(0, 4, 1, 2, 3).contiguous()
 
 
+def multi_scale_deformable_attn(
+    value: Tensor,
+    value_spatial_shapes: Tensor,
+    value_level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+) -> Any:
+    """value (B,S,M,D), shapes (L,2) [h,w] and starts (L,) int, locations (B,Q,M,L,P,2) [x,y], weights (B,Q,M,L,P), all
+    float16 or all float32 -> (B,Q,M*D)."""
+    name = "multi_scale_deformable_attn"
+    kind = value.dtype if isinstance(value, Tensor) and value.dtype == torch.float16 else FLOAT
+    tensor(name, "value", value, kind, (None,) * 4)
+    batch, pixels, heads, width = value.shape
+    index = value_spatial_shapes.dtype if isinstance(value_spatial_shapes, Tensor) else INT
+    require(index in (INT, torch.int64), name, f"value_spatial_shapes must be int32 or int64, is {index}")
+    tensor(name, "value_spatial_shapes", value_spatial_shapes, index, (None, 2))
+    levels = len(value_spatial_shapes)
+    tensor(name, "value_level_start_index", value_level_start_index, index, (levels,))
+    tensor(name, "sampling_locations", sampling_locations, kind, (batch, None, heads, levels, None, 2))
+    queries, points = sampling_locations.shape[1], sampling_locations.shape[4]
+    tensor(name, "attention_weights", attention_weights, kind, (batch, queries, heads, levels, points))
+    require(0 not in value.shape and 0 not in sampling_locations.shape, name, "tensors must not be empty")
+    require(width % 8 == 0 and width <= 256, name, f"embed_dims must be a multiple of 8 up to 256, is {width}")
+    require(heads <= 8, name, f"num_heads must be at most 8, is {heads}")
+    require(points * levels <= 64, name, f"num_points * num_levels must be at most 64, is {points * levels}")
+    shapes = value_spatial_shapes.tolist()
+    sizes = [height * across for height, across in shapes]
+    require(min(sizes) > 0 and sum(sizes) == pixels, name, f"value has {pixels} keys, value_spatial_shapes {shapes}")
+    starts = [sum(sizes[:level]) for level in range(levels)]
+    require(value_level_start_index.tolist() == starts, name, f"value_level_start_index must be {starts}")
+    flat = [size for shape in shapes for size in shape]
+    return _MultiScaleDeformableAttention.apply(value, sampling_locations, attention_weights, flat)
+
+
 def _check_deform(
     name: str,
     x: Tensor,
@@ -188,6 +245,7 @@ def _check_deform(
 FUNCTIONS: dict[str, object] = {
     "deform_conv2d": deform_conv2d,
     "modulated_deform_conv2d": modulated_deform_conv2d,
+    "multi_scale_deformable_attn": multi_scale_deformable_attn,
     "npu_voxel_pooling_train": npu_voxel_pooling_train,
     "bev_pool_v3": bev_pool_v3,
 }

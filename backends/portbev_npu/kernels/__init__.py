@@ -1,16 +1,18 @@
-"""Kernels of the vendor's libraries for portbev's operators, a file per operator. May import: portbev.kernels.
+"""Kernels for portbev's operators, a file per operator and provider. May import: portbev.kernels, portbev.ops.
 
-``fft`` has no provider: Ascend lists no complex transform (the reference is refused there as well).
+Those of the vendor's libraries, and ``fft`` as products of matrices: Ascend lists no complex transform, and the reference
+is refused there.
 """
 
 from __future__ import annotations
 
 from portbev.kernels import Kernel
-from portbev_npu.kernels import mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
+from portbev_npu.kernels import ms_deform_attn, mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
 
 KERNELS: tuple[Kernel, ...] = (
     mx_deform_conv2d.KERNEL,
     torch_npu_deform_conv2d.KERNEL,
+    ms_deform_attn.KERNEL,
     voxel_pool.KERNEL,
     voxel_pool_lift.KERNEL,
 )

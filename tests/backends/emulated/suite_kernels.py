@@ -14,7 +14,7 @@ from torch import Tensor
 from portbev import ops
 from portbev.kernels import KERNELS
 from portbev.runtime import activate
-from portbev_npu.kernels import mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
+from portbev_npu.kernels import ms_deform_attn, mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
 from portbev_npu.kernels.torch_npu_deform_conv2d import pack_offset, unpack_offset
 
 
@@ -94,6 +94,70 @@ def test_voxel_pool_lift_is_served_and_equals_the_cpu_bit_for_bit(channels: int,
     assert served("voxel_pool_lift", "forward") == served("voxel_pool_lift", "backward") == {provider, "reference"}
 
 
+def attention_inputs(images: int, rows: int, width: int = 8, heads: int = 2) -> list[Tensor]:
+    """Values of maps 5x6 and 2x3, locations and weights of ``rows`` queries with 3 points, in rows."""
+    draws = torch.Generator().manual_seed(0)
+    locations = 0.5 + 0.4 * torch.randn(rows, heads, 2, 3, 2, generator=draws)
+    value = torch.randn(images, 36, heads, width, generator=draws)
+    return [value, locations, torch.randn(rows, heads, 2, 3, generator=draws)]
+
+
+ATTENTION = {
+    "as many queries each": ([30, 30], {}, {}, "mx_driving"),
+    "a number of queries of its own": ([30, 0, 7, 41], {}, {}, "mx_driving"),
+    "few queries": ([1, 0, 1], {}, {}, "mx_driving"),
+    "deterministic": ([30, 0, 7, 41], {"deterministic": True}, {}, "emulated"),
+    "odd heads": ([30, 0, 7, 41], {}, {"width": 5}, "emulated"),
+    "no queries": ([0, 0], {}, {}, "emulated"),
+    "the reference": ([30, 0, 7, 41], {"kernels": {"ms_deform_attn": "reference"}}, {}, "reference"),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ATTENTION)
+def test_ms_deform_attn_equals_the_cpu_bit_for_bit(name: str, dtype: torch.dtype) -> None:
+    counts, options, shape, provider = ATTENTION[name]
+    value, *rest = attention_inputs(len(counts), sum(counts), **shape)
+    found = []
+    try:
+        for name_of_backend in ("cpu", "npu"):
+            backend = activate(name_of_backend, emulate=name_of_backend == "npu", **options)
+            leaves = [t.to(backend.device()).requires_grad_() for t in (value.to(dtype), *rest)]
+            out = ops.ms_deform_attn_ragged(leaves[0], [(5, 6), (2, 3)], leaves[1], leaves[2], counts)
+            gradients = torch.autograd.grad(out.float().square().sum(), leaves)
+            found.append([t.cpu() for t in (out, *gradients)])
+        assert served("ms_deform_attn", "forward") == served("ms_deform_attn", "backward") == {provider}
+    finally:
+        activate("npu", emulate=True)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_images_with_queries_are_one_call_each_and_alike_ones_together() -> None:
+    calls = [(images, rows) for images, rows in ms_deform_attn.calls([3, 0, 2])]
+    assert calls == [(slice(0, 1), slice(0, 3)), (slice(2, 3), slice(3, 5))]
+    assert list(ms_deform_attn.calls([4, 4, 4])) == [(slice(0, 3), slice(0, 12))]
+
+
+@pytest.mark.parametrize(
+    ("value", "locations", "reason"),
+    [
+        ((1, 4, 2, 12), (5, 2, 1, 4, 2), "heads of 12 channels; mx_driving takes multiples of 8 up to 256"),
+        ((1, 4, 2, 264), (5, 2, 1, 4, 2), "heads of 264 channels; mx_driving takes multiples of 8 up to 256"),
+        ((1, 4, 9, 8), (5, 9, 1, 4, 2), "9 heads; mx_driving takes at most 8"),
+        ((1, 4, 2, 8), (5, 2, 1, 65, 2), "1 levels of 65 points; mx_driving takes at most 64 in all"),
+        ((1, 4, 2, 8), (0, 2, 1, 4, 2), "empty input"),
+    ],
+)
+def test_mx_driving_attention_says_its_limits(value: tuple[int, ...], locations: tuple[int, ...], reason: str) -> None:
+    where = torch.empty(locations, device="meta")
+    assert ms_deform_attn.supports(torch.empty(value, device="meta"), where, where[..., 0], [5], [2, 2]) == reason
+
+
+def test_mx_driving_attention_leaves_float64_to_others() -> None:
+    value, locations, weights = (t.double() for t in attention_inputs(1, 3))
+    assert "float64" in str(ms_deform_attn.supports(value, locations, weights, [3], [5, 6, 2, 3]))
+
+
 def test_no_point_in_the_grid_gives_zeros_without_asking_the_vendor() -> None:
     activate("npu", emulate=True)
     voxels = torch.full((1, 1, 2, 2, 2, 3), -1).int().to("npu")
@@ -109,7 +173,7 @@ def test_deterministic_mode_passes_over_kernels_that_add_in_any_order() -> None:
     activate("npu", emulate=True, deterministic=True)
     try:
         page = KERNELS.ledger.snapshot()
-        for operator in ("deform_conv2d", "voxel_pool", "voxel_pool_lift"):
+        for operator in ("deform_conv2d", "ms_deform_attn", "voxel_pool", "voxel_pool_lift"):
             reasons = [entry["reason"] for entry in page[operator]["passed_over"] if entry["provider"] == "mx_driving"]
             assert reasons == ["not deterministic"]
     finally:
@@ -268,3 +332,33 @@ def test_a_vendor_that_returns_channels_first_is_told_apart_by_shape(monkeypatch
     features, voxels = torch.randn(1, 4, 8), torch.zeros(1, 4, 3, dtype=torch.int32)
     expected = ops.voxel_pool(features, voxels, (5, 4, 1))
     assert torch.equal(ops.voxel_pool(features.to("npu"), voxels.to("npu"), (5, 4, 1)).cpu(), expected)
+
+
+def test_stand_in_of_the_attention_enforces_layout_limits_and_types() -> None:
+    value, locations, weights = on_npu(*attention_inputs(1, 4))
+    locations, weights = locations[None], weights[None]
+    shapes = torch.tensor([[5, 6], [2, 3]], dtype=torch.int32, device="npu")
+    starts = torch.tensor([0, 30], dtype=torch.int32, device="npu")
+    attend = mx_driving.multi_scale_deformable_attn
+    assert attend(value, shapes, starts, locations, weights).shape == (1, 4, 16)
+    assert attend(value, shapes.long(), starts.long(), locations, weights).shape == (1, 4, 16)
+    half = attend(value.half(), shapes, starts, locations.half(), weights.half())
+    assert half.dtype == torch.float16
+    with pytest.raises(RuntimeError, match="sampling_locations must have shape"):
+        attend(value, shapes, starts, weights, locations)
+    with pytest.raises(RuntimeError, match=r"sampling_locations must be torch\.float16"):
+        attend(value.half(), shapes, starts, locations, weights)
+    with pytest.raises(RuntimeError, match=r"value must be torch\.float32"):
+        attend(value.bfloat16(), shapes, starts, locations, weights)
+    with pytest.raises(RuntimeError, match="value_spatial_shapes must be int32 or int64"):
+        attend(value, shapes.float(), starts, locations, weights)
+    with pytest.raises(RuntimeError, match="value has 36 keys"):
+        attend(value, shapes.flip(0) + 1, starts, locations, weights)
+    with pytest.raises(RuntimeError, match=r"value_level_start_index must be \[0, 30\]"):
+        attend(value, shapes, starts + 1, locations, weights)
+    with pytest.raises(RuntimeError, match="must not be empty"):
+        attend(value, shapes, starts, locations[:, :0], weights[:, :0])
+    with pytest.raises(RuntimeError, match="multiple of 8 up to 256, is 7"):
+        attend(value[..., :7], shapes, starts, locations, weights)
+    with pytest.raises(RuntimeError, match="on npu"):
+        attend(value.cpu(), shapes, starts, locations, weights)

@@ -30,8 +30,25 @@ class Deform(nn.Module):
         return ops.deform_conv2d(x, self.offset(x), self.weight, padding=1, groups=self.groups)
 
 
+class Attend(nn.Module):
+    """Deformable attention over the grid at places that the grid's own features choose."""
+
+    def __init__(self, channels: int, heads: int, points: int) -> None:
+        super().__init__()
+        self.shape = (heads, 1, points)
+        self.places = nn.Linear(channels, heads * points * 2)
+        self.weights = nn.Linear(channels, heads * points)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        rows = grid.flatten(1, 2)
+        places = self.places(rows).sigmoid().unflatten(2, (*self.shape, 2))
+        weights = self.weights(rows).unflatten(2, self.shape)
+        value = rows.unflatten(2, (self.shape[0], -1))
+        return grid + ops.ms_deform_attn(value, [grid.shape[1:3]], places, weights).view(grid.shape)
+
+
 class SmallDetector(nn.Module):
-    """Image features, depth and context, lift, a head on the grid."""
+    """Image features, depth and context, lift, attention on the grid, a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +63,7 @@ class SmallDetector(nn.Module):
             Dropout(0.2),
         )
         self.split = nn.Conv2d(64, 4 + 16, 1)
+        self.attend = Attend(16, 2, 4)
         self.head = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(16, 2, 2, 2))
 
     def forward(self, images: Tensor, voxels: Tensor) -> Tensor:
@@ -54,6 +72,7 @@ class SmallDetector(nn.Module):
         context = features[:, :, 4:]
         depth = features[:, :, :4].softmax(2).to(context.dtype)
         grid = ops.voxel_pool_lift(depth, context, voxels, (8, 8, 1))
+        grid = self.attend(grid)
         return self.head(grid.permute(0, 3, 1, 2))
 
 
@@ -92,17 +111,29 @@ def train(backend: Backend, steps: int = STEPS, amp: bool = False) -> tuple[list
         (
             STEPS,
             {"deterministic": False},
-            {"deform_conv2d": {"mx_driving": STEPS, "torch_npu": STEPS}, "voxel_pool_lift": {"mx_driving": STEPS}},
+            {
+                "deform_conv2d": {"mx_driving": STEPS, "torch_npu": STEPS},
+                "ms_deform_attn": {"mx_driving": STEPS},
+                "voxel_pool_lift": {"mx_driving": STEPS},
+            },
         ),
         (
             STEPS,
             {"deterministic": True},
-            {"deform_conv2d": {"torch_npu": 2 * STEPS}, "voxel_pool_lift": {"reference": STEPS}},
+            {
+                "deform_conv2d": {"torch_npu": 2 * STEPS},
+                "ms_deform_attn": {"emulated": STEPS},
+                "voxel_pool_lift": {"reference": STEPS},
+            },
         ),
         (
             10,  # operator by operator through the device, which takes its time
             {"kernels": {"all": "reference"}},
-            {"deform_conv2d": {"reference": 20}, "voxel_pool_lift": {"reference": 10}},
+            {
+                "deform_conv2d": {"reference": 20},
+                "ms_deform_attn": {"reference": 10},
+                "voxel_pool_lift": {"reference": 10},
+            },
         ),
     ],
     ids=["default", "deterministic", "reference"],

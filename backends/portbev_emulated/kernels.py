@@ -1,0 +1,46 @@
+"""Kernels that the emulated npu has of its own. May import: portbev.kernels, portbev.ops.
+
+An emulated run is compared with a run on the CPU bit for bit. Where the CPU has a kernel that adds in another order
+than the reference, the emulated npu computes with that kernel too, on the host memory of its tensors, whenever no
+vendor's kernel takes the call (deterministic mode passes those over). A real npu runs the reference there;
+``--kernel ms_deform_attn=reference`` runs it here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from portbev.kernels import Kernel
+
+
+def _only_emulated() -> str | None:
+    """None on the emulated npu; elsewhere "", which is not worth a line in the ledger."""
+    return None if "portbev_emulated.standins" in sys.modules else ""
+
+
+def _forward(*arguments: Any) -> Any:
+    from portbev.ops import ms_deform_attn_cpu
+    from portbev_emulated.standins.reference import on_host
+
+    return on_host(ms_deform_attn_cpu.forward, *arguments)
+
+
+def _backward(*arguments: Any) -> Any:
+    from portbev.ops import ms_deform_attn_cpu
+    from portbev_emulated.standins.reference import on_host
+
+    return on_host(ms_deform_attn_cpu.backward, *arguments)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Kernel(
+        operator="ms_deform_attn",
+        provider="emulated",
+        backends=("npu",),
+        forward=_forward,
+        backward=_backward,
+        priority=1,
+        probe=_only_emulated,
+    ),
+)
