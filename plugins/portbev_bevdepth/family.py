@@ -20,7 +20,7 @@ class BevDepthFamily:
 
     def build(self, config: BevDepthConfig | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
-        from portbev_bevdepth.checkpoint import load_resnet
+        from portbev.nn.pretrained import load_resnet
         from portbev_bevdepth.model import BEVDepth
 
         section = config if isinstance(config, BevDepthConfig) else BevDepthConfig.model_validate(config)

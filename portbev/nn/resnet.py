@@ -1,13 +1,18 @@
-"""Residual networks (He et al., CVPR 2016) with torchvision's key names. May import: torch."""
+"""Residual networks (He et al., CVPR 2016) with torchvision's key names. May import: torch, portbev.nn.deform_conv."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from portbev.errors import ConfigError
+from portbev.nn.deform_conv import ModulatedDeformConv2d
+
+Style = Literal["pytorch", "caffe"]
 
 
 class BasicBlock(nn.Module):
@@ -41,15 +46,34 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and the identity (ResNet-50 up); the stride is on the 3x3 ("pytorch" style)."""
+    """1x1, 3x3, 1x1 convolutions and the identity (ResNet-50 up).
+
+    Args:
+        style: where the stride is: on the 3x3 ("pytorch") or on the first 1x1 ("caffe").
+        deformable: the 3x3 is a modulated deformable convolution (DCNv2).
+    """
 
     expansion: ClassVar[int] = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        *,
+        style: Style = "pytorch",
+        deformable: bool = False,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=False)
+        first, second = (1, stride) if style == "pytorch" else (stride, 1)
+        self.conv1 = nn.Conv2d(in_channels, channels, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, 1, bias=False)
+        self.conv2: nn.Module = (
+            ModulatedDeformConv2d(channels, channels, 3, stride=second, padding=1)
+            if deformable
+            else nn.Conv2d(channels, channels, 3, second, 1, bias=False)
+        )
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, channels * self.expansion, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels * self.expansion)
@@ -95,12 +119,15 @@ class ResNet(nn.Module):
         max_pool: whether a 3x3 max-pool of stride 2 follows the stem.
         frozen_stages: -1: everything trains. 0: the stem does not train and its normalisation stays in eval mode;
             k: neither do the first k stages.
+        frozen_norms: no normalisation trains, neither its parameters nor its statistics.
         zero_init_residual: start the last normalisation of each block at 0, so that a block starts as the identity.
+        style, deformable_stages: see :class:`Bottleneck`; stages count from 1.
+        checkpointing: compute each block again in the backward pass instead of keeping its activations.
 
     Keys: ``conv1 bn1 layer1 .. layer4`` as in torchvision. Convolutions start Kaiming normal (fan out).
 
     Raises:
-        ConfigError: a depth that does not exist.
+        ConfigError: a depth that does not exist; a style or deformable stages for blocks without a 1x1.
     """
 
     def __init__(
@@ -112,11 +139,17 @@ class ResNet(nn.Module):
         strides: Sequence[int] = (1, 2, 2, 2),
         max_pool: bool = True,
         frozen_stages: int = -1,
+        frozen_norms: bool = False,
         zero_init_residual: bool = True,
+        style: Style = "pytorch",
+        deformable_stages: Sequence[int] = (),
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         block, counts = _layout(depth)
-        self.frozen_stages = frozen_stages
+        if block is BasicBlock and (style != "pytorch" or deformable_stages):
+            raise ConfigError(f"ResNet-{depth} has no caffe style and no deformable stages", cure="Use depth 50 or 101")
+        self.frozen_stages, self.frozen_norms, self.checkpointing = frozen_stages, frozen_norms, checkpointing
         self.out_channels = stage_channels(depth, base_channels, len(strides))
         self.conv1 = nn.Conv2d(in_channels, base_channels, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(base_channels)
@@ -125,7 +158,8 @@ class ResNet(nn.Module):
         channels = base_channels
         for index, stride in enumerate(strides):
             width = base_channels * 2**index
-            setattr(self, f"layer{index + 1}", _stage(block, channels, width, counts[index], stride))
+            options = {} if block is BasicBlock else {"style": style, "deformable": index + 1 in deformable_stages}
+            setattr(self, f"layer{index + 1}", _stage(block, channels, width, counts[index], stride, options))
             channels = width * block.expansion
         self._initialise(zero_init_residual)
         for module in self._frozen():
@@ -136,7 +170,11 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         outputs = []
         for stage in self.stages():
-            x = stage(x)
+            for block in stage.children():
+                if self.checkpointing and x.requires_grad and torch.is_grad_enabled():
+                    x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+                else:
+                    x = block(x)
             outputs.append(x)
         return outputs
 
@@ -152,9 +190,10 @@ class ResNet(nn.Module):
         return self
 
     def _frozen(self) -> list[nn.Module]:
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)] if self.frozen_norms else []
         if self.frozen_stages < 0:
-            return []
-        return [self.conv1, self.bn1, *self.stages()[: self.frozen_stages]]
+            return list(norms)
+        return [self.conv1, self.bn1, *self.stages()[: self.frozen_stages], *norms]
 
     def _initialise(self, zero_init_residual: bool) -> None:
         for module in self.modules():
@@ -162,6 +201,9 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
                 nn.init.zeros_(module.last_norm.weight)
+        for module in self.modules():
+            if isinstance(module, ModulatedDeformConv2d):
+                module.reset_parameters()
 
 
 def _layout(depth: int) -> tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]:
@@ -171,7 +213,12 @@ def _layout(depth: int) -> tuple[type[BasicBlock] | type[Bottleneck], tuple[int,
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck], in_channels: int, width: int, count: int, stride: int
+    block: type[BasicBlock] | type[Bottleneck],
+    in_channels: int,
+    width: int,
+    count: int,
+    stride: int,
+    options: dict[str, Any],
 ) -> nn.Sequential:
     out_channels = width * block.expansion
     downsample = None
@@ -179,5 +226,5 @@ def _stage(
         downsample = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
         )
-    first = block(in_channels, width, stride, downsample)
-    return nn.Sequential(first, *(block(out_channels, width) for _ in range(count - 1)))
+    first = block(in_channels, width, stride, downsample, **options)
+    return nn.Sequential(first, *(block(out_channels, width, **options) for _ in range(count - 1)))

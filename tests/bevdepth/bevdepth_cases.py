@@ -11,16 +11,18 @@ from portbev.models import SweepBatch
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.head import BRANCHES
 
+# Widths are multiples of 8: with others, oneDNN's backward of a strided 1x1 convolution over channels-last tensors writes
+# out of bounds on CPUs without AVX-512 (torch 2.13).
 SMALL: dict[str, Any] = {
     "final_size": (64, 96),
     "x_bound": (-51.2, 51.2, 3.2),
     "y_bound": (-51.2, 51.2, 3.2),
     "d_bound": (2.0, 58.0, 8.0),
-    "context_channels": 4,
-    "image_backbone": {"depth": 18, "base_channels": 4},
-    "image_neck": {"out_channels": (4, 4, 4, 4)},
+    "context_channels": 8,
+    "image_backbone": {"depth": 18, "base_channels": 8},
+    "image_neck": {"out_channels": (8, 8, 8, 8)},
     "depth_net": {"mid_channels": 8, "blocks": 1},
-    "head": {"trunk_channels": 4, "neck_channels": (4, 4, 4, 4), "shared_channels": 4, "branch_channels": 4},
+    "head": {"trunk_channels": 8, "neck_channels": (8, 8, 8, 8), "shared_channels": 8, "branch_channels": 8},
 }
 
 

@@ -10,7 +10,8 @@ import torch
 from bevdepth_cases import make_batch, small
 
 from portbev.errors import CheckpointError, ConfigError, DataError
-from portbev_bevdepth.checkpoint import export_state, load_resnet
+from portbev.nn.pretrained import load_resnet
+from portbev_bevdepth.checkpoint import export_state
 from portbev_bevdepth.depthnet import ASPP, dilated_conv3x3
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_bevdepth.geometry import Geometry, camera_vector
@@ -252,7 +253,7 @@ def test_a_checkpoint_without_weights() -> None:
 
 
 def test_image_backbone_starts_from_torchvision_weights(tmp_path: Any) -> None:
-    model, donor = build(), build(image_backbone={"depth": 18, "base_channels": 4, "zero_init_residual": False})
+    model, donor = build(), build(image_backbone={"depth": 18, "base_channels": 8, "zero_init_residual": False})
     state = donor.backbone.img_backbone.state_dict()
     torch.save({**state, "fc.weight": torch.zeros(2, 2)}, tmp_path / "resnet.pth")
     load_resnet(model.backbone.img_backbone, str(tmp_path / "resnet.pth"))

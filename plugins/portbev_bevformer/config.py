@@ -1,0 +1,123 @@
+"""The ``model`` section of a BEVFormer configuration. May import: pydantic, portbev.config.schema."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from portbev.config.schema import Section
+from portbev.data.nuscenes.classes import DETECTION_CLASSES
+
+Choice = Literal["official", "fixed"]
+Range = tuple[float, float, float, float, float, float]
+
+
+class QuirksSection(Section):
+    """Where the original does something other than what was meant, and checkpoints were trained with it.
+
+    ``quirks: official`` and ``quirks: fixed`` stand for all of them.
+    """
+
+    rotation_center: Choice = "official"  # the previous BEV turns about cell (100, 100) of any grid; fixed: its middle
+    visibility_lists: Choice = "official"  # which queries a camera sees is asked of a batch's first sample only
+    temporal_concat: Choice = "official"  # batches of several samples: history is taken from the wrong sample
+    image_size: Choice = "official"  # the padding below and right of an image counts as image
+
+
+class ImageBackboneSection(Section):
+    depth: Literal[18, 34, 50, 101] = 50
+    base_channels: int = Field(64, ge=1)
+    style: Literal["pytorch", "caffe"] = "pytorch"
+    deformable_stages: tuple[int, ...] = ()  # stages (from 1) whose 3x3 convolutions are modulated deformable ones
+    stages: tuple[int, ...] = Field((4,), min_length=1)  # whose outputs go to the neck
+    frozen_stages: int = Field(1, ge=-1, le=4)
+    frozen_norms: bool = True
+    zero_init_residual: bool = False
+    checkpointing: bool = False  # less memory, about a third more time
+    weights: str | None = None  # torchvision ResNet weights (.pth or .safetensors) to start from
+
+
+class EncoderSection(Section):
+    layers: int = Field(3, ge=1)
+    anchors: int = Field(4, ge=1)  # heights of a pillar
+    temporal_points: int = Field(4, ge=1)
+    spatial_points: int = Field(8, ge=1)  # per level, a multiple of anchors
+    checkpointing: bool = False
+
+
+class DecoderSection(Section):
+    layers: int = Field(6, ge=1)
+    queries: int = Field(900, ge=1)
+    points: int = Field(4, ge=1)
+
+
+class LossSection(Section):
+    class_weight: float = Field(2.0, ge=0)
+    box_weight: float = Field(0.25, ge=0)
+    class_cost: float = Field(2.0, ge=0)
+    box_cost: float = Field(0.25, ge=0)
+    code_weights: tuple[float, ...] = Field((1.0,) * 8 + (0.2, 0.2), min_length=10, max_length=10)
+
+
+class DecodeSection(Section):
+    max_detections: int = Field(300, ge=1)
+    score_threshold: float | None = None
+    center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+
+
+class BevFormerConfig(Section):
+    """Defaults are BEVFormer-tiny."""
+
+    quirks: QuirksSection = QuirksSection()
+    # Until July 2023 the shift of the history's reference points went into those of the present too. Checkpoints
+    # published before (all of v1, of 2022) were presumably trained so: set it to evaluate them.
+    aliased_reference: bool = False
+    channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
+    point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres, LIDAR_TOP frame
+    bev_size: tuple[int, int] = (50, 50)  # cells (rows along y, columns along x)
+    channels: int = Field(256, ge=8)
+    heads: int = Field(8, ge=1)
+    hidden: int = Field(512, ge=1)  # of the feed-forward layers
+    dropout: float = Field(0.1, ge=0, lt=1)
+    cameras: int = Field(6, ge=1)
+    levels: int = Field(1, ge=1)  # maps of the neck
+    image_backbone: ImageBackboneSection = ImageBackboneSection()
+    encoder: EncoderSection = EncoderSection()
+    decoder: DecoderSection = DecoderSection()
+    classes: tuple[str, ...] = DETECTION_CLASSES
+    loss: LossSection = LossSection()
+    decode: DecodeSection = DecodeSection()
+
+    @field_validator("quirks", mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value not in ("official", "fixed"):
+                raise ValueError("quirks is official, fixed, or a section that says it of each")
+            return dict.fromkeys(QuirksSection.model_fields, value)
+        return value
+
+    @property
+    def cell(self) -> tuple[float, float]:
+        """Metres of a cell (along y, along x)."""
+        x0, y0, _, x1, y1, _ = self.point_cloud_range
+        return (y1 - y0) / self.bev_size[0], (x1 - x0) / self.bev_size[1]
+
+    @model_validator(mode="after")
+    def _fits(self) -> BevFormerConfig:
+        low, high = self.point_cloud_range[:3], self.point_cloud_range[3:]
+        if any(a >= b for a, b in zip(low, high, strict=True)):
+            raise ValueError("point_cloud_range must be [x0, y0, z0, x1, y1, z1] with each first below its second")
+        if self.channels % self.heads or self.channels % 2:
+            raise ValueError(f"channels ({self.channels}) must be even and a multiple of heads ({self.heads})")
+        if self.encoder.spatial_points % self.encoder.anchors:
+            raise ValueError("encoder.spatial_points must be a multiple of encoder.anchors")
+        if self.levels < len(self.image_backbone.stages):
+            raise ValueError(f"levels ({self.levels}) must be at least the number of image_backbone.stages")
+        if any(not 1 <= s <= 4 for s in (*self.image_backbone.stages, *self.image_backbone.deformable_stages)):
+            raise ValueError("stages count from 1 to 4")
+        unknown = sorted(set(self.classes) - set(DETECTION_CLASSES))
+        if unknown or len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise ValueError(f"classes must name classes once each, of {', '.join(DETECTION_CLASSES)}")
+        return self

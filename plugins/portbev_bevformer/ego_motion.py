@@ -1,0 +1,51 @@
+"""How the vehicle moved between two frames, as shift and rotation of the BEV. May import: numpy.
+
+SPEC of the original: PerceptionTransformer.get_bev_features. Everything here is computed on the host.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+OFFICIAL_CENTER = (100.0, 100.0)
+"""(x, y) in cells of the official configurations' rotation, whatever the size of their grid."""
+
+
+def shift(can_bus: ArrayLike, cell: tuple[float, float], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Movement of the vehicle since the frame before, in shares of the map.
+
+    Args:
+        can_bus: (B, 18): [0:2] movement in metres, global axes; [16] yaw of the vehicle in radians.
+        cell: metres of a cell (y, x). size: cells (rows, columns).
+
+    Returns:
+        (B, 2) as (x, y).
+    """
+    rows = np.asarray(can_bus, np.float64)
+    length = np.hypot(rows[:, 0], rows[:, 1])
+    course = np.degrees(np.arctan2(rows[:, 1], rows[:, 0]))
+    angle = np.radians(np.degrees(rows[:, 16]) - course)
+    return np.stack([length * np.sin(angle) / cell[1] / size[1], length * np.cos(angle) / cell[0] / size[0]], -1)
+
+
+def rotation_source(size: tuple[int, int], degrees: float, center: tuple[float, float]) -> NDArray[np.int64]:
+    """Which cell each cell of a turned map comes from: torchvision's ``rotate``, nearest neighbour, without expansion.
+
+    Args:
+        size: cells (rows, columns). degrees: counter-clockwise on the screen. center: (x, y) in cells.
+
+    Returns:
+        (rows * columns,) flat index of the source cell, -1 where it lies outside.
+    """
+    rows, columns = size
+    cx, cy = center[0] - columns / 2, center[1] - rows / 2
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    u = (np.arange(columns) + 0.5 - columns / 2 - cx)[None, :]
+    v = (np.arange(rows) + 0.5 - rows / 2 - cy)[:, None]
+    column = np.rint(cos * u - sin * v + cx + columns / 2 - 0.5).astype(np.int64)
+    row = np.rint(sin * u + cos * v + cy + rows / 2 - 0.5).astype(np.int64)
+    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    return np.where(inside, row * columns + column, -1).reshape(-1)

@@ -1,0 +1,107 @@
+"""The BEV encoder. May import: torch, numpy, portbev.nn, this plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from portbev.nn.attention import FeedForward
+from portbev_bevformer.config import BevFormerConfig
+from portbev_bevformer.projection import cell_centers
+from portbev_bevformer.spatial import Shapes, Sight, SpatialCrossAttention
+from portbev_bevformer.temporal import History, TemporalSelfAttention
+
+
+class EncoderLayer(nn.Module):
+    """Temporal self-attention, spatial cross-attention and a feed-forward layer, each normalised afterwards."""
+
+    def __init__(self, config: BevFormerConfig) -> None:
+        super().__init__()
+        channels, heads, section = config.channels, config.heads, config.encoder
+        self.temporal = TemporalSelfAttention(
+            channels,
+            heads,
+            section.temporal_points,
+            dropout=config.dropout,
+            official_concat=config.quirks.temporal_concat == "official",
+        )
+        self.spatial = SpatialCrossAttention(channels, heads, config.levels, section.spatial_points, config.dropout)
+        self.feed_forward = FeedForward(channels, config.hidden, config.dropout)
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
+
+    def forward(
+        self,
+        x: Tensor,
+        position: Tensor,
+        history: History,
+        size: tuple[int, int],
+        features: Tensor,
+        shapes: Shapes,
+        sight: Sight,
+    ) -> Tensor:
+        """(B,Q,C) to (B,Q,C)."""
+        x = self.norms[0](self.temporal(x, position, history, size))
+        x = self.norms[1](self.spatial(x, features, shapes, sight))
+        return self.norms[2](self.feed_forward(x))
+
+
+class Encoder(nn.Module):
+    """BEV queries to the BEV of the present frame (Li et al., ECCV 2022; the original's BEVFormerEncoder)."""
+
+    def __init__(self, config: BevFormerConfig) -> None:
+        super().__init__()
+        self.size, self.aliased = config.bev_size, config.aliased_reference
+        self.checkpointing = config.encoder.checkpointing
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder.layers))
+        self.register_buffer("centers", torch.from_numpy(cell_centers(self.size)), persistent=False)
+        self.centers: Tensor
+
+    def forward(
+        self,
+        queries: Tensor,
+        position: Tensor,
+        features: Tensor,
+        shapes: Shapes,
+        sight: Sight,
+        *,
+        previous: Tensor | None,
+        exists: Sequence[bool],
+        shift: np.ndarray,
+    ) -> Tensor:
+        """Encode.
+
+        Args:
+            queries: (B,Q,C). position: (Q,C). features: (B*N,S,C), levels row-major one after the other.
+            previous: (B,Q,C) BEV of the frame before, turned to the present heading; None: no sample has one.
+            exists: which samples have one.
+            shift: (B,2) movement since then, shares of the map (x, y).
+
+        Returns:
+            (B,Q,C).
+        """
+        history = self._history(queries, previous, exists, shift)
+        x = queries
+        for layer in self.layers:
+            arguments = (x, position, history, self.size, features, shapes, sight)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = layer(*arguments)
+        return x
+
+    def _history(self, queries: Tensor, previous: Tensor | None, exists: Sequence[bool], shift: np.ndarray) -> History:
+        """The BEV before is read around shifted places, the present one around the cells themselves."""
+        batch = queries.shape[0]
+        there = torch.tensor(list(exists), device=queries.device)
+        moved = torch.from_numpy(np.where(np.asarray(exists)[:, None], shift, 0.0).astype(np.float32))
+        before = self.centers + moved.to(queries.device)[:, None]
+        present = before if self.aliased else self.centers.expand(batch, -1, -1)
+        reference = torch.stack([before, present], 1)
+        if previous is None:
+            return History(None, None, reference)
+        value = torch.stack([previous.to(queries.dtype), queries], 1)
+        return History(value, None if all(exists) else there, reference)

@@ -1,0 +1,36 @@
+"""The model family ``bevformer``. May import: config; the model itself when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from portbev.models import DetectionModel, Imported
+from portbev_bevformer.config import BevFormerConfig
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+class BevFormerFamily:
+    """BEVFormer (version 1) of any size; takes data of kind ``nuscenes_queue``."""
+
+    name = "bevformer"
+    config: type[BaseModel] = BevFormerConfig
+
+    def build(self, config: BevFormerConfig | Mapping[str, Any]) -> DetectionModel:
+        """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
+        from portbev.nn.pretrained import load_resnet
+        from portbev_bevformer.model import BEVFormer
+
+        section = config if isinstance(config, BevFormerConfig) else BevFormerConfig.model_validate(config)
+        model = BEVFormer(section)
+        if section.image_backbone.weights:
+            load_resnet(model.img_backbone, section.image_backbone.weights)
+        return model
+
+    def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
+        """Weights of an official checkpoint, see :func:`portbev_bevformer.checkpoint.import_state`."""
+        from portbev_bevformer.checkpoint import import_state
+
+        return import_state(checkpoint, model)

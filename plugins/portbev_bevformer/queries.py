@@ -1,0 +1,65 @@
+"""BEV queries with their positions and the vehicle's state, and object queries. May import: torch, this plugin."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from portbev_bevformer.config import BevFormerConfig
+
+CAN_BUS = 18
+
+
+class BevQueries(nn.Module):
+    """A learned query per cell; the CAN bus (ego motion) is embedded and added to all of them."""
+
+    def __init__(self, config: BevFormerConfig) -> None:
+        super().__init__()
+        rows, columns = config.bev_size
+        channels = config.channels
+        self.embedding = nn.Embedding(rows * columns, channels)
+        self.row_embed = nn.Embedding(rows, channels // 2)
+        self.col_embed = nn.Embedding(columns, channels // 2)
+        self.can_bus_mlp = nn.Sequential(
+            OrderedDict(
+                {
+                    "0": nn.Linear(CAN_BUS, channels // 2),
+                    "1": nn.ReLU(inplace=True),
+                    "2": nn.Linear(channels // 2, channels),
+                    "3": nn.ReLU(inplace=True),
+                    "norm": nn.LayerNorm(channels),
+                }
+            )
+        )
+        for layer in (self.can_bus_mlp[0], self.can_bus_mlp[2]):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, can_bus: Tensor) -> Tensor:
+        """(B,18) float32 to queries (B,Q,C). All numbers go in as they are, absolute ones too."""
+        return self.embedding.weight + self.can_bus_mlp(can_bus)[:, None]
+
+    def position(self) -> Tensor:
+        """(Q,C): the column's embedding, then the row's."""
+        rows, columns = self.row_embed.weight, self.col_embed.weight
+        shape = (len(rows), len(columns), -1)
+        return torch.cat([columns[None].expand(shape), rows[:, None].expand(shape)], -1).flatten(0, 1)
+
+
+class ObjectQueries(nn.Module):
+    """Learned position and content of each object query, and where it looks first."""
+
+    def __init__(self, config: BevFormerConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.decoder.queries, 2 * config.channels)
+        self.reference_points = nn.Linear(config.channels, 3)
+        nn.init.xavier_uniform_(self.reference_points.weight)
+        nn.init.zeros_(self.reference_points.bias)
+
+    def forward(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Content (B,Q,C), position (B,Q,C), reference (B,Q,3) in [0, 1]."""
+        position, content = self.embedding.weight.chunk(2, -1)
+        reference = self.reference_points(position).float().sigmoid()
+        content, position, reference = (x.expand(batch, -1, -1) for x in (content, position, reference))
+        return content, position, reference

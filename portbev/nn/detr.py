@@ -1,0 +1,62 @@
+"""What DETR-like heads share: matching and losses. May import: torch, numpy, scipy.
+
+Carion et al., ECCV 2020; Zhu et al., ICLR 2021. Formulas and constants are those of mmdet 2.x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+
+EPS = 1e-5
+
+
+def inverse_sigmoid(x: Tensor) -> Tensor:
+    """Logit of ``x`` clamped to [0, 1], with numerator and denominator at least 1e-5."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=EPS) / (1 - x).clamp(min=EPS))
+
+
+def sigmoid_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
+    """Focal loss (Lin et al., ICCV 2017), summed, float32.
+
+    Args:
+        logits: (n, classes). labels: (n,) int64; ``classes`` stands for background.
+    """
+    logits = logits.float()
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    target = (labels[:, None] == classes).to(logits.dtype)
+    p = logits.sigmoid()
+    wrong = (1 - p) * target + p * (1 - target)
+    weight = (alpha * target + (1 - alpha) * (1 - target)) * wrong.pow(gamma)
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (cross_entropy * weight).sum()
+
+
+def focal_cost(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
+    """Cost (queries, objects) of giving each object's class to each query: the focal loss's change.
+
+    Args:
+        logits: (queries, classes). labels: (objects,) int64.
+    """
+    p = logits.sigmoid()
+    without = -(1 - p + 1e-12).log() * (1 - alpha) * p.pow(gamma)
+    with_ = -(p + 1e-12).log() * alpha * (1 - p).pow(gamma)
+    return with_[:, labels] - without[:, labels]
+
+
+def assign(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cheapest one-to-one assignment (Hungarian method).
+
+    Args:
+        cost: (queries, objects), on the host, finite.
+
+    Returns:
+        Indices of the matched queries, ascending, and of their objects.
+    """
+    queries, objects = linear_sum_assignment(cost.detach().numpy())
+    return np.asarray(queries, np.int64), np.asarray(objects, np.int64)
