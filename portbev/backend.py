@@ -132,9 +132,9 @@ class Backend:
             return contextlib.nullcontext()
         return torch.autocast(self.device_type, dtype={"fp16": torch.float16, "bf16": torch.bfloat16}[amp])
 
-    def grad_scaler(self, amp: Amp) -> torch.amp.GradScaler:
-        """Loss scaler; enabled for fp16 only."""
-        return torch.amp.GradScaler(self.device_type, enabled=amp == "fp16")
+    def grad_scaler(self, amp: Amp, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
+        """Loss scaler that starts at ``init_scale``; enabled for fp16 only."""
+        return torch.amp.GradScaler(self.device_type, init_scale=init_scale, enabled=amp == "fp16")
 
     def rng_state(self) -> torch.Tensor | None:
         """State of the device's own generator, as a CPU byte tensor; None when it has none apart from the CPU's."""

@@ -125,6 +125,7 @@ class DetectionModel(nn.Module):
     def losses(self, outputs: Any, batch: Any, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """Loss terms as scalars; the training loss is their sum. Targets are made on the host.
 
+        Called outside autocast, with half-precision outputs as float32 (:func:`portbev.outputs.in_float32`).
         ``mean_over_ranks`` (float -> float) averages a normaliser over the ranks; None with one process.
         """
         raise NotImplementedError

@@ -102,12 +102,27 @@ NEUTRAL_KEYS = ("name", "data.root", "data.workers", "train.log_every", "train.t
 """Keys that cannot change a number: they are left out of :func:`config_digest`."""
 
 
+_LATER: dict[str, Any] = {
+    "optimizer.lr_multipliers": {},
+    "schedule.warmup_start": None,
+    "schedule.by_epoch": False,
+    "train.loss_scale": "dynamic",
+    "train.find_unused_parameters": False,
+}
+"""Keys that came after runs were recorded, with the value under which everything is as before: left out of the digest
+then, so that an old run and a new one of the same settings have the same."""
+
+
 def config_digest(config: RunConfig) -> str:
-    """SHA-256 of the resolved configuration without :data:`NEUTRAL_KEYS`."""
+    """SHA-256 of the resolved configuration without :data:`NEUTRAL_KEYS`; the same across versions."""
     content = dump_config(config)
     for key in NEUTRAL_KEYS:
         section, leaf = _leaf(content, key)
         section.pop(leaf)
+    for key, default in _LATER.items():
+        section, leaf = _leaf(content, key)
+        if section[leaf] == default:
+            section.pop(leaf)
     best = content["train"]["checkpoint"]
     best["best"] = best["best"] or "nd_score"  # as it was written before the benchmark chose
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -5,7 +5,7 @@ No path is in here but ``data.root``, which ``--data-root`` overrides; everythin
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,6 +21,10 @@ class ModelSection(BaseModel):
     family: str
 
 
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
 class OptimizerSection(Section):
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(2e-4, gt=0)
@@ -28,6 +32,8 @@ class OptimizerSection(Section):
     weight_decay: float = Field(1e-7, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9  # sgd
+    # part of a parameter's name -> factor of its learning rate; the first that fits counts
+    lr_multipliers: dict[str, NonNegative] = Field(default_factory=dict)
 
 
 class ScheduleSection(Section):
@@ -35,7 +41,17 @@ class ScheduleSection(Section):
     milestones: tuple[int, ...] = ()  # epochs (multistep)
     gamma: float = 0.1
     warmup_steps: int = Field(0, ge=0)
+    warmup_start: float | None = Field(None, gt=0, le=1)  # factor of the first step; null: 1 / (warmup_steps + 1)
     final_factor: float = Field(0.01, ge=0)  # cosine, onecycle: last lr over the highest
+    by_epoch: bool = False  # cosine: one value an epoch
+
+    @model_validator(mode="after")
+    def _has_a_meaning(self) -> ScheduleSection:
+        if self.by_epoch and self.name != "cosine":
+            raise ValueError(f"by_epoch is for cosine, not for {self.name}")
+        if self.warmup_start is not None and self.name == "onecycle":
+            raise ValueError("onecycle has a warm-up of its own: no warmup_start")
+        return self
 
 
 class EmaSection(Section):
@@ -60,9 +76,11 @@ class TrainSection(Section):
     accumulate: int = Field(1, ge=1)
     clip_grad_norm: float | None = 5.0
     amp: Amp = "none"
+    loss_scale: Literal["dynamic"] | Positive = "dynamic"  # fp16: of the loss before its gradient
     precision: Precision = "highest"
     deterministic: bool = True
     sync_batchnorm: bool = False
+    find_unused_parameters: bool = False  # several processes: allow steps in which a parameter gets no gradient
     seed: int = 0
     threads: int | None = None  # torch's CPU threads per process
     eval_every: int | None = None  # epochs; null: at the end only

@@ -20,6 +20,7 @@ from portbev.data import Dataset, build_loader
 from portbev.evaluate.benchmark import METRICS, find_benchmark
 from portbev.files import write_json
 from portbev.models import DetectionModel, move_batch
+from portbev.outputs import in_float32
 
 if TYPE_CHECKING:
     from portbev.train.progress import Reporter
@@ -115,7 +116,7 @@ def predict(
             with torch.no_grad(), backend.autocast(config.train.amp):
                 outputs = model(moved)
             with torch.no_grad():
-                detections = model.decode(outputs, moved)
+                detections = model.decode(in_float32(outputs), moved)
             backend.synchronize()
             times.append((time.perf_counter() - started) / len(batch["tokens"]))
             for index, found in enumerate(detections):

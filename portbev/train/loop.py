@@ -26,11 +26,12 @@ from portbev.evaluate.inference import evaluate_model
 from portbev.kernels import KERNELS
 from portbev.models import Batch, move_batch
 from portbev.nn.dropout import set_dropout_step
+from portbev.outputs import in_float32
 from portbev.rng import key_of
 from portbev.runtime import activate
 from portbev.train import nonfinite
 from portbev.train.checkpoint import Checkpoint, load_weights
-from portbev.train.optim import lr_factor
+from portbev.train.optim import lr_factor, set_lr
 from portbev.train.progress import Reporter
 from portbev.train.record import Run, load_run, merge_ledgers, now, read_scalars, throughput
 from portbev.train.setup import Parts, assemble
@@ -177,8 +178,7 @@ class Trainer:
         lr = p.lr * lr_factor(
             self.config.schedule, self.step, total=p.schedule_steps, steps_per_epoch=p.steps_per_epoch
         )
-        for group in p.optimizer.param_groups:
-            group["lr"] = lr
+        set_lr(p.optimizer, lr)
         sums: dict[str, float] = {}
         for micro, batch in enumerate(batches):
             last = micro == len(batches) - 1
@@ -186,6 +186,8 @@ class Trainer:
                 try:
                     terms = self._forward(batch, micro)
                 except RuntimeError as error:  # some losses refuse NaN themselves
+                    if "find_unused_parameters" in str(error):  # DDP found it only now
+                        raise self._without_gradient() from error
                     self._explain(batches, error)
                     raise
                 total = torch.stack(list(terms.values())).sum()
@@ -193,6 +195,8 @@ class Trainer:
             values = torch.stack([total.detach(), *(t.detach() for t in terms.values())]).float().cpu().tolist()
             for name, value in zip(["total", *terms], values, strict=True):
                 sums[name] = sums.get(name, 0.0) + value / len(batches)
+        if self.comm.size > 1 and not settings.find_unused_parameters and self._unused():
+            raise self._without_gradient()  # its bucket was not averaged: the processes would drift apart
         agreed = self.comm.mean_vector([float(self.stopper.asked), *sums.values()])
         self.stopping = agreed[0] > 0
         losses = dict(zip(sums, agreed[1:], strict=True))
@@ -216,11 +220,23 @@ class Trainer:
         moved = move_batch(batch, p.device)
         with self.backend.autocast(self.config.train.amp):
             outputs = p.wrapped(moved)
-        return p.model.losses(outputs, moved, mean_over_ranks=comm.mean if comm.size > 1 else None)
+        return p.model.losses(in_float32(outputs), moved, mean_over_ranks=comm.mean if comm.size > 1 else None)
+
+    def _unused(self) -> list[str]:
+        return [name for name, w in self.p.model.named_parameters() if w.requires_grad and w.grad is None]
+
+    def _without_gradient(self) -> PortbevError:
+        names = self._unused()
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        return PortbevError(
+            f"step {self.step + 1}: parameters without a gradient" + (f": {shown}" if shown else ""),
+            where=f"process {self.comm.rank}",
+            cure="If the model may leave parameters out of a step, set train.find_unused_parameters=true",
+        )
 
     def _update(self, losses: dict[str, float], batches: list[Batch]) -> float:
         """Clip, step, average. Returns the norm of the gradient before clipping."""
-        p, limit = self.p, self.config.train.clip_grad_norm
+        p, limit, scale = self.p, self.config.train.clip_grad_norm, self.config.train.loss_scale
         p.scaler.unscale_(p.optimizer)
         parameters = [w for w in p.model.parameters() if w.grad is not None]
         total = torch.nn.utils.get_total_norm([w.grad for w in parameters if w.grad is not None], foreach=True)
@@ -229,11 +245,11 @@ class Trainer:
             if not p.scaler.is_enabled():
                 name = nonfinite.first_nonfinite_gradient(p.model)
                 raise nonfinite.describe(self.step + 1, losses, _tokens(batches), name, what="the gradient")
-            self.skipped += 1  # fp16 overflow: the scaler leaves the step out and lowers its scale
+            self.skipped += 1  # fp16 overflow: the scaler leaves the step out and, if dynamic, lowers its scale
         elif limit is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, total, foreach=True)
         p.scaler.step(p.optimizer)
-        p.scaler.update()
+        p.scaler.update(None if scale == "dynamic" else float(scale))
         p.optimizer.zero_grad(set_to_none=True)
         if p.ema is not None:
             p.ema.update(p.model)

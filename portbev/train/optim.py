@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules. May import: config.
+"""Optimizers and learning-rate schedules. May import: config, errors.
 
 A schedule is a function of the step alone, so it has no state that a checkpoint must carry.
 """
@@ -12,17 +12,62 @@ import torch
 from torch import nn
 
 from portbev.config.schema import OptimizerSection, ScheduleSection
+from portbev.errors import ConfigError, nearest
+
+MULTIPLIER = "lr_multiplier"
+"""Key of a parameter group: its learning rate over that of the schedule."""
 
 
-def build_optimizer(section: OptimizerSection, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """The optimizer with all trainable parameters in one group.
+def build_optimizer(
+    section: OptimizerSection, parameters: Iterable[tuple[str, nn.Parameter]], lr: float
+) -> torch.optim.Optimizer:
+    """The optimizer with all trainable parameters: one group for each learning rate.
 
     The same update code (``foreach``) runs on every device, so that devices differ by their arithmetic alone.
+
+    Args:
+        parameters: names and parameters; those that need no gradient are left out.
+
+    Raises:
+        ConfigError: an item of ``lr_multipliers`` that is in no parameter's name.
     """
-    trainable = [p for p in parameters if p.requires_grad]
+    groups = parameter_groups(section, parameters, lr)
     if section.name == "adamw":
-        return torch.optim.AdamW(trainable, lr=lr, betas=section.betas, weight_decay=section.weight_decay, foreach=True)
-    return torch.optim.SGD(trainable, lr=lr, momentum=section.momentum, weight_decay=section.weight_decay, foreach=True)
+        return torch.optim.AdamW(groups, lr=lr, betas=section.betas, weight_decay=section.weight_decay, foreach=True)
+    return torch.optim.SGD(groups, lr=lr, momentum=section.momentum, weight_decay=section.weight_decay, foreach=True)
+
+
+def parameter_groups(
+    section: OptimizerSection, parameters: Iterable[tuple[str, nn.Parameter]], lr: float
+) -> list[dict[str, object]]:
+    """Trainable parameters by multiplier: those without one first, then in the order of ``lr_multipliers``.
+
+    A parameter belongs to the first item that is a part of its name.
+    """
+    members: dict[str | None, list[nn.Parameter]] = {None: [], **{part: [] for part in section.lr_multipliers}}
+    seen: set[str] = set()
+    names = []
+    for name, parameter in parameters:
+        names.append(name)
+        seen |= {part for part in section.lr_multipliers if part in name}
+        if parameter.requires_grad:
+            members[next((part for part in section.lr_multipliers if part in name), None)].append(parameter)
+    for part in section.lr_multipliers:
+        if part not in seen:
+            cure = nearest(part, {piece for name in names for piece in name.split(".")})
+            raise ConfigError(f"no parameter's name contains {part!r}", where="optimizer.lr_multipliers", cure=cure)
+    factors: dict[str | None, float] = {None: 1.0, **section.lr_multipliers}
+    return [
+        {"params": found, "lr": lr * factors[part], MULTIPLIER: factors[part]}
+        for part, found in members.items()
+        if found or part is None
+    ]
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group the scheduled learning rate times its multiplier."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get(MULTIPLIER, 1.0)  # checkpoints of earlier versions have none
 
 
 def scaled_lr(section: OptimizerSection, samples_per_step: int) -> float:
@@ -37,22 +82,38 @@ def lr_factor(section: ScheduleSection, step: int, *, total: int, steps_per_epoc
 
     Args:
         total: steps of the whole schedule.
-        steps_per_epoch: to place ``milestones``, which are counted in epochs.
+        steps_per_epoch: to place what is counted in epochs.
 
-    ``constant``, ``multistep`` (times ``gamma`` from each milestone on) and ``cosine`` (down to ``final_factor`` at the
-    last step) rise linearly over ``warmup_steps`` first. ``onecycle`` rises from 1/25 along a cosine for
-    ``warmup_steps`` (0: 30 % of the run) and falls to ``final_factor`` (Smith and Topin 2018, as in torch).
+    ``constant``, ``multistep`` (times ``gamma`` from each milestone on) and ``cosine`` are multiplied by a linear
+    warm-up over ``warmup_steps``: from ``warmup_start`` at the first step, or (null) from one part of
+    ``warmup_steps + 1``. ``cosine`` falls to ``final_factor`` at the last step, from the end of the warm-up on; with
+    ``by_epoch`` it is ``final + (1 - final) * (1 + cos(pi * epoch / epochs)) / 2``, constant within an epoch, the
+    warm-up included. ``onecycle`` rises from 1/25 along a cosine for ``warmup_steps`` (0: 30 % of the run) and falls to
+    ``final_factor`` (Smith and Topin 2018, as in torch).
     """
     if section.name == "onecycle":
         return _onecycle(section, step, total)
-    warmup = section.warmup_steps
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
+    return _warmup(section, step) * _regular(section, step, total, steps_per_epoch)
+
+
+def _warmup(section: ScheduleSection, step: int) -> float:
+    steps, start = section.warmup_steps, section.warmup_start
+    if step >= steps:
+        return 1.0
+    if start is None:
+        return (step + 1) / (steps + 1)
+    return 1 - (1 - step / steps) * (1 - start)
+
+
+def _regular(section: ScheduleSection, step: int, total: int, steps_per_epoch: int) -> float:
     if section.name == "multistep":
         return float(section.gamma ** sum(step >= m * steps_per_epoch for m in section.milestones))
+    if section.name == "cosine" and section.by_epoch:
+        return _cosine(1.0, section.final_factor, (step // steps_per_epoch) / (total / steps_per_epoch))
     if section.name == "cosine":
-        span = max(1, total - 1 - warmup)
-        return _cosine(1.0, section.final_factor, min(1.0, (step - warmup) / span))
+        warmup = section.warmup_steps
+        share = (step - warmup) / max(1, total - 1 - warmup)
+        return _cosine(1.0, section.final_factor, min(1.0, max(0.0, share)))
     return 1.0
 
 

@@ -149,9 +149,9 @@ def assemble(
         comm=comm,
         device=device,
         model=model,
-        wrapped=nn.parallel.DistributedDataParallel(model) if comm.size > 1 else model,
-        optimizer=build_optimizer(config.optimizer, model.parameters(), lr),
-        scaler=backend.grad_scaler(config.train.amp),
+        wrapped=_wrapped(model, config, comm),
+        optimizer=build_optimizer(config.optimizer, model.named_parameters(), lr),
+        scaler=_scaler(config, backend),
         ema=ema,
         train_data=train_data,
         eval_data=eval_data,
@@ -167,6 +167,18 @@ def assemble(
     if not parts.finished:
         _begin(parts, say)
     return parts
+
+
+def _scaler(config: RunConfig, backend: Backend) -> torch.amp.GradScaler:
+    scale = config.train.loss_scale
+    return backend.grad_scaler(config.train.amp) if scale == "dynamic" else backend.grad_scaler(config.train.amp, scale)
+
+
+def _wrapped(model: DetectionModel, config: RunConfig, comm: Comm) -> nn.Module:
+    """What training calls: the model, in DDP with several processes. DDP leaves parameters without gradient out."""
+    if comm.size == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model, find_unused_parameters=config.train.find_unused_parameters)
 
 
 def resume_command(command: list[str]) -> str:

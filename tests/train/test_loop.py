@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from portbev.config import RunConfig
 from portbev.errors import PortbevError
 from portbev.train import Run, load_run, train
+from portbev.train.checkpoint import load_checkpoint
 
 Toy = Callable[..., RunConfig]
 
@@ -115,6 +116,17 @@ def test_clipping_limits_the_update_and_the_record_keeps_the_norm_before(
     ]
     moved = torch.sqrt(sum((g**2).sum() for g in gap))  # type: ignore[arg-type]
     assert float(moved) == pytest.approx(lr * (norm - limit), rel=1e-3)
+
+
+@pytest.mark.parametrize(("scale", "after"), [("dynamic", 32768.0), (512, 512.0)])
+def test_an_fp16_overflow_leaves_the_step_out_and_only_a_dynamic_scale_falls(
+    toy: Toy, tiny_root: Path, tmp_path: Path, scale: Any, after: float
+) -> None:
+    settings = toy(train__max_steps=2, train__amp="fp16", train__loss_scale=scale, model__overflow_at_forward=1)
+    run = train(settings, backend="cpu", data_root=tiny_root, out=tmp_path / "run")
+    assert run.info["progress"]["skipped_steps"] == 1
+    saved = load_checkpoint(run.checkpoints.path(2))
+    assert saved.state["scaler"]["scale"] == after
 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portbev.config.schema import OptimizerSection, ScheduleSection
-from portbev.train.optim import build_optimizer, lr_factor, scaled_lr
+from portbev.errors import ConfigError
+from portbev.train.optim import build_optimizer, lr_factor, scaled_lr, set_lr
 
 
 def factors(section: ScheduleSection, total: int = 40, steps_per_epoch: int = 10) -> list[float]:
@@ -69,6 +70,67 @@ def test_every_schedule_stays_between_zero_and_one(name: str, warmup: int, total
     assert all(0 <= factor <= 1 + 1e-12 for factor in found)
 
 
+def test_warmup_from_a_third_over_cosine_by_epoch_is_the_closed_form() -> None:
+    section = ScheduleSection(name="cosine", by_epoch=True, final_factor=1e-3, warmup_steps=500, warmup_start=1 / 3)
+    epochs, per_epoch = 24, 300  # the warm-up ends inside the second epoch
+    found = factors(section, total=epochs * per_epoch, steps_per_epoch=per_epoch)
+    for step in (0, 1, 250, 299, 300, 499, 500, 599, 600, 3600, 7199):
+        epoch = step // per_epoch
+        regular = 1e-3 + (1 - 1e-3) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        ramp = 1 - (1 - step / 500) * (1 - 1 / 3) if step < 500 else 1.0
+        assert found[step] == pytest.approx(regular * ramp, rel=1e-12), step
+    assert found[0] == pytest.approx(1 / 3) and len(set(found[600:900])) == 1 and found[7199] > 1e-3
+
+
+def test_a_warmup_start_alone_ramps_a_constant_schedule() -> None:
+    assert factors(ScheduleSection(warmup_steps=4, warmup_start=0.5))[:5] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1])
+
+
+@pytest.mark.parametrize("wrong", [{"name": "multistep", "by_epoch": True}, {"name": "onecycle", "warmup_start": 0.1}])
+def test_settings_without_a_meaning_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"by_epoch|warmup_start"):
+        ScheduleSection(**wrong)  # type: ignore[arg-type]
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.img_backbone = torch.nn.Linear(2, 2)
+        self.img_neck = torch.nn.Linear(2, 2)
+        self.head = torch.nn.Linear(2, 1)
+
+
+def test_multipliers_make_groups_and_the_first_that_fits_counts() -> None:
+    net = Net()
+    net.img_backbone.bias.requires_grad_(False)
+    section = OptimizerSection(lr_multipliers={"img_backbone": 0.1, "img": 0.5})
+    optimizer = build_optimizer(section, net.named_parameters(), 0.2)
+    groups = [({id(p) for p in group["params"]}, group["lr"]) for group in optimizer.param_groups]
+    assert groups == [
+        ({id(p) for p in net.head.parameters()}, 0.2),
+        ({id(net.img_backbone.weight)}, pytest.approx(0.02)),
+        ({id(p) for p in net.img_neck.parameters()}, pytest.approx(0.1)),
+    ]
+    set_lr(optimizer, 0.4)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.4, 0.04, 0.2])
+
+
+def test_a_multiplier_that_fits_nothing_is_an_error_with_the_nearest_name() -> None:
+    section = OptimizerSection(lr_multipliers={"img_bakbone": 0.1})
+    with pytest.raises(ConfigError, match=r"optimizer\.lr_multipliers: .*'img_bakbone'.*Did you mean 'img_backbone'"):
+        build_optimizer(section, Net().named_parameters(), 0.2)
+
+
+def test_a_state_from_before_the_multipliers_is_taken_up() -> None:
+    net = Net()
+    optimizer = build_optimizer(OptimizerSection(), net.named_parameters(), 0.2)
+    old = optimizer.state_dict()
+    old["param_groups"][0].pop("lr_multiplier")
+    optimizer.load_state_dict(old)
+    set_lr(optimizer, 0.3)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3]
+
+
 def test_learning_rate_scales_with_the_samples_of_a_step() -> None:
     section = OptimizerSection(lr=2e-4, reference_batch=64)
     assert scaled_lr(section, 64) == 2e-4
@@ -80,7 +142,7 @@ def test_learning_rate_scales_with_the_samples_of_a_step() -> None:
 def test_frozen_parameters_are_left_out(name: str) -> None:
     model = torch.nn.Linear(2, 2)
     model.bias.requires_grad_(False)
-    optimizer = build_optimizer(OptimizerSection(name=name), model.parameters(), 0.1)  # type: ignore[arg-type]
+    optimizer = build_optimizer(OptimizerSection(name=name), model.named_parameters(), 0.1)  # type: ignore[arg-type]
     assert len(optimizer.param_groups) == 1
     assert [p is model.weight for p in optimizer.param_groups[0]["params"]] == [True]
 

@@ -68,6 +68,30 @@ def test_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
     assert state(run) == whole
 
 
+@pytest.mark.parametrize("scale", ["dynamic", 512])
+def test_a_resumed_fp16_run_keeps_its_loss_scale_and_its_bits(
+    toy: Toy, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: Any
+) -> None:
+    changes = {
+        **SETTINGS,
+        "train__epochs": 2,
+        "train__amp": "fp16",
+        "train__loss_scale": scale,
+        "optimizer__lr_multipliers": {"stem": 0.1, "norm": 0.5},
+        "schedule": {"name": "cosine", "by_epoch": True, "warmup_steps": 3, "warmup_start": 1 / 3},
+    }
+    expected = state(train(toy(**changes), backend="cpu", data_root=tiny_root, out=tmp_path / "whole"))
+    with monkeypatch.context() as patched:
+        kill_at_step(patched, 6, "_step")
+        with pytest.raises(Killed):
+            train(toy(**changes), backend="cpu", data_root=tiny_root, out=tmp_path / "run")
+    resumed = train(toy(**changes), backend="cpu", data_root=tiny_root, out=tmp_path / "run", resume=True)
+    assert state(resumed) == expected
+    saved = checkpoint.load_checkpoint(resumed.checkpoints.path(12))
+    assert saved.state["scaler"]["scale"] == (65536.0 if scale == "dynamic" else 512.0)
+    assert [row["lr"] for row in resumed.scalars()[:4]] == pytest.approx([0.01 / 3, 0.01 * 5 / 9, 0.01 * 7 / 9, 0.01])
+
+
 def test_kernel_calls_add_up_over_a_resume(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     plain = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:

@@ -100,6 +100,21 @@ def test_the_emulated_npu_joins_over_hccl_with_the_bits_of_gloo(
     assert [r["losses"] for r in npu.scalars()] == [r["losses"] for r in cpu.scalars()]
 
 
+def test_a_parameter_without_a_gradient_is_named_or_allowed(
+    launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    spare = {"model__spare": True, "train__max_steps": 2}
+    refused = launch(
+        "train", toy_file(**spare), "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "refused"
+    )
+    assert refused.returncode != 0
+    assert "step 1: parameters without a gradient: spare.weight, spare.bias" in refused.stderr
+    assert "train.find_unused_parameters=true" in refused.stderr
+    allowed = toy_file(train__find_unused_parameters=True, **spare)
+    run = trained(launch, allowed, tiny_root, tmp_path / "allowed", "--backend", "cpu")
+    assert run.status == "finished" and len(run.scalars()) == 2
+
+
 def test_resuming_with_another_number_of_processes_is_refused(
     launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from portbev.errors import CheckpointError
 from portbev.hookspecs import hookimpl
-from portbev.models import Batch, DetectionModel, Detections, Imported
+from portbev.models import DetectionModel, Detections, Imported, SweepBatch
 from portbev.nn.dropout import Dropout
 
 CELLS, CLASSES, RANGE = 8, 10, 50.0
@@ -24,6 +24,8 @@ class ToyConfig(BaseModel):
     batchnorm: bool = True
     dropout: float = 0.1
     nan_at_forward: int | None = None  # forward pass (of training) whose middle layer gives NaN
+    spare: bool = False  # a layer that no step uses
+    overflow_at_forward: int | None = None  # forward pass (of training) whose scaled gradient exceeds fp16's range
     sleep: float = 0.0  # seconds per forward pass, so that a test can strike in the middle
 
 
@@ -48,9 +50,10 @@ class ToyModel(DetectionModel):
         self.norm = nn.BatchNorm2d(config.channels) if config.batchnorm else nn.Identity()
         self.middle = Middle(config.nan_at_forward)
         self.drop = Dropout(config.dropout)
+        self.spare = nn.Linear(2, 2) if config.spare else None
         self.head = nn.Linear(6 * config.channels * 4, CLASSES * CELLS * CELLS)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: SweepBatch) -> Tensor:
         if self.config.sleep and self.training:
             import time
 
@@ -62,7 +65,7 @@ class ToyModel(DetectionModel):
         self.middle.step = self.drop.step
         return self.head(self.drop(self.middle(x))).reshape(samples, CLASSES, CELLS, CELLS)
 
-    def losses(self, outputs: Tensor, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
+    def losses(self, outputs: Tensor, batch: SweepBatch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         target = np.zeros(outputs.shape, np.float32)
         for index, (boxes, labels) in enumerate(zip(batch["boxes"], batch["labels"], strict=True)):
             for box, label in zip(boxes, labels, strict=True):
@@ -70,10 +73,13 @@ class ToyModel(DetectionModel):
                 if 0 <= x < CELLS and 0 <= y < CELLS:
                     target[index, label, y, x] = 1
         truth = torch.from_numpy(target).to(outputs.device)
-        heat = functional.binary_cross_entropy_with_logits(outputs.float(), truth)
-        return {"heat": heat, "small": outputs.float().square().mean() * 1e-3}
+        assert outputs.dtype == torch.float32, "losses get float32"
+        heat = functional.binary_cross_entropy_with_logits(outputs, truth)
+        if self.training and self.middle.step == self.config.overflow_at_forward:
+            heat = heat * 1e38
+        return {"heat": heat, "small": outputs.square().mean() * 1e-3}
 
-    def decode(self, outputs: Tensor, batch: Batch) -> list[Detections]:
+    def decode(self, outputs: Tensor, batch: SweepBatch) -> list[Detections]:
         found = []
         for logits in outputs.float().sigmoid().cpu():
             scores, order = logits.flatten().topk(20)
