@@ -24,7 +24,7 @@ def pose_messages(ego: Track, road: Road, start: int, duration: float) -> list[d
         duration: seconds of the scene; the messages begin before it and end after it.
     """
     stamps = np.array([round((_FIRST + i / RATE) * 1e6) for i in range(int((duration + 0.2) * RATE))], np.int64)
-    times = stamps * 1e-6
+    times = np.asarray(stamps * 1e-6, np.float64)
     before, now, after = (ego.poses(road, times + step) for step in (-_STEP, 0.0, _STEP))
     velocity = _in_ego((after - before)[:, :2] / (2 * _STEP), now[:, 2])
     acceleration = _in_ego((after - 2 * now + before)[:, :2] / _STEP**2, now[:, 2])

@@ -80,7 +80,8 @@ def test_the_option_is_one_of_a_root() -> None:
 @pytest.mark.parametrize("option", ["--can-bus", "--no-can-bus"])
 def test_the_command_has_the_option(tmp_path: Path, option: str) -> None:
     out = tmp_path / "data"
-    small = "--scenes 1 --samples 1 --image-size 64x36 --sweeps 0 --lidar-beams 4 --lidar-steps 24 --workers 1".split()
-    command = [sys.executable, "-m", "portbev", "data", "synth", "nuscenes", str(out), *small, option]
+    small = {"scenes": 1, "samples": 1, "image-size": "64x36", "sweeps": 0, "lidar-beams": 4, "lidar-steps": 24}
+    options = [f"--{name}={value}" for name, value in small.items()]
+    command = [sys.executable, "-m", "portbev", "data", "synth", "nuscenes", str(out), *options, "--workers=1", option]
     subprocess.run(command, check=True, capture_output=True)
     assert (out / "can_bus").is_dir() == (option == "--can-bus")
