@@ -71,12 +71,14 @@ class Benchmark(Protocol):
         metrics: the figures that reports show, in order.
         headline: keys of the few that stand in one line.
         best: key of the one that chooses the best checkpoint where the configuration names none.
+        class_title: what :meth:`class_figures` are.
     """
 
     name: str
     metrics: tuple[Metric, ...]
     headline: tuple[str, ...]
     best: str
+    class_title: str
 
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """Detections of one sample as JSON values, which keep every bit; done in the process that found them."""
@@ -98,7 +100,10 @@ class Benchmark(Protocol):
         ...
 
 
-_HOMES = {"nuscenes": "portbev.evaluate.nuscenes:NuscenesBenchmark"}
+_HOMES = {
+    "nuscenes": "portbev.evaluate.nuscenes:NuscenesBenchmark",
+    "radial": "portbev.evaluate.radial:RadialBenchmark",
+}
 
 
 def find_benchmark(name: str) -> Benchmark:

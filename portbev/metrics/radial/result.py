@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portbev.files import write_json
-from portbev.metrics.radial.constants import IOU_THRESHOLDS, OVERLAPS, RANGES, Quirks
+from portbev.files import finite, write_json
+from portbev.metrics.radial.constants import IOU_THRESHOLDS, OVERLAPS, RANGES, TP_ERRORS, Quirks
 from portbev.metrics.radial.reported import Cell, Score
 from portbev.metrics.radial.training import TrainingScore
 
@@ -77,7 +77,7 @@ class RadialMetrics:
 
     def summary(self) -> dict[str, Any]:
         """Everything as JSON has it: a number that is undefined becomes None."""
-        summary: dict[str, Any] = _without_nan(
+        summary: dict[str, Any] = finite(
             {
                 "official": self.official.summary(),
                 "fixed": self.fixed.summary(),
@@ -130,7 +130,8 @@ class RadialMetrics:
                 row = rows.setdefault((kind, str(threshold), name), {})
                 row["IoU", quirks] = score.tp_iou if score.pairs else float("nan")
                 row.update({(error, quirks): value for error, value in score.tp_errors.items()})
-        return _frame(rows).sort_index(axis=1, level=0, sort_remaining=False)
+        order = [(number, quirks) for number in ("IoU", *TP_ERRORS) for quirks in self._both()]
+        return _frame(rows)[order]
 
     def _training(self) -> pd.DataFrame:
         import pandas as pd
@@ -158,12 +159,3 @@ def _plain(score: Score) -> dict[str, Any]:
         "tp_errors": dict(score.tp_errors),
         "boxes": {"ground_truth": score.ground_truth, "predictions": score.predictions, "pairs": score.pairs},
     }
-
-
-def _without_nan(value: Any) -> Any:
-    """The same nested value with None for NaN."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value

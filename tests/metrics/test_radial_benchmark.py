@@ -1,0 +1,137 @@
+"""RADIal as a benchmark of the framework: what training, evaluation and reports take from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from radial_cases import car, random_frames
+
+from portbev.config.data import RadialData
+from portbev.data import build_dataset
+from portbev.data.synth.radial import RadialSynthOptions, generate
+from portbev.errors import ResultsError
+from portbev.evaluate.benchmark import benchmark_of, find_benchmark, find_metric, headline
+from portbev.evaluate.radial import evaluate_results, ground_truth
+from portbev.metrics.radial import evaluate_arrays, frame_boxes, read_boxes, write_boxes
+from portbev.models import Detections
+
+
+class Annotated:
+    """Tokens and boxes, as a data set has them."""
+
+    root, version, split = Path("nowhere"), "raw", "test"
+
+    def __init__(self, rows):
+        self.tokens = [f"{index:06d}" for index in range(len(rows))]
+        self.rows = rows
+
+    def truth(self, index):
+        return centred(self.rows[index]), np.zeros(len(self.rows[index]), np.int64)
+
+
+def centred(rows):
+    """portbev's boxes (n, 9) of rows that stand on their bottom."""
+    boxes = np.zeros((len(rows), 9))
+    if len(rows):
+        boxes[:, :7] = np.asarray(rows, float)[:, :7]
+    boxes[:, 2] += boxes[:, 5] / 2
+    return boxes
+
+
+def detections(rows):
+    scores = np.array([row[7] for row in rows])
+    return Detections(centred(rows).astype(np.float32), scores.astype(np.float32), np.zeros(len(rows), np.int64))
+
+
+def scored(predictions, dataset, out=None):
+    benchmark = find_benchmark("radial")
+    frames = zip(predictions, dataset.tokens, strict=True)
+    samples = [json.loads(json.dumps(benchmark.encode(detections(rows), token, np.eye(4)))) for rows, token in frames]
+    return benchmark.score(samples, dataset, out)
+
+
+def test_detections_are_scored_as_their_arrays_are(tmp_path):
+    predictions, truth = random_frames(5, frames=8, noise=0.2)
+    record = scored(predictions, Annotated(truth), tmp_path)
+    expected = evaluate_arrays(predictions, truth)
+    for metric in find_benchmark("radial").metrics:
+        assert metric.of(record) is not None
+    assert record["official"]["mean_ap"]["bev"]["overall"] == pytest.approx(expected.official.mean_ap("bev"), abs=1e-9)
+    for quirks in ("official", "fixed"):
+        cell = record[quirks]["reported"]["3d"]["IoU0.5/overall"]
+        assert cell["AP"] == pytest.approx(expected.scores(quirks).reported["3d", 0.5, "overall"].ap, abs=1e-9)
+    assert (record["schema"], record["benchmark"], record["samples"]) == ("portbev.metrics/1", "radial", 8)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    again = read_boxes(tmp_path / "predictions.json", scored=True)
+    assert again.counts.tolist() == [len(rows) for rows in predictions]
+    assert again.rows == pytest.approx(np.concatenate(predictions), abs=1e-5)
+
+
+def test_best_checkpoint_does_not_profit_from_silence():
+    """Leaving a frame without predictions never helps the figure that chooses the best checkpoint."""
+    truth = [[car(20, 0)], [car(30, 0)]]
+    good, wrong = [car(20, 0, score=0.9)], [car(60, 0, score=0.5)]
+    best = find_metric(find_benchmark("radial"), None)
+    silent, trying = (
+        scored([good, []], Annotated(truth)),
+        scored([good, [car(30, 0, score=0.4), *wrong]], Annotated(truth)),
+    )
+    assert best.of(trying) > best.of(silent)
+    assert silent["official"]["mean_ap"]["bev"]["overall"] == pytest.approx(100)
+
+
+def test_tables_and_headline_show_the_figures():
+    predictions, truth = random_frames(5, frames=8, noise=0.2)
+    record = scored(predictions, Annotated(truth))
+    benchmark = benchmark_of(record)
+    table = benchmark.class_table(record)
+    rows = dict(table.rows)
+    cell = record["official"]["reported"]["let"]["IoU0.7/0-50"]
+    assert rows["let 0.7 0-50"][0] == benchmark.class_figures(record)["let 0.7 0-50"] == cell["AP"]
+    assert all(len(cells) == len(table.columns) for cells in rows.values()) and len(rows) == 18
+    assert f"BEV AP {record['official']['mean_ap']['bev']['overall']:.4f}" in headline(benchmark, record)
+
+
+def test_no_detections_score_zero_and_say_so():
+    record = scored([[], []], Annotated([[car(20, 0)], []]))
+    assert [metric.of(record) for metric in find_benchmark("radial").metrics] == [0.0] * 9 + [None] * 2
+    assert "zero" in record["notes"][0]
+    assert len(find_benchmark("radial").class_table(record).rows) == 18
+
+
+def test_detection_that_is_not_finite_names_its_frame():
+    broken = detections([car(20, 0, score=0.5)])
+    broken.boxes[0, 3] = np.nan
+    benchmark = find_benchmark("radial")
+    samples = [benchmark.encode(found, "", np.eye(4)) for found in (detections([]), broken)]
+    with pytest.raises(ResultsError, match=r"frame 000001, box 0: .*not finite"):
+        benchmark.score(samples, Annotated([[], []]), None)
+
+
+def test_results_files_are_scored_on_generated_recordings(tmp_path):
+    options = RadialSynthOptions(
+        sequences=3,
+        frames=2,
+        seed=5,
+        samples=32,
+        chirps=32,
+        azimuths=15,
+        elevations=6,
+        image_size=(96, 64),
+        density=1.5,
+    )
+    root = generate(tmp_path / "recordings", options, workers=1)
+    dataset = build_dataset(RadialData(camera=False), root, "eval", seed=0)
+    truth = ground_truth(dataset)
+    assert len(truth.rows)
+    for index in range(len(dataset)):
+        boxes = dataset.sample(index, 0)["boxes"]
+        assert truth.arrays()[index][:, 2] == pytest.approx(boxes[:, 2] - boxes[:, 5] / 2, abs=1e-5)
+    perfect = [np.column_stack([rows, np.full(len(rows), 0.95)]) for rows in truth.arrays()]
+    write_boxes(tmp_path / "results.json", frame_boxes(perfect, truth.frames, scored=True))
+    record = evaluate_results(tmp_path / "results.json", data_root=root, split="test")
+    assert record["fixed"]["mean_ap"]["bev"]["overall"] == pytest.approx(100)
+    assert record["samples"] == len(dataset)
