@@ -51,6 +51,7 @@ def cases() -> list[Case]:
         ),
         Case("forward", "fft", (tensor(4, 3, 24),), lambda x: _planes(ops.fft(x))),
         Case("inverse", "fft", (tensor(5, 3, 24),), lambda x: _planes(ops.fft(x, dim=0, inverse=True, norm="ortho"))),
+        Case("complex, a prime length", "fft", (tensor(13, 2, 37, 2),), lambda x: _planes(ops.fft(_complex(x), dim=1))),
         Case("mask", "dropout", (tensor(6, 4, 50),), dropped),
     ]
 
@@ -105,6 +106,10 @@ def voxels(*shape: int) -> Tensor:
 def _planes(value: Tensor) -> Tensor:
     """Real and imaginary plane, so that errors and gradients are real."""
     return torch.view_as_real(value)
+
+
+def _complex(planes: Tensor) -> Tensor:
+    return torch.view_as_complex(planes)
 
 
 def dropped(x: Tensor) -> Tensor:

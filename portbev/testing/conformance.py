@@ -17,6 +17,6 @@ class BackendConformance(
     Attributes:
         backend_name: what ``--backend`` takes.
         emulate: install the emulated device of that name first.
-        refused: operator -> why this device cannot compute it; such a call must raise, never give wrong numbers.
+        refused: operator -> why this device cannot compute its reference, which must raise; other kernels are judged.
         error_ratio: how many times the reference kernel's own float32 error (against float64) a kernel may have.
     """

@@ -1,13 +1,20 @@
 """Kernels for portbev's operators, a file per operator and provider. May import: portbev.kernels, portbev.ops.
 
-Those of the vendor's libraries, and ``fft`` as products of matrices: Ascend lists no complex transform, and the reference
-is refused there.
+Those of the vendor's libraries, and ``fft`` as products of matrices: Ascend lists no complex transform, and the
+reference is refused there.
 """
 
 from __future__ import annotations
 
 from portbev.kernels import Kernel
-from portbev_npu.kernels import ms_deform_attn, mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
+from portbev_npu.kernels import (
+    matrix_fft,
+    ms_deform_attn,
+    mx_deform_conv2d,
+    torch_npu_deform_conv2d,
+    voxel_pool,
+    voxel_pool_lift,
+)
 
 KERNELS: tuple[Kernel, ...] = (
     mx_deform_conv2d.KERNEL,
@@ -15,4 +22,5 @@ KERNELS: tuple[Kernel, ...] = (
     ms_deform_attn.KERNEL,
     voxel_pool.KERNEL,
     voxel_pool_lift.KERNEL,
+    matrix_fft.KERNEL,
 )
