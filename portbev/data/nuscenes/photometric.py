@@ -7,7 +7,7 @@ reference tests a ``numpy.random.RandomState`` that gives the original's own seq
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import cv2
 import numpy as np
@@ -70,18 +70,22 @@ def distort(image: Pixels, how: Distortion) -> Pixels:
 
     Saturation and hue are changed in HSV (hue in degrees); the way there and back is taken even if neither changes.
     """
-    bgr: Any = image + np.float32(how.brightness)
-    if how.contrast_first:
-        bgr *= np.float32(how.contrast)
+    bgr: Any = image + np.float32(how.brightness) if how.brightness else image
+    if how.contrast_first and how.contrast != 1:
+        bgr = bgr * np.float32(how.contrast)
     hsv: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2HSV)
     if how.saturation != 1:
         hsv[..., 1] *= np.float32(how.saturation)
-    if how.hue != 0:
+    if how.hue:
         hue = hsv[..., 0] + np.float32(how.hue)
-        hue[hue > 360] -= 360
-        hue[hue < 0] += 360
+        if how.hue > 0:
+            hue[hue > 360] -= 360
+        else:
+            hue[hue < 0] += 360
         hsv[..., 0] = hue
     bgr = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-    if not how.contrast_first:
+    if not how.contrast_first and how.contrast != 1:
         bgr *= np.float32(how.contrast)
-    return bgr if how.channels == (0, 1, 2) else cv2.merge([bgr[..., channel] for channel in how.channels])
+    if how.channels == (0, 1, 2):
+        return cast(Pixels, bgr)
+    return cast(Pixels, cv2.transform(bgr, np.eye(3, dtype=np.float32)[list(how.channels)]))  # faster than an index

@@ -1,7 +1,7 @@
 """Camera pictures as BEVFormer's network sees them: normalised, scaled, padded. May import: nothing of portbev.
 
-The order is the original's: normalised first, so that the padding is 0 in normalised units. Source: fundamentalvision/
-BEVFormer, ``datasets/pipelines/transform_3d.py``.
+Padded last, so that the padding is 0 in normalised units. Source: fundamentalvision/BEVFormer,
+``datasets/pipelines/transform_3d.py``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,26 @@ def scale_matrix(scale: float) -> NDArray[np.float64]:
     return np.diag([scale, scale, 1.0, 1.0])
 
 
-def to_input(image: Pixels, mean: Sequence[float], std: Sequence[float], scale: float) -> Pixels:
-    """(h, w, 3) normalised and scaled (bilinear) from (H, W, 3) of 0 to 255; ``mean`` and ``std`` per channel."""
+def to_input(image: Pixels, mean: Sequence[float], std: Sequence[float], scale: float, *, swap: bool = False) -> Pixels:
+    """(h, w, 3) scaled (bilinear) and normalised from (H, W, 3) of 0 to 255.
+
+    Both are linear, so that their order matters to rounding only; fewer pixels are cheaper to normalise.
+
+    Args:
+        image: float32.
+        mean, std: per channel of the result.
+        scale: of height and width, see :func:`scaled_size`.
+        swap: the result's channels are the image's in reverse.
+    """
+    height, width = scaled_size((image.shape[0], image.shape[1]), scale)
+    result: Any = image
+    if (height, width) != image.shape[:2]:
+        result = cv2.resize(result, (width, height), interpolation=cv2.INTER_LINEAR)
+    if swap:
+        result = swap_red_blue(result)
     shift: Any = (*mean, 0.0)
     factor: Any = (*(1 / value for value in std), 0.0)
-    scaled: Any = cv2.multiply(cv2.subtract(image, shift, dtype=cv2.CV_32F), factor)
-    height, width = scaled_size((image.shape[0], image.shape[1]), scale)
-    if (height, width) != image.shape[:2]:
-        scaled = cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR)
-    return cast(Pixels, scaled)
+    return cast(Pixels, cv2.multiply(cv2.subtract(result, shift, dtype=cv2.CV_32F), factor))
 
 
 def swap_red_blue(image: NDArray[Any]) -> NDArray[Any]:

@@ -262,8 +262,8 @@ class QueueDataset(KeyFrames):
         """(h, w, 3) normalised and scaled, in the network's order of channels."""
         section = self.section
         source = np.asarray(read_image(path, self._source_size, token=token, cure=OTHER_SIZE))
-        image = (pixels.swap_red_blue(source) if section.bgr or rng is not None else source).astype(np.float32)
-        if rng is not None:
-            image = distort(image, draw_distortion(rng))  # in BGR, whatever the network sees
-            image = image if section.bgr else pixels.swap_red_blue(image)
-        return pixels.to_input(image, section.mean, section.std, section.scale)
+        if rng is None:
+            image, bgr = source.astype(np.float32), False
+        else:
+            image, bgr = distort(pixels.swap_red_blue(source).astype(np.float32), draw_distortion(rng)), True
+        return pixels.to_input(image, section.mean, section.std, section.scale, swap=bgr != section.bgr)

@@ -64,8 +64,7 @@ def test_pictures_are_normalised_scaled_and_padded(recorded: Arrays, model: str)
     scale, mean, std, bgr = MODELS[model]
     expected = recorded[f"out_{model}"]
     for raw, other in zip(recorded["raw_uint8"], expected, strict=True):
-        image = raw if bgr else pixels.swap_red_blue(raw)
-        ours = pixels.to_input(image.astype(np.float32), mean, std, scale)
+        ours = pixels.to_input(raw.astype(np.float32), mean, std, scale, swap=not bgr)
         height, width = ours.shape[:2]
         assert (height, width) == pixels.scaled_size(raw.shape[:2], scale)
         assert other.shape[:2] == pixels.padded_size((height, width), 32)
