@@ -87,7 +87,7 @@ class RadialBatch(Batch):
     imaginary part; ra: (B,S,n_az) float32; pc: B tensors (n,4) float32 range [m], Doppler bin, azimuth and elevation
     [rad], which stay on the host.
     ``calibration``: of the camera, float64: K (B,3,3) in pixels of the network's input, dist (B,5), rvec (B,3) and
-    tvec (B,3) [m] from the world (X right, Y forward, Z up) as OpenCV has them.
+    tvec (B,3) [m] from the world (X right, Y forward, Z up) as OpenCV has them; empty when the camera is left out.
     ``table``: path of the radar's calibration table. ``description``: its sizes (``portbev.signal.RadarDescription``).
     """
 

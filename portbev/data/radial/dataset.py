@@ -61,6 +61,7 @@ class RadialDataset:
         self.notes: list[str] = []
         self._source: Source = open_source(section, self.root, self.split, self.notes)
         self.version = self._source.version
+        self._calibration = self._camera() if section.camera else {}
         self._boxes = [self._source.boxes(number) for number in self._source.numbers]
         self.samples = self._choose()
         self.tokens = [self._token(sample) for sample in self.samples]
@@ -84,6 +85,12 @@ class RadialDataset:
         if empty and self.section.filter_empty:
             self.notes.append(f"{empty} samples of {self.split} without boxes are replaced by others when they come up")
         return np.tile(np.arange(count), self.section.repeat)
+
+    def _camera(self) -> dict[str, Array]:
+        """The camera's calibration in pixels of the network's input, under the batch's names."""
+        camera = self._source.camera.scaled(self.section.scale)
+        named = {"K": camera.intrinsic, "dist": camera.distortion}
+        return {**named, "rvec": camera.rotation, "tvec": camera.translation}
 
     def _token(self, sample: int) -> str:
         return f"{self._source.numbers[int(sample)]:06d}"
@@ -126,18 +133,12 @@ class RadialDataset:
         if self.section.camera:
             image, size = network_input(self._source.picture(number), self.section, rng)
         boxes = self._boxes_in_range(position) if training else self._boxes[position]
-        camera = self._source.camera.scaled(self.section.scale)
         return Sample(
             image=image,
             image_size=size,
             radar=self._source.radar(number),
             radar_kind=self._source.radar_kind,
-            calibration={
-                "K": camera.intrinsic,
-                "dist": camera.distortion,
-                "rvec": camera.rotation,
-                "tvec": camera.translation,
-            },
+            calibration=self._calibration,
             table=str(self._source.table_file),
             description=self._source.description,
             boxes=boxes.astype(np.float32),

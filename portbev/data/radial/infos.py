@@ -52,11 +52,11 @@ def sample_info(out: Path, number: int, source: RawRoot) -> dict[str, Any]:
             "cam_mat": camera.intrinsic,
             "dist_coeffs": camera.distortion,
         },
-        "annos": annotations(source.boxes.get(number, [NO_BOX])),
+        "annos": box_annotations(source.boxes.get(number, [NO_BOX])),
     }
 
 
-def annotations(rows: list[tuple[str, ...]]) -> dict[str, Any]:
+def box_annotations(rows: list[tuple[str, ...]]) -> dict[str, Any]:
     """Annotations of a sample's box rows: as in KITTI the location is the middle of the box's bottom."""
     kept = [] if is_empty(rows) else rows
     values = np.array([[float(token) for token in row[:7]] for row in kept], np.float64).reshape(-1, 7)

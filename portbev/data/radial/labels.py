@@ -52,7 +52,7 @@ def read_labels(path: Path) -> tuple[dict[int, Label], list[str]]:
         DataError: the file is missing or lacks a column.
     """
     labels: dict[int, Label] = {}
-    problems = []
+    problems: list[str] = []
     dataset, index = LABEL_COLUMNS.index("dataset"), LABEL_COLUMNS.index("index")
     for line, row in _rows(path, LABEL_COLUMNS, {"radar_D_mps": "radar_D"}, problems):
         try:

@@ -97,7 +97,7 @@ class RawSource:
         if without:
             notes.append(f"{without} samples of {split} are not in {self._root.boxes_file.name}: they count as empty")
         self.description, self.table_file = self._root.radar, self._root.table_file
-        self.radar_kind = "raw" if section.signal_on == "device" else section.radar
+        self.radar_kind: str = "raw" if section.signal_on == "device" else section.radar
         self._kind, table = section.radar, section.radar in ("ra", "pc")
         self._chain = Chain(self.description, self.table_file if table else None, section.signal_precision)
 
@@ -132,7 +132,8 @@ class ConvertedSource:
     version = "converted"
 
     def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
-        self._root, self.radar_kind = ConvertedRoot(root), section.radar
+        self._root = ConvertedRoot(root)
+        self.radar_kind: str = section.radar
         self._part = PARTS[section.radar]
         needed = (self._part, "labels_x", *(["images"] if section.camera else []))
         self.numbers = []

@@ -77,4 +77,4 @@ def _elevations(count: int) -> Array:
     """Degrees; the one at index 5 is 0, parallel to the road, as in RADIal's table."""
     if count == 11:
         return np.linspace(-ELEVATION_LIMIT, ELEVATION_LIMIT, 11)
-    return (np.arange(count) - 5) * (ELEVATION_LIMIT / max(5, count - 6))
+    return np.asarray((np.arange(count) - 5) * (ELEVATION_LIMIT / max(5, count - 6)), np.float64)

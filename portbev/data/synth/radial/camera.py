@@ -73,7 +73,7 @@ def build_lens(calibration: CameraCalibration, image_size: tuple[int, int]) -> L
 
 @dataclass(frozen=True)
 class Stage:
-    """What a sequence's pictures are made of: the world, its road from above, sun and sky, still shadows, what moves."""
+    """What pictures are made of: the world, its road from above, sun and sky, still shadows, what moves."""
 
     world: World
     ground: Ground

@@ -66,7 +66,7 @@ def simulate(
     bins = doppler_bin(echoes.speed[seen], chirps)[:, None] + slot
     slow = _tone(bins, chirps)  # (K, transmitters, chirps)
     by_receiver = np.einsum("ktr,ktc->kcr", wave.reshape(-1, TRANSMITTERS, RECEIVERS), slow)
-    frame = fast.T @ by_receiver.reshape(len(points), -1)
+    frame = fast.T @ by_receiver.reshape(len(points), chirps * RECEIVERS)
     frame = frame.reshape(samples, chirps, RECEIVERS) + _DC
     frame.real += rng.normal(0, noise, frame.shape)
     frame.imag += rng.normal(0, noise, frame.shape)
