@@ -11,8 +11,8 @@ from portbev.models import SweepBatch
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.head import BRANCHES
 
-# Widths are multiples of 8: with others, oneDNN's backward of a strided 1x1 convolution over channels-last tensors writes
-# out of bounds on CPUs without AVX-512 (torch 2.13).
+# Widths are multiples of 8: with others, oneDNN's backward of a strided 1x1 convolution over channels-last tensors
+# writes out of bounds on CPUs without AVX-512 (torch 2.13).
 SMALL: dict[str, Any] = {
     "final_size": (64, 96),
     "x_bound": (-51.2, 51.2, 3.2),
