@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from portbev.backend import Backend
 from portbev.hookspecs import hookimpl
+from portbev.kernels import Kernel
 
 
 @hookimpl
@@ -12,3 +13,11 @@ def portbev_backends() -> list[Backend]:
     from portbev_cuda.backend import CudaBackend
 
     return [CudaBackend()]
+
+
+@hookimpl
+def portbev_kernels() -> list[Kernel]:
+    """Kernels of libraries for CUDA, some of which serve ROCm as well."""
+    from portbev_cuda import cupy_fft
+
+    return [cupy_fft.KERNEL]
