@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Places = list[int]
 
+SMALLEST = 8  # pixels of height and width
 OTHER_SIZE = "The pictures of a data set must be of one size"
 
 
@@ -73,7 +74,7 @@ class QueueDataset(KeyFrames):
         self._keep = Keep(section.use_valid_flag, section.point_cloud_range)
         self._lidar2global = self._poses()
         self._has_truth = self._samples_with_truth()
-        self._source_size = image_size(self._file(index.key_frames[self.samples[0], self._cameras[0]]))
+        self._source_size = self._picture_size()
         self._arrange(self.samples[self._scene_order(self.samples)])
         self._note_rejected()
 
@@ -228,6 +229,15 @@ class QueueDataset(KeyFrames):
             )
 
     # pictures
+
+    def _picture_size(self) -> tuple[int, int]:
+        """(height, width) of the data set's first picture, which all must have."""
+        path = self._file(self._index.key_frames[self.samples[0], self._cameras[0]])
+        size = image_size(path)
+        if min(pixels.scaled_size(size, self.section.scale)) < SMALLEST:
+            what = f"images of {size[1]} x {size[0]} are less than {SMALLEST} pixels at data.scale={self.section.scale}"
+            raise DataError(what, where=str(path), cure="Raise data.scale")
+        return size
 
     def _lidar2img(self, sample: int) -> Array:
         """(N, 4, 4) LIDAR_TOP to pixels of the input, through the ego poses at the times of both sensors."""

@@ -350,3 +350,15 @@ def test_an_image_of_the_history_that_cannot_be_used_is_named(copy: Path, sectio
         dataset.sample(2, 0)
     assert caught.value.where == str(path) and "\n" not in str(caught.value)
     dataset.sample(0, 0)
+
+
+def test_a_scale_that_leaves_no_picture_is_told(root: Path, section: MakeSection) -> None:
+    with pytest.raises(DataError, match=r"200 x 112 are less than 8 pixels at data.scale=0.05\. Raise data.scale"):
+        build_dataset(section(scale=0.05), root, "eval", seed=0)
+
+
+def test_a_data_set_without_pictures_is_told_when_it_is_opened(copy: Path, section: MakeSection) -> None:
+    shutil.rmtree(copy / "samples")
+    with pytest.raises(DataError, match="image is missing") as caught:
+        build_dataset(section(), copy, "eval", seed=0)
+    assert "\n" not in str(caught.value)
