@@ -106,7 +106,7 @@ class RadialData(CommonData):
     layout: Literal["auto", "raw", "converted"] = "auto"  # raw recordings, or EchoFusion's KITTI-like layout
     boxes: str | None = None  # the re-annotated boxes where raw recordings lack radial_bbox_labels.csv
     tolerance: int = Field(20_000, ge=0)  # microseconds between a radar frame and the other sensors
-    radar: Literal["rt", "ra", "rd", "adc", "pc"] = "rt"  # what the model takes of the radar
+    radar: Literal["rt", "ra", "rd", "adc", "pc", "none"] = "rt"  # what the model takes of the radar
     signal_on: Literal["device", "loader"] = "device"  # who computes it; device: batches hold the chips' samples
     signal_precision: Literal["complex64", "complex128"] = "complex64"  # of the loader's signal chain
     camera: bool = True  # load the pictures

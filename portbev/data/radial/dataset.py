@@ -32,7 +32,7 @@ class Sample(TypedDict):
 
     image: NDArray[np.float32] | None
     image_size: tuple[int, int]
-    radar: NDArray[Any]
+    radar: NDArray[Any] | None
     radar_kind: str
     calibration: dict[str, Array]
     table: str
@@ -136,7 +136,7 @@ class RadialDataset:
         return Sample(
             image=image,
             image_size=size,
-            radar=self._source.radar(number),
+            radar=None if self.section.radar == "none" else self._source.radar(number),
             radar_kind=self._source.radar_kind,
             calibration=self._calibration,
             table=str(self._source.table_file),
@@ -166,12 +166,12 @@ class RadialDataset:
     def collate(samples: Sequence[Sample]) -> Batch:
         """A batch of at least one sample."""
         images = [sample["image"] for sample in samples if sample["image"] is not None]
-        radar = [torch.from_numpy(sample["radar"]) for sample in samples]
+        radar = [torch.from_numpy(sample["radar"]) for sample in samples if sample["radar"] is not None]
         identity: Array = np.broadcast_to(np.eye(4), (len(samples), 4, 4)).copy()
         batch = RadialBatch(
             images=torch.from_numpy(np.stack(images)) if images else None,
             image_size=samples[0]["image_size"],
-            radar=radar if samples[0]["radar_kind"] == "pc" else torch.stack(radar),
+            radar=(radar if samples[0]["radar_kind"] == "pc" else torch.stack(radar)) if radar else None,
             radar_kind=samples[0]["radar_kind"],
             calibration={
                 name: np.stack([sample["calibration"][name] for sample in samples])

@@ -115,8 +115,15 @@ def is_empty(rows: list[tuple[str, ...]]) -> bool:
 
 
 def box_array(rows: list[tuple[str, ...]]) -> NDArray[np.float64]:
-    """(n, 9) boxes [x y z dx dy dz yaw vx vy] of the rows that are objects; RADIal has no velocities: they are 0."""
-    kept = [[float(token) for token in row[:7]] for row in rows if not set(row[:7]) <= {"-1", "-1.0"}]
+    """(n, 9) boxes [x y z dx dy dz yaw vx vy] of the rows that are objects; RADIal has no velocities: they are 0.
+
+    Beside objects a row of -1 is left out; the original would keep it as a box (see :func:`is_empty`).
+    """
+    kept = (
+        []
+        if is_empty(rows)
+        else [[float(token) for token in row[:7]] for row in rows if not set(row[:7]) <= {"-1", "-1.0"}]
+    )
     boxes = np.zeros((len(kept), 9))
     if kept:
         boxes[:, :7] = kept

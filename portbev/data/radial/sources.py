@@ -84,7 +84,8 @@ class RawSource:
     def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
         boxes = Path(section.boxes).expanduser() if section.boxes else None
         self._root = RawRoot(root, boxes=boxes, tolerance=section.tolerance)
-        sensors = (*RADAR_CHIPS, CAMERA) if section.camera else RADAR_CHIPS
+        radar = RADAR_CHIPS if section.radar != "none" else ()
+        sensors = (*radar, CAMERA) if section.camera else radar
         wanted = self._root.of_split(split)
         self._labels = {label.number: label for label in self._root.usable(wanted, sensors)}
         self.numbers = list(self._labels)
@@ -97,7 +98,7 @@ class RawSource:
         if without:
             notes.append(f"{without} samples of {split} are not in {self._root.boxes_file.name}: they count as empty")
         self.description, self.table_file = self._root.radar, self._root.table_file
-        self.radar_kind: str = "raw" if section.signal_on == "device" else section.radar
+        self.radar_kind: str = "raw" if radar and section.signal_on == "device" else section.radar
         self._kind, table = section.radar, section.radar in ("ra", "pc")
         self._chain = Chain(self.description, self.table_file if table else None, section.signal_precision)
 
@@ -134,8 +135,8 @@ class ConvertedSource:
     def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
         self._root = ConvertedRoot(root)
         self.radar_kind: str = section.radar
-        self._part = PARTS[section.radar]
-        needed = (self._part, "labels_x", *(["images"] if section.camera else []))
+        self._part = PARTS.get(section.radar, "")
+        needed = (*([self._part] if self._part else []), "labels_x", *(["images"] if section.camera else []))
         self.numbers = []
         for number in self._root.of_split(split):
             gone = [part for part in needed if not part_file(root, part, number).exists()]

@@ -124,6 +124,17 @@ def test_point_clouds_are_lists_of_tensors(recordings: Path) -> None:
     )
 
 
+def test_without_radar_and_camera_only_labels_are_needed(recordings: Path, converted: Path, tmp_path: Path) -> None:
+    raw, stored = copy_of(recordings, tmp_path / "raw"), copy_of(converted, tmp_path / "stored")
+    for path in [*raw.glob("RECORD*/*.bin"), *raw.glob("RECORD*/*.mjpg"), *stored.glob("radars_*/*")]:
+        path.unlink()
+    for root in (raw, stored):
+        data = dataset(root, "eval", radar="none", camera=False)
+        batch: Any = data.collate([data.sample(0, 0), data.sample(1, 0)])
+        assert batch["radar"] is None and batch["images"] is None and batch["radar_kind"] == "none"
+        assert data.tokens == ["000006", "000007", "000008"] and len(data.truth(0)[0]) == len(batch["boxes"][0])
+
+
 def test_evaluation_pictures_are_blue_green_red_less_the_mean_padded_with_zero(recordings: Path) -> None:
     data = dataset(recordings, "eval", scale=0.7)
     sample = data.sample(0, 0)
