@@ -102,7 +102,7 @@ NEUTRAL_KEYS = ("name", "data.root", "data.workers", "train.log_every", "train.t
 """Keys that cannot change a number: they are left out of :func:`config_digest`."""
 
 
-_LATER: dict[str, Any] = {
+LATER_KEYS: dict[str, Any] = {
     "optimizer.lr_multipliers": {},
     "schedule.warmup_start": None,
     "schedule.by_epoch": False,
@@ -119,7 +119,7 @@ def config_digest(config: RunConfig) -> str:
     for key in NEUTRAL_KEYS:
         section, leaf = _leaf(content, key)
         section.pop(leaf)
-    for key, default in _LATER.items():
+    for key, default in LATER_KEYS.items():
         section, leaf = _leaf(content, key)
         if section[leaf] == default:
             section.pop(leaf)

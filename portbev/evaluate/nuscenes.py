@@ -50,6 +50,7 @@ class NuscenesBenchmark:
     )
     headline = ("mean_ap", "nd_score")
     best = "nd_score"
+    class_title = "Average precision per class"
 
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """The sample's boxes in the global frame."""

@@ -80,6 +80,7 @@ class RadialBenchmark:
     )
     headline = ("bev_ap", "bev_ap_fixed", "3d_ap", "3d_ap_fixed")
     best = "bev_ap_fixed"
+    class_title = "AP [%] per overlap, IoU and range, rules of the original"
 
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """The sample's boxes in the radar's frame; RADIal has one class, so labels say nothing."""
@@ -142,7 +143,7 @@ def evaluate_results(results: Path | str, *, data_root: Path | str | None, split
     from portbev.data.radial.dataset import RadialDataset
     from portbev.data.root import open_root
 
-    section = RadialData(eval_split=split, camera=False)
+    section = RadialData(eval_split=split, radar="none", camera=False)
     dataset = RadialDataset(section, open_root(data_root), "eval", seed=0)
     result = evaluate_files(results, ground_truth(dataset))
     return metrics_record(result, split=split, version=dataset.version)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from portbev import __version__
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
+from portbev.evaluate.benchmark import find_benchmark, headline_metrics
+from portbev.files import finite
 from portbev.parity import curves, differences, table
 from portbev.parity.document import Group, ParityReport, RunEntry
-from portbev.parity.grouping import RunGroup, group_runs
+from portbev.parity.grouping import RunGroup, comparable_settings, group_runs
 from portbev.parity.published.load import load_published
 from portbev.parity.render.text import difference
 from portbev.parity.runs import Run, load_runs
@@ -47,12 +48,11 @@ def report_on(runs: Sequence[Run], *, baseline: str | None = None, published: Se
         portbev=__version__,
         summary=_summary(groups, filled, entries),
         warnings=_warnings(groups, entries),
-        metrics=list(table.METRICS.values()),
+        metrics=table.all_columns([group.key.benchmark for group in groups]),
         runs=entries,
         groups=filled,
         environment=differences.environment(ordered),
-        configuration=differences.configuration(ordered),
-        ledger=differences.ledger(ordered),
+        ledger=differences.ledger([group.runs for group in groups]),
         published=[load_published(name) for name in published],
     )
 
@@ -67,7 +67,8 @@ def _entry(run: Run, number: int, group: RunGroup) -> RunEntry:
         is_baseline=is_baseline,
         name=str(run.get("name")),
         status=run.meta["status"],
-        family=group.key[0],
+        family=group.key.family,
+        benchmark=group.key.benchmark,
         parameters=run.get("model", "parameters"),
         backend=str(run.get("backend", "label") or run.get("backend", "name")),
         device_name=_device(run),
@@ -126,16 +127,22 @@ def _remarks(run: Run, baseline: Run) -> list[str]:
 
 
 def _group(number: int, group: RunGroup) -> Group:
-    aps = {run.label: {name: run.metric("mean_dist_aps", name) for name in DETECTION_CLASSES} for run in group.runs}
+    benchmark = find_benchmark(group.key.benchmark)
+    figures = {run.label: finite(benchmark.class_figures(run.metrics or {})) for run in group.runs}
     others = [run for run in group.runs if run is not group.baseline]
     return Group(
         number=number,
         title=group.title,
         baseline=group.baseline.label,
         runs=[run.label for run in group.runs],
-        classes=list(DETECTION_CLASSES),
-        class_aps=aps,
+        family=group.key.family,
+        benchmark=benchmark.name,
+        metrics=table.columns(benchmark),
+        class_title=benchmark.class_title,
+        classes=list(dict.fromkeys(name for by_class in figures.values() for name in by_class)),
+        class_aps=figures,
         curves=[curves.compare_curves(run, group.baseline) for run in others],
+        configuration=differences.configuration(group.runs),
     )
 
 
@@ -148,12 +155,27 @@ def _summary(groups: Sequence[RunGroup], filled: Sequence[Group], entries: Seque
         for comparison in full.curves:
             entry = next(entry for entry in entries if entry.label == comparison.run)
             text = f"{comparison.run} against {comparison.baseline}, losses: {comparison.verdict}"
+            shown = {metric.key for metric in headline_metrics(find_benchmark(group.key.benchmark))}
             parts = [
                 f"{metric.name} {difference(metric, entry.differences[metric.key])}"
-                for metric in (table.METRICS["mean_ap"], table.METRICS["nd_score"])
-                if entry.differences.get(metric.key) is not None
+                for metric in full.metrics
+                if metric.key in shown and entry.differences.get(metric.key) is not None
             ]
             lines.append(text + (f"; {', '.join(parts)}" if parts else "") + ".")
+    return lines
+
+
+def _between(groups: Sequence[RunGroup]) -> list[str]:
+    """In which keys groups differ that have the same family, benchmark and data."""
+    lines = []
+    for place, group in enumerate(groups):
+        for other in range(place):
+            first = groups[other]
+            if group.key._replace(configuration="") == first.key._replace(configuration=""):
+                mine, theirs = comparable_settings(group.baseline), comparable_settings(first.baseline)
+                keys = [key for key in dict.fromkeys([*theirs, *mine]) if mine.get(key) != theirs.get(key)]
+                shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+                lines.append(f"Groups {other + 1} and {place + 1} differ in their configuration: {shown}.")
     return lines
 
 
@@ -161,9 +183,10 @@ def _warnings(groups: Sequence[RunGroup], entries: Sequence[RunEntry]) -> list[s
     lines = []
     if len(groups) > 1:
         lines.append(
-            f"The runs fall into {len(groups)} groups (another model family or other data); differences are taken "
-            "inside a group only."
+            f"The runs fall into {len(groups)} groups (another model family, configuration or other data); differences "
+            "are taken inside a group only."
         )
+        lines += _between(groups)
     unfinished = [entry.label for entry in entries if entry.status != "finished"]
     if unfinished:
         lines.append(f"Not finished: {', '.join(unfinished)}. Accuracy of such runs is shown but not compared.")

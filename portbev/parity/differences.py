@@ -49,16 +49,19 @@ def config_keys(run: Run, baseline: Run) -> list[str]:
     return [key for key in keys if mine.get(key) != theirs.get(key)]
 
 
-def ledger(runs: Sequence[Run]) -> list[OperatorLedger]:
-    """Per operator: who served it in each run, how often, and why others were passed over."""
-    operators = sorted({operator for run in runs for operator in run.meta["kernels"]})
-    return [_operator(operator, runs) for operator in operators]
+def ledger(groups: Sequence[Sequence[Run]]) -> list[OperatorLedger]:
+    """Per operator: who served it in each run, how often, and why others were passed over.
+
+    ``groups``: the runs that are compared with each other; an operator differs where it differs inside a group.
+    """
+    operators = sorted({operator for runs in groups for run in runs for operator in run.meta["kernels"]})
+    return [_operator(operator, groups) for operator in operators]
 
 
-def _operator(operator: str, runs: Sequence[Run]) -> OperatorLedger:
+def _operator(operator: str, groups: Sequence[Sequence[Run]]) -> OperatorLedger:
     served: dict[str, dict[str, dict[str, int]]] = {direction: {} for direction in _DIRECTIONS}
     passed = []
-    for run in runs:
+    for run in [run for runs in groups for run in runs]:
         page = run.meta["kernels"].get(operator, {})
         for direction in _DIRECTIONS:
             served[direction][run.label] = dict(sorted(page.get(direction, {}).items()))
@@ -72,7 +75,9 @@ def _operator(operator: str, runs: Sequence[Run]) -> OperatorLedger:
             for record in page.get("passed_over", [])
         ]
     # How often is not the question here: runs of other lengths count differently.
-    differs = any(len({tuple(by_run) for by_run in served[direction].values()}) > 1 for direction in _DIRECTIONS)
+    differs = any(
+        len({tuple(served[direction][run.label]) for run in runs}) > 1 for direction in _DIRECTIONS for runs in groups
+    )
     return OperatorLedger(operator=operator, differs=differs, served=served, passed_over=passed)
 
 

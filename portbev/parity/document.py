@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "portbev.parity-report/1"
+SCHEMA = "portbev.parity-report/2"
 
 
 class Part(BaseModel):
@@ -44,6 +44,7 @@ class RunEntry(Part):
     name: str
     status: str
     family: str
+    benchmark: str
     parameters: int | None
     backend: str
     device_name: str | None
@@ -97,18 +98,6 @@ class CurveComparison(Part):
     terms: list[TermComparison]
 
 
-class Group(Part):
-    """Runs of one model family on one data set: only these are compared with each other."""
-
-    number: int
-    title: str
-    baseline: str
-    runs: list[str]
-    classes: list[str]
-    class_aps: dict[str, dict[str, float | None]]  # run -> class -> AP, mean over the distances
-    curves: list[CurveComparison]
-
-
 class DifferenceRow(Part):
     """One setting and its value in each run (as text; None where it is absent)."""
 
@@ -121,6 +110,26 @@ class Differences(Part):
 
     differing: list[DifferenceRow]
     common: dict[str, str]
+
+
+class Group(Part):
+    """Runs of one model family and configuration on one data set: only these are compared with each other.
+
+    ``metrics``: the columns that these runs have. ``class_title``: what ``class_aps`` are.
+    """
+
+    number: int
+    title: str
+    family: str
+    benchmark: str
+    metrics: list[Metric]
+    class_title: str
+    baseline: str
+    runs: list[str]
+    classes: list[str]
+    class_aps: dict[str, dict[str, float | None]]  # run -> class -> the benchmark's figure for it
+    curves: list[CurveComparison]
+    configuration: Differences
 
 
 class PassedOver(Part):
@@ -152,13 +161,16 @@ class PublishedRow(Part):
 class PublishedTable(Part):
     """Figures that somebody else published; shown beside the runs, never compared with them.
 
-    ``values`` use the keys of the report's metrics, in the report's units.
+    ``values`` use the keys of the benchmark's metrics, in the report's units. ``family``: whose figures they are; the
+    table stands beside runs of that family alone, and without one behind all groups.
     """
 
     schema_: Literal["portbev.published/1"] = Field(alias="schema")
     title: str
     source: str
     what: str
+    family: str | None = None
+    benchmark: str = "nuscenes"
     setting: dict[str, Any] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
     rows: list[PublishedRow] = Field(min_length=1)
@@ -173,7 +185,7 @@ class PublishedTable(Part):
 class ParityReport(Part):
     """The whole report."""
 
-    schema_: Literal["portbev.parity-report/1"] = Field(default="portbev.parity-report/1", alias="schema")
+    schema_: Literal["portbev.parity-report/2"] = Field(default="portbev.parity-report/2", alias="schema")
     portbev: str
     summary: list[str]
     warnings: list[str]
@@ -181,11 +193,17 @@ class ParityReport(Part):
     runs: list[RunEntry]
     groups: list[Group]
     environment: Differences
-    configuration: Differences
     ledger: list[OperatorLedger]
     published: list[PublishedTable]
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    def published_beside(self, group: Group | None) -> list[PublishedTable]:
+        """Tables of the group's family and benchmark; None: those that belong to no group of the report."""
+        if group is not None:
+            return [t for t in self.published if (t.family, t.benchmark) == (group.family, group.benchmark)]
+        homes = {(one.family, one.benchmark) for one in self.groups}
+        return [table for table in self.published if (table.family, table.benchmark) not in homes]
 
     def run(self, label: str) -> RunEntry:
         return next(run for run in self.runs if run.label == label)

@@ -65,6 +65,11 @@ class Run:
     def finished(self) -> bool:
         return self.meta["status"] == "finished"
 
+    @property
+    def benchmark(self) -> str:
+        """Who has scored the run, or will; nuScenes where an older record does not say."""
+        return str((self.metrics or {}).get("benchmark") or self.get("data", "benchmark") or "nuscenes")
+
     def get(self, *keys: str) -> Any:
         """Value at ``keys`` of ``run.json``; None where it is absent."""
         return _dig(self.meta, keys)

@@ -1,65 +1,68 @@
-"""The figures of a run: accuracy, speed, memory; and their difference to a baseline. May import: parity.runs."""
+"""The figures of a run: accuracy, speed, memory; and their difference to a baseline.
+
+May import: parity.runs, evaluate.benchmark.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.parity.document import Metric
 from portbev.parity.runs import Run
 
-METRICS = {
-    metric.key: metric
-    for metric in (
-        Metric(key="mean_ap", name="mAP", title="mean average precision", better="higher", kind="accuracy"),
-        Metric(key="trans_err", name="mATE", title="translation error", unit="m", better="lower", kind="accuracy"),
-        Metric(key="scale_err", name="mASE", title="scale error, 1 - IoU", better="lower", kind="accuracy"),
-        Metric(key="orient_err", name="mAOE", title="orientation error", unit="rad", better="lower", kind="accuracy"),
-        Metric(key="vel_err", name="mAVE", title="velocity error", unit="m/s", better="lower", kind="accuracy"),
-        Metric(key="attr_err", name="mAAE", title="attribute error, 1 - accuracy", better="lower", kind="accuracy"),
-        Metric(key="nd_score", name="NDS", title="nuScenes detection score", better="higher", kind="accuracy"),
-        Metric(
-            key="training_fps",
-            name="train FPS",
-            title="training throughput: six-camera sets over all devices",
-            unit="1/s",
-            better="higher",
-            kind="cost",
-        ),
-        Metric(
-            key="inference_fps",
-            name="infer FPS",
-            title="inference throughput: six-camera sets",
-            unit="1/s",
-            better="higher",
-            kind="cost",
-        ),
-        Metric(
-            key="training_memory",
-            name="train mem",
-            title="peak memory in training",
-            unit="B",
-            better="lower",
-            kind="cost",
-        ),
-        Metric(
-            key="inference_memory",
-            name="infer mem",
-            title="peak memory in inference",
-            unit="B",
-            better="lower",
-            kind="cost",
-        ),
-    )
-}
-"""The report's columns, in order."""
+COSTS = (
+    Metric(
+        key="training_fps",
+        name="train FPS",
+        title="training throughput: samples over all devices",
+        unit="1/s",
+        better="higher",
+        kind="cost",
+    ),
+    Metric(
+        key="inference_fps",
+        name="infer FPS",
+        title="inference throughput: samples",
+        unit="1/s",
+        better="higher",
+        kind="cost",
+    ),
+    Metric(
+        key="training_memory", name="train mem", title="peak memory in training", unit="B", better="lower", kind="cost"
+    ),
+    Metric(
+        key="inference_memory",
+        name="infer mem",
+        title="peak memory in inference",
+        unit="B",
+        better="lower",
+        kind="cost",
+    ),
+)
+"""Columns of every benchmark, behind its own."""
 
-TP_ERRORS = ("trans_err", "scale_err", "orient_err", "vel_err", "attr_err")
+
+def columns(benchmark: Benchmark) -> list[Metric]:
+    """The columns of a group of runs that ``benchmark`` has scored, in order."""
+    own = [
+        Metric(key=m.key, name=m.name, title=m.title, unit=m.unit, better=m.better, kind="accuracy")
+        for m in benchmark.metrics
+    ]
+    return [*own, *COSTS]
+
+
+def all_columns(benchmarks: Sequence[str]) -> list[Metric]:
+    """The columns of several benchmarks, each key once; speed and memory last."""
+    own = [m for name in dict.fromkeys(benchmarks) for m in columns(find_benchmark(name)) if m.kind == "accuracy"]
+    return [*{metric.key: metric for metric in own}.values(), *COSTS]
 
 
 def values(run: Run) -> dict[str, float | None]:
-    """The run's figure for each of :data:`METRICS`; None where it was not measured."""
+    """The run's figure for each of its benchmark's columns; None where it was not measured."""
+    benchmark = find_benchmark(run.benchmark)
     return {
-        "mean_ap": run.metric("mean_ap"),
-        **{key: run.metric("tp_errors", key) for key in TP_ERRORS},
-        "nd_score": run.metric("nd_score"),
+        **{metric.key: run.metric(*(metric.path or (metric.key,))) for metric in benchmark.metrics},
         "training_fps": run.number("training", "fps"),
         "inference_fps": run.metric("inference", "fps"),
         "training_memory": run.number("training", "peak_memory"),
@@ -72,10 +75,10 @@ def differences(run: Run, baseline: Run) -> dict[str, float | None]:
     mine, theirs = values(run), values(baseline)
     accuracy = why_not_comparable(run, baseline) is None
     found: dict[str, float | None] = {}
-    for key, metric in METRICS.items():
-        a, b = mine[key], theirs[key]
+    for metric in columns(find_benchmark(run.benchmark)):
+        a, b = mine[metric.key], theirs.get(metric.key)
         allowed = accuracy or metric.kind == "cost"
-        found[key] = a - b if allowed and a is not None and b is not None else None
+        found[metric.key] = a - b if allowed and a is not None and b is not None else None
     return found
 
 

@@ -22,7 +22,7 @@ def show(report: ParityReport, written: Mapping[str, Path], console: Console | N
         table.add_column("")
         for label in group.runs:
             table.add_column(escape(label), justify="right")
-        for metric in report.metrics:
+        for metric in group.metrics:
             row = []
             for label in group.runs:
                 run = report.run(label)

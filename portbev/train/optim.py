@@ -56,10 +56,10 @@ def parameter_groups(
         if part not in seen:
             cure = nearest(part, {piece for name in names for piece in name.split(".")})
             raise ConfigError(f"no parameter's name contains {part!r}", where="optimizer.lr_multipliers", cure=cure)
-    factors: dict[str | None, float] = {None: 1.0, **section.lr_multipliers}
+    factors = [1.0, *section.lr_multipliers.values()]
     return [
-        {"params": found, "lr": lr * factors[part], MULTIPLIER: factors[part]}
-        for part, found in members.items()
+        {"params": found, "lr": lr * factor, MULTIPLIER: factor}
+        for factor, (part, found) in zip(factors, members.items(), strict=True)
         if found or part is None
     ]
 

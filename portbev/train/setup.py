@@ -323,6 +323,7 @@ def _data_info(config: RunConfig, source: Path | str | None, train_data: Dataset
         "root": str(train_data.root),
         "source": str(source),
         "version": train_data.version,
+        "benchmark": eval_data.benchmark,
         "train_split": train_data.split,
         "eval_split": eval_data.split,
         "digest": train_data.digest(),

@@ -58,12 +58,100 @@ def test_other_family_or_data_is_another_group(make_run, meta):
 
 
 def test_other_configuration_and_seed_are_said(make_run):
-    other = {"config_digest": "x" * 64, "config": {"optimizer": {"lr": 0.1}, "data": {"root": "elsewhere"}}, "seed": 3}
+    other = {"config_digest": "x" * 64, "config": {"train": {"amp": "bf16"}, "data": {"root": "elsewhere"}}, "seed": 3}
     report = build_report([make_run("a"), make_run("b", meta=other)])
     remarks = " ".join(report.run("b").remarks)
-    assert "another configuration than a (differs in optimizer.lr)" in remarks
+    assert "another configuration than a (differs in train.amp)" in remarks
     assert "another seed than a (3 and 0)" in remarks
-    assert [row.key for row in report.configuration.differing] == ["optimizer.lr", "data.root", "(seed)"]
+    assert [row.key for row in report.groups[0].configuration.differing] == ["data.root", "(seed)", "train.amp"]
+
+
+def test_another_configuration_is_another_group_and_the_keys_are_said(make_run):
+    other = {"config_digest": "x" * 64, "config": {"optimizer": {"lr": 0.1}}}
+    report = build_report([make_run("a"), make_run("b", meta=other), make_run("c", metrics={"mean_ap": 0.26})])
+    assert [group.runs for group in report.groups] == [["a", "c"], ["b"]]
+    assert report.run("b").differences == {} and report.run("c").differences["mean_ap"] == pytest.approx(0.01)
+    assert "Groups 1 and 2 differ in their configuration: optimizer.lr." in report.warnings
+
+
+def train(**settings):
+    return {"config": {"train": {"batch_size": 4, "accumulate": 1, **settings}}}
+
+
+def test_the_same_global_batch_on_more_devices_is_the_same_configuration(make_run):
+    shared = {**train(batch_size=2, threads=1, loss_scale="dynamic"), "backend": {"world_size": 2}}
+    report = build_report(
+        [make_run("a", meta=train()), make_run("b", meta=shared), make_run("c", meta=train(epochs=9))]
+    )
+    assert [group.runs for group in report.groups] == [["a", "b"], ["c"]]
+    alone = {**train(batch_size=2)}
+    report = build_report([make_run("d", meta=train()), make_run("e", meta=alone)])
+    assert "differ in their configuration: (samples of a step)." in " ".join(report.warnings)
+
+
+RADIAL = {
+    "schema": "portbev.metrics/1",
+    "benchmark": "radial",
+    "official": {"mean_ap": {"bev": {"overall": 61.5}}, "reported": {"bev": {"IoU0.7/overall": {"AP": 55.5}}}},
+    "fixed": {"mean_ap": {"bev": {"overall": 60.25}}, "training": {"range_error": 0.5}},
+    "inference": {"fps": 9.0},
+    "samples": 8, "step": 60, "weights": "ema", "split": "test",
+}  # fmt: skip
+ECHO = {"model": {"family": "echofusion"}, "data": {"benchmark": "radial", "digest": "e" * 64}}
+
+
+def radial_run(make_run, name, bev):
+    folder = make_run(name, meta=ECHO, evaluated=False)
+    content = {**RADIAL, "official": {**RADIAL["official"], "mean_ap": {"bev": {"overall": bev}}}}
+    (folder / "metrics.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_runs_of_several_families_and_benchmarks_keep_apart(make_run, tmp_path):
+    former = {"model": {"family": "bevformer"}, "config": {"model": {"family": "bevformer"}}}
+    paths = [
+        make_run("dep"), radial_run(make_run, "echo1", 61.5), make_run("former", meta=former),
+        make_run("dep2", metrics={"mean_ap": 0.26}), radial_run(make_run, "echo2", 62.0),
+    ]  # fmt: skip
+    report = build_report(paths, published=["bevformer_readme", MODELZOO])
+    assert [(group.family, group.benchmark, group.runs) for group in report.groups] == [
+        ("bevdepth", "nuscenes", ["dep", "dep2"]),
+        ("echofusion", "radial", ["echo1", "echo2"]),
+        ("bevformer", "nuscenes", ["former"]),
+    ]
+    dep, echo, former = report.groups
+    assert "mean_ap" in {m.key for m in dep.metrics} and "mean_ap" not in {m.key for m in echo.metrics}
+    assert report.run("echo2").differences["bev_ap"] == pytest.approx(0.5)
+    assert report.run("dep2").differences["mean_ap"] == pytest.approx(0.01)
+    assert report.run("echo1").values["range_error"] == 0.5 and "nd_score" not in report.run("echo1").values
+    assert echo.class_aps["echo1"]["bev 0.7 overall"] == 55.5 and "car" not in echo.classes
+    assert [table.family for table in report.published_beside(dep)] == ["bevdepth"]
+    assert report.published_beside(echo) == [] and report.published_beside(None) == []
+    found = texts(paths, tmp_path / "out", published=["bevformer_readme", MODELZOO])
+    sections = dict(zip("abc", re.split(r"^## Group \d: ", found["markdown"], flags=re.MULTILINE)[1:], strict=True))
+    assert "GPU_8p" in sections["a"] and "tiny fp16" not in sections["a"] and "NDS" in sections["a"]
+    assert "BEV AP" in sections["b"] and "NDS" not in sections["b"] and "published" not in sections["b"]
+    assert "tiny fp16" in sections["c"] and "0.3590" in sections["c"] and "GPU_8p" not in sections["c"]
+    rows = {row["run"]: row for row in csv.DictReader(io.StringIO(found["csv"]))}
+    assert (
+        rows["echo1"]["benchmark"] == "radial" and rows["echo1"]["mean_ap"] == "" and rows["echo1"]["bev_ap"] == "61.5"
+    )
+    assert rows["base"]["family"] == "bevformer"
+    assert Page(found["html"]).open == []
+
+
+def test_a_run_of_another_benchmark_that_was_not_evaluated_is_shown_with_blanks(make_run, tmp_path):
+    report = build_report([make_run("echo", meta=ECHO, evaluated=False)])
+    assert report.run("echo").benchmark == "radial" and report.run("echo").values["bev_ap"] is None
+    assert "echo" in texts([tmp_path / "echo"], tmp_path / "out")["html"]
+
+
+def test_published_rows_of_a_family_without_a_run_stand_apart(make_run, tmp_path):
+    report = build_report([make_run("a")], published=["bevformer_readme"])
+    assert report.published_beside(report.groups[0]) == []
+    assert [table.family for table in report.published_beside(None)] == ["bevformer"]
+    text = texts([tmp_path / "a"], tmp_path / "out", published=["bevformer_readme"])["markdown"]
+    assert "## Published: BEVFormer" in text and "### Published" not in text
 
 
 def test_unfinished_run_is_marked_and_its_accuracy_not_subtracted(make_run):
@@ -198,11 +286,11 @@ def test_no_emulated_run_no_mark(make_run, tmp_path):
 def test_json_is_the_schema_and_reads_back(make_run, tmp_path):
     found = texts([make_run("a"), make_run("b", evaluated=False)], tmp_path / "out", published=[MODELZOO])
     content = json.loads(found["json"])
-    assert content["schema"] == "portbev.parity-report/1"
+    assert content["schema"] == "portbev.parity-report/2"
     report = ParityReport.model_validate(content)
     assert [run.label for run in report.runs] == ["a", "b"]
     with pytest.raises(ValueError, match="schema"):
-        ParityReport.model_validate({**content, "schema": "portbev.parity-report/2"})
+        ParityReport.model_validate({**content, "schema": "portbev.parity-report/1"})
 
 
 def test_csv_holds_figures_in_full_and_labels_published_rows(make_run, tmp_path):
@@ -231,7 +319,12 @@ def test_shipped_table_is_the_published_one():
         "GPU_8p": [0.3322, 0.6495, 0.2767, 0.4918, 0.8780, 0.2289, 0.4137, 45.6188],
         "NPU_8p": [0.3265, 0.6609, 0.2720, 0.5212, 0.8621, 0.2195, 0.4097, 45],
     }
-    assert shipped() == [MODELZOO]
+    assert shipped() == ["bevformer_readme", MODELZOO]
+    former = load_published("bevformer_readme")
+    assert former.family == "bevformer" and table.family == "bevdepth"
+    assert {row.name: (row.values["nd_score"], row.values["mean_ap"]) for row in former.rows} == {
+        "tiny": (0.354, 0.252), "tiny fp16": (0.359, 0.257), "small": (0.479, 0.370), "base": (0.517, 0.416),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

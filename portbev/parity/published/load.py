@@ -8,8 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from portbev.errors import PortbevError, nearest
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.parity.document import PublishedTable
-from portbev.parity.table import METRICS
+from portbev.parity.table import columns
 
 _SHIPPED = Path(__file__).resolve().parent
 
@@ -39,10 +40,11 @@ def load_published(name: str) -> PublishedTable:
         key = ".".join(str(part) for part in first["loc"]) or "content"
         cure = f"The shipped {shipped()[0]}.yaml shows the schema"
         raise PortbevError(f"{key}: {first['msg']}", where=str(path), cure=cure) from error
+    metrics = [metric.key for metric in columns(find_benchmark(table.benchmark))]
     for row in table.rows:
         for key in row.values:
-            if key not in METRICS:
+            if key not in metrics:
                 raise PortbevError(
-                    f"row {row.name!r} has an unknown metric {key!r}", where=str(path), cure=nearest(key, METRICS)
+                    f"row {row.name!r} has an unknown metric {key!r}", where=str(path), cure=nearest(key, metrics)
                 )
     return table

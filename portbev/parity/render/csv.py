@@ -9,8 +9,8 @@ from typing import Any
 from portbev.parity.document import ParityReport
 
 _FACTS = (
-    "group", "is_baseline", "status", "family", "backend", "emulated", "device_name", "world_size", "precision", "amp",
-    "seed", "step", "config_digest", "data_digest", "eval_split", "eval_samples",
+    "group", "is_baseline", "status", "family", "benchmark", "backend", "emulated", "device_name", "world_size",
+    "precision", "amp", "seed", "step", "config_digest", "data_digest", "eval_split", "eval_samples",
 )  # fmt: skip
 
 
@@ -27,12 +27,12 @@ def run_table(report: ParityReport) -> str:
                 run.label,
                 run.path,
                 *facts,
-                *(run.values[k] for k in keys),
+                *(run.values.get(k) for k in keys),
                 *(run.differences.get(k) for k in keys),
             ]
         )
     for table in report.published:
-        blank = [None] * len(_FACTS)
+        blank = [{"family": table.family, "benchmark": table.benchmark}.get(fact) for fact in _FACTS]
         rows += [
             [
                 "published",
@@ -48,7 +48,7 @@ def run_table(report: ParityReport) -> str:
 
 
 def class_table(report: ParityReport) -> str:
-    """A row per group and class: AP (mean over the distances) in each run."""
+    """A row per group and class: the benchmark's figure (nuScenes: AP) in each run."""
     labels = [run.label for run in report.runs]
     rows = []
     for group in report.groups:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.parity.document import Group, ParityReport
 from portbev.parity.render import figures, text
 from portbev.parity.render.markdown import LIMITS
 from portbev.parity.runs import Run
+from portbev.parity.table import columns
 
 
 def to_html(report: ParityReport, runs: Sequence[Run]) -> str:
@@ -34,6 +36,7 @@ def to_html(report: ParityReport, runs: Sequence[Run]) -> str:
         series={label: place % len(figures.COLOURS) for label, place in places.items()},
         text=text,
         limits=LIMITS,
+        columns=lambda table: table.columns(columns(find_benchmark(table.benchmark))),
         most=_most(report),
     ) + "\n"  # fmt: skip
 

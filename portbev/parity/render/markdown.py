@@ -1,12 +1,14 @@
-"""The report as Markdown. May import: parity.document, parity.render.text."""
+"""The report as Markdown. May import: parity.document, parity.table, parity.render.text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.parity.document import (
     Differences,
     Group,
+    Metric,
     OperatorLedger,
     ParityReport,
     PublishedTable,
@@ -14,11 +16,12 @@ from portbev.parity.document import (
     TermComparison,
 )
 from portbev.parity.render import text
+from portbev.parity.table import columns
 
 LIMITS = (
     "Equal losses and equal scores mean that the runs agree with each other, not that both are right: the models "
     "are checked against the original implementations by the reference tests.",
-    "A difference in mAP or NDS between two single runs is not tested for significance here: runs that differ only "
+    "A difference in a score between two single runs is not tested for significance here: runs that differ only "
     "in their seed differ too.",
     "Throughput and memory hold for the machine, the versions and the settings listed under Environment.",
 )
@@ -32,10 +35,13 @@ def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
     parts += ["", "## Runs", "", *_runs(report)]
     for group in report.groups:
         parts += _group(report, group, pictures.get(group.number))
-    for table in report.published:
-        parts += _published(report, table)
-    parts += ["", "## Environment", "", *_differences(report, report.environment)]
-    parts += ["", "## Configuration", "", *_differences(report, report.configuration)]
+    for table in report.published_beside(None):
+        parts += _published(table, columns(find_benchmark(table.benchmark)), "##")
+    parts += ["", "## Environment", "", *_differences(report.environment, [run.label for run in report.runs])]
+    parts += ["", "## Configuration"]
+    for group in report.groups:
+        parts += ["", f"Group {group.number}:"] if len(report.groups) > 1 else []
+        parts += ["", *_differences(group.configuration, group.runs)]
     parts += ["", "## Who computed each operator", "", *_ledger(report)]
     parts += ["", "## What this report does not claim", *_list(LIMITS)]
     return "\n".join(parts).rstrip() + "\n"
@@ -62,11 +68,11 @@ def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]
     entries = [report.run(label) for label in group.runs]
     baseline = report.run(group.baseline)
     title = f"## Group {group.number}: {group.title}" if len(report.groups) > 1 else f"## {group.title}"
-    head = ["run", *(metric.name for metric in report.metrics)]
-    rows = [[run.label, *_figures(report, run, baseline)] for run in entries]
+    head = ["run", *(metric.name for metric in group.metrics)]
+    rows = [[run.label, *_figures(group, run, baseline)] for run in entries]
     parts = ["", title, "", f"Baseline: **{group.baseline}**. Differences are to it.", "", *_table(head, rows)]
     if any(ap is not None for aps in group.class_aps.values() for ap in aps.values()):
-        parts += ["", "### Average precision per class", "", *_classes(group)]
+        parts += ["", f"### {group.class_title}", "", *_classes(group)]
     parts += ["", "### Losses", ""]
     if picture:
         parts += [f"![Loss curves of {', '.join(group.runs)}]({picture})", ""]
@@ -74,12 +80,14 @@ def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]
         parts += [f"**{curve.run}** against {curve.baseline}: {curve.verdict}.", *_list(curve.remarks), ""]
         if curve.terms and not curve.identical:
             parts += [*_terms(curve.terms), ""]
+    for table in report.published_beside(group):
+        parts += _published(table, group.metrics, "###")
     return parts
 
 
-def _figures(report: ParityReport, run: RunEntry, baseline: RunEntry) -> list[str]:
+def _figures(group: Group, run: RunEntry, baseline: RunEntry) -> list[str]:
     cells = []
-    for metric in report.metrics:
+    for metric in group.metrics:
         change = text.difference(metric, run.differences.get(metric.key), baseline.values[metric.key])
         cells.append(text.number(metric, run.values[metric.key]) + (f" ({change})" if change else ""))
     return cells
@@ -107,27 +115,31 @@ def _terms(terms: Sequence[TermComparison]) -> list[str]:
     return _table(["term", "steps", "first difference", "its size", "largest difference"], rows)
 
 
-def _published(report: ParityReport, table: PublishedTable) -> list[str]:
-    keys = table.columns(report.metrics)
+def _published(table: PublishedTable, metrics: Sequence[Metric], level: str) -> list[str]:
+    keys = table.columns(metrics)
     rows = [
         [f"{row.name} *(published)*", *(text.as_published(metric, row.values.get(metric.key)) for metric in keys)]
         for row in table.rows
     ]
     setting = "; ".join(f"{key}: {value}" for key, value in table.setting.items())
     notes = [f"{row.name}: {note}" for row in table.rows for note in row.notes]
-    parts = ["", f"## Published: {table.title}", "", "Published by others, not measured here, and on other data than"]
+    parts = [
+        "",
+        f"{level} Published: {table.title}",
+        "",
+        "Published by others, not measured here, and on other data than",
+    ]
     parts += ["the runs above: shown beside them, not compared with them.", "", table.what.strip()]
     parts += ["", *_table(["row", *(metric.name for metric in keys)], rows), "", f"Source: {table.source.strip()}"]
     return [*parts, "", f"Setting: {setting}", *_list([*notes, *table.caveats])]
 
 
-def _differences(report: ParityReport, found: Differences) -> list[str]:
-    if len(report.runs) < 2:
+def _differences(found: Differences, labels: Sequence[str]) -> list[str]:
+    if len(labels) < 2:
         rows = [[f"`{key}`", value] for key, value in found.common.items()]
-        return _table(["setting", report.runs[0].label], rows)
+        return _table(["setting", labels[0]], rows)
     if not found.differing:
         return ["The same in all runs."]
-    labels = [run.label for run in report.runs]
     rows = [[f"`{row.key}`", *(_cell(row.values[label]) for label in labels)] for row in found.differing]
     return [*_table(["setting", *labels], rows), "", f"{len(found.common)} further settings are the same in all runs."]
 
