@@ -136,6 +136,21 @@ def test_errors_of_pairs_are_those_of_the_boxes():
         assert errors == pytest.approx(expected, abs=1e-6)
 
 
+def test_let_finds_boxes_that_are_too_far_to_touch():
+    for scores in both([[car(97.2, 0, score=0.9)]], [[car(90, 0)]]):
+        assert scores.mean_ap("let") == pytest.approx(100)
+        assert scores.mean_ap("bev") == 0
+
+
+def test_many_boxes_of_a_frame_are_scored_as_few_are():
+    rng = np.random.default_rng(0)
+    far = [car(x, y, score=0.02) for x, y in rng.uniform([60, -90], [95, 90], (1500, 2))]  # several blocks of pairs
+    few, many = (both([[car(20, 0, score=0.9), *more], []], [[car(20.2, 0)]] * 2) for more in ([], far))
+    for one, other in zip(few, many, strict=True):
+        assert one.reported["bev", 0.5, "0-50"] == other.reported["bev", 0.5, "0-50"]
+        assert one.training == other.training
+
+
 def test_precision_falls_after_the_first_wrong_box():
     assert average_precision(np.array([True, False, True]), 2) == pytest.approx((51 + 50 * 2 / 3) / 101)
     assert average_precision(np.array([False, False]), 3) == 0

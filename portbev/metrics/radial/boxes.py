@@ -75,15 +75,14 @@ class FrameBoxes:
         return _stack([mine[name] for name in frames], tuple(frames), self.rows.shape[1])
 
     def _check_numbers(self) -> None:
-        finite = np.isfinite(self.rows).all(1)
-        if not finite.all():
-            raise self._fault(~finite, "is not finite", "Find out where the model's NaN or infinity comes from")
-        negative = (self.rows[:, 3:6] < 0).any(1)
-        if negative.any():
-            raise self._fault(negative, "has a size below zero", "Sizes are full extents in metres")
+        endless = np.flatnonzero(~np.isfinite(self.rows).all(1))
+        if len(endless):
+            raise self._fault(int(endless[0]), "is not finite", "Find out where the model's NaN or infinity comes from")
+        negative = np.flatnonzero((self.rows[:, 3:6] < 0).any(1))
+        if len(negative):
+            raise self._fault(int(negative[0]), "has a size below zero", "Sizes are full extents in metres")
 
-    def _fault(self, bad: Mask, what: str, cure: str) -> ResultsError:
-        row = int(np.flatnonzero(bad)[0])
+    def _fault(self, row: int, what: str, cure: str) -> ResultsError:
         frame = int(self.frame_index[row])
         box = row - int(self.counts[:frame].sum())
         values = ", ".join(f"{value:g}" for value in self.rows[row])
@@ -138,6 +137,10 @@ class Padded:
 
     boxes: Array
     there: Mask
+
+    def part(self, frames: slice) -> Padded:
+        """Some of the frames."""
+        return Padded(self.boxes[frames], self.there[frames])
 
 
 def padded(boxes: FrameBoxes) -> Padded:

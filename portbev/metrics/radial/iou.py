@@ -68,7 +68,7 @@ def _official(first: Single, second: Single, *, flat: bool) -> Array:
     """The original's rotated IoU of volumes; ``flat`` makes every box 2 m high at the same height."""
     if flat:
         first, second = first.copy(), second.copy()
-        first[:, [2, 5]] = second[:, [2, 5]] = np.float32([0, 2])
+        first[:, [2, 5]] = second[:, [2, 5]] = np.array([0, 2], np.float32)
     half = np.float32(0.5)
     low, other_low = first[:, 2] - first[:, 5] * half, second[:, 2] - second[:, 5] * half
     top = np.minimum(low + first[:, 5], other_low + second[:, 5])

@@ -130,7 +130,7 @@ class _Array:
 class _Scalar:
     """A single number. A class, not a function: a pickle can set attributes of a function."""
 
-    def __new__(cls, kind: object, content: object) -> Any:  # type: ignore[misc]
+    def __new__(cls, kind: object, content: object) -> Any:
         if not isinstance(kind, _Kind) or not isinstance(content, bytes):
             raise _refused("holds a value that is no number")
         return np.frombuffer(content, kind.dtype())[0]
@@ -142,7 +142,7 @@ class _Scalar:
 class _Bytes:
     """Bytes that old pickle protocols write as text."""
 
-    def __new__(cls, text: str = "", encoding: str = "latin1") -> Any:  # type: ignore[misc]
+    def __new__(cls, text: str = "", encoding: str = "latin1") -> Any:
         if not isinstance(text, str) or encoding != "latin1":
             raise _refused(f"holds bytes encoded as {encoding!r}")
         return text.encode("latin1")

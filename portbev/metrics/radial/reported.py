@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from portbev.metrics.radial.boxes import Array, Integers, Mask, Padded
 from portbev.metrics.radial.constants import (
     IOU_THRESHOLDS,
+    LET_TOLERANCE,
     MIN_SCORE,
     OVERLAPS,
     RANGES,
@@ -63,7 +65,8 @@ def reported_scores(predictions: Padded, truth: Padded, quirks: Quirks) -> dict[
     masks = {name: _in_range(predictions, truth, bounds, quirks) for name, bounds in RANGES.items()}
     scores: dict[Cell, Score] = {}
     for kind in OVERLAPS:
-        table = pair_table(predictions, truth, lambda p, g, kind=kind: overlap(kind, quirks, p, g))  # type: ignore[misc]
+        slack = LET_TOLERANCE if kind == "let" else 0.0
+        table = pair_table(predictions, truth, partial(overlap, kind, quirks), slack=slack)
         for threshold in IOU_THRESHOLDS:
             for name, (found, there) in masks.items():
                 inside = np.where(found[:, :, None] & there[:, None, :], table, NONE)
@@ -135,7 +138,7 @@ def _in_range(
         masks.append(inside)
     found, there = masks
     if quirks == "official":
-        counted = (found.any(1) & there.any(1))[:, None]
+        counted = found.any(1, keepdims=True) & there.any(1, keepdims=True)
         found, there = found & counted, there & counted
     return found, there
 

@@ -96,8 +96,7 @@ def training_score(predictions: Padded, truth: Padded, quirks: Quirks, *, fixed_
     if fixed_size:
         predictions, truth = _fixed_size(predictions), _fixed_size(truth)
     by_rank = np.broadcast_to(np.arange(order.shape[1]), order.shape)
-    kept = suppress(pair_table(predictions, predictions, bev_iou), by_rank, TRAINING_NMS_IOU)
-    kept &= predictions.there & _in_front(predictions, rear=official)
+    kept = suppress(predictions, bev_iou, TRAINING_NMS_IOU) & _in_front(predictions, rear=official)
     within = truth.there & _in_front(truth, rear=False)
     table = pair_table(Padded(predictions.boxes, kept), Padded(truth.boxes, within), bev_iou)
     if official:
