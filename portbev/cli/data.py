@@ -28,6 +28,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
     synth.callback()(_group)
     check = typer.Typer(help="Check a data set: tables, links, files.", no_args_is_help=True)
     check.command("nuscenes")(check_nuscenes)
+    check.command("radial")(radial.check_radial)
     check.callback()(_group)
     convert = typer.Typer(help="Convert a data set into another layout.", no_args_is_help=True)
     convert.command("radial")(radial.convert_radial)

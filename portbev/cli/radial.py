@@ -85,3 +85,25 @@ def convert_radial(
     print(f"{done.out}: {len(done.samples)} samples{lost}, {per_sample:.2f} MB each")
     if done.lost:
         raise typer.Exit(2)
+
+
+def check_radial(
+    root: str = typer.Argument(..., metavar="ROOT", help="Raw recordings, or synthetic-radial:?..."),
+    boxes: Path | None = typer.Option(  # noqa: B008
+        None, "--boxes", help="The re-annotated boxes; default: radial_bbox_labels.csv in ROOT."
+    ),
+    decode: bool = typer.Option(False, "--decode", help="Read every labelled frame, pictures included."),
+) -> None:
+    """Check raw RADIal recordings; one line per problem. Exit status 2 when there are any."""
+    from portbev.data import open_root
+    from portbev.data.radial.check import check_root
+
+    folder = open_root(root)
+    problems = 0
+    for problem in check_root(folder, boxes=boxes, decode=decode, progress=True):
+        print(problem)
+        problems += 1
+    if problems:
+        print(f"{folder}: {problems} problem{'s' if problems > 1 else ''}")
+        raise typer.Exit(2)
+    print(f"{folder}: complete and consistent")

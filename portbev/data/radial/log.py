@@ -104,6 +104,8 @@ def _parse(tokens: Sequence[str], line: int) -> tuple[str, tuple[int, ...]]:
         raise ValueError(f"log line has a negative offset or size: {numbers[3]}, {numbers[4]}")
     if not all(abs(number) < 1 << 62 for number in numbers):
         raise ValueError("log line has a number that is out of range")
+    if tokens[10] not in SENSORS and any(name.startswith(tokens[10]) for name in SENSORS):
+        raise ValueError(f"log line ends within the name of its sensor, {tokens[10]!r}")
     return tokens[10], (*numbers, *([_NOWHERE] * (5 - len(numbers))), line)
 
 

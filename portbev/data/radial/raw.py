@@ -102,7 +102,7 @@ class RawRoot:
         good, lost = [], set()
         for label in labels:
             try:
-                self.recording(label.sequence).check(label.index, sensors)
+                self.recording(label.sequence).check(label.index, sensors, self.radar.values_per_chip)
                 good.append(label)
             except DataError as error:
                 if isinstance(self._recordings[label.sequence], Recording):

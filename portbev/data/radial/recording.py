@@ -11,6 +11,7 @@ from portbev.data.radial.layout import CAMERA, CAN, LIDAR, RADAR_CHIPS, TOLERANC
 from portbev.data.radial.log import read_log
 from portbev.data.radial.sensors import (
     check_extent,
+    check_radar_size,
     read_can,
     read_jpeg,
     read_lidar,
@@ -62,13 +63,19 @@ class Recording:
             raise DataError(f"frame {index} cannot be read: {frame.fault}", where=str(log_file(self.folder)))
         return frame
 
-    def check(self, index: int, sensors: tuple[str, ...]) -> None:
-        """Raise what reading these sensors of a frame would raise for files that are missing or too short."""
+    def check(self, index: int, sensors: tuple[str, ...], values: int) -> None:
+        """Raise what reading these sensors of a frame would raise, as far as that shows without reading.
+
+        Files that are missing or too short, and radar events that do not hold ``values`` int16.
+        """
         frame = self.frame(index)
         for sensor in sensors:
             offset, size, _ = self._place(frame, sensor)
+            path = sensor_file(self.folder, sensor)
+            if sensor in RADAR_CHIPS:
+                check_radar_size(path, offset, size, values)
             if offset >= 0:
-                check_extent(sensor_file(self.folder, sensor), offset, size)
+                check_extent(path, offset, size)
 
     def radar(self, index: int, values: int) -> NDArray[np.int16]:
         """(4, values) int16 samples of chips 0 to 3, I and Q interleaved.

@@ -56,15 +56,20 @@ def check_extent(path: Path, offset: int, size: int) -> None:
         )
 
 
+def check_radar_size(path: Path, offset: int, size: int, values: int) -> None:
+    """Raise DataError when a chip's event does not hold one frame of ``values`` int16."""
+    if size != 2 * values:
+        what = f"radar event at byte {offset} has {size} bytes, expected {2 * values}"
+        raise DataError(what, where=str(path), cure="Check the log, and that radar.json, if any, describes this radar")
+
+
 def read_radar_chip(path: Path, offset: int, size: int, values: int) -> NDArray[np.int16]:
     """(values,) int16 of one frame of one chip, I and Q interleaved.
 
     Raises:
         DataError: missing or truncated file, or an event of another size.
     """
-    if size != 2 * values:
-        what = f"radar event at byte {offset} has {size} bytes, expected {2 * values}"
-        raise DataError(what, where=str(path), cure="Check that radar.json, if there is one, describes this radar")
+    check_radar_size(path, offset, size, values)
     return np.frombuffer(read_bytes(path, offset, size), "<i2").astype(np.int16, copy=False)
 
 

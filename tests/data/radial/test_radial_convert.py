@@ -224,6 +224,20 @@ def shorten(root: Path) -> str:
     return f"{log}:{number}: log line has 9 fields"
 
 
+def cut_size(root: Path) -> str:
+    log = log_file(root / TRAIN)
+    number = line_of(log, "radar_ch3", 3)
+    replace_lines(log, {number: log.read_text().splitlines()[number - 1][:-2]})
+    return "bytes, expected 16384"
+
+
+def cut_place(root: Path) -> str:
+    log = log_file(root / TRAIN)
+    number = line_of(log, "camera", 4)
+    replace_lines(log, {number: " ".join(log.read_text().splitlines()[number - 1].split()[:15])})
+    return f"{log}:{number}: camera event of radar frame"
+
+
 def lose_partner(root: Path) -> str:
     log = log_file(root / TRAIN)
     replace_lines(log, {line_of(log, "radar_ch1", 2): None})
@@ -240,7 +254,16 @@ def spoil_picture(root: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("damage", "workers"), [(truncate, 1), (shorten, 1), (lose_partner, 1), (spoil_picture, 1), (spoil_picture, 2)]
+    ("damage", "workers"),
+    [
+        (truncate, 1),
+        (shorten, 1),
+        (cut_size, 1),
+        (cut_place, 1),
+        (lose_partner, 1),
+        (spoil_picture, 1),
+        (spoil_picture, 2),
+    ],
 )
 def test_a_damaged_frame_is_one_line_and_no_other_is_lost(
     damaged: Path, converted: Path, tmp_path: Path, damage: Callable[[Path], str], workers: int
@@ -303,6 +326,27 @@ def test_commands_make_convert_and_report(tmp_path: Path, capsys: pytest.Capture
     assert "no such data root" in capsys.readouterr().err
     assert main(["data", "synth", "radial", str(tmp_path / "x"), "--chirps", "17"]) == 2
     assert "multiple of 16" in capsys.readouterr().err
+
+
+def test_a_check_tells_every_problem(recordings: Path, damaged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "radial", str(recordings), "--decode"]) == 0
+    assert "complete and consistent" in capsys.readouterr().out
+    truncate(damaged)
+    spoil_picture(damaged)
+    (damaged / "CalibrationTable.npy").unlink()
+    path = sensor_file(damaged / TEST, "camera")
+    path.write_bytes(bytes(path.stat().st_size))
+    assert main(["data", "check", "radial", str(damaged), "--decode"]) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1].endswith("5 problems") and len(said) == 6
+    for line in (
+        "CalibrationTable.npy: ",
+        "sample 000002 is left out",
+        "sample 000006: ",
+        "sample 000007: ",
+        "sample 000008: ",
+    ):
+        assert sum(line in other for other in said) == 1
 
 
 def test_all_parts_is_the_default_of_the_function() -> None:

@@ -73,6 +73,7 @@ def test_a_missing_log_is_one_error(tmp_path: Path) -> None:
         "timestamp: 5 - timeofissue: 5 - sample:",
         "timestamp: x - timeofissue: 5 - sample: 4 - sensor: camera",
         "timestamp: 5 - timeofissue: 5 - sample: 4 - sensor: camera - offset: -3 - size: 4",
+        "timestamp: 5 - timeofissue: 5 - sample: 4 - sensor: radar_c",
         "timestamp: 9e99 - timeofissue: 5 - sample: 1.5e300 - sensor: camera",
     ],
 )
