@@ -66,7 +66,7 @@ def matrix_dft(input: Tensor, dim: int, inverse: bool, norm: str) -> Tensor:
     docs/signal.md has figures.
     """
     length = input.shape[dim]
-    planes = torch.view_as_real(input) if input.is_complex() else input[..., None]
+    planes = torch.view_as_real(input.resolve_conj()) if input.is_complex() else input[..., None]
     make = _kept_matrices if length <= _KEPT else _matrices
     stages = make(length, inverse, norm, input.is_complex(), planes.dtype, input.device)
     axis = dim % input.dim()

@@ -129,6 +129,11 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """``bytes()``: how protocols before 3 store none."""
+    return b""
+
+
 def _settled(value: Any) -> Any:
     """``value`` with arrays for the records that stand for them."""
     if isinstance(value, _Array):
@@ -149,4 +154,5 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy._core.numeric", "_frombuffer"): _from_bytes,
     ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _no_bytes,
 }
