@@ -144,8 +144,8 @@ def test_let_finds_boxes_that_are_too_far_to_touch():
 
 def test_many_boxes_of_a_frame_are_scored_as_few_are():
     rng = np.random.default_rng(0)
-    far = [car(x, y, score=0.02) for x, y in rng.uniform([60, -90], [95, 90], (1500, 2))]  # several blocks of pairs
-    few, many = (both([[car(20, 0, score=0.9), *more], []], [[car(20.2, 0)]] * 2) for more in ([], far))
+    far = [car(x, y, score=0.02) for x, y in rng.uniform([60, -90], [95, 90], (1100, 2))]  # several blocks of pairs
+    few, many = (both([[car(20, 0, score=0.95), *more], []], [[car(20.2, 0)]] * 2) for more in ([], far))
     for one, other in zip(few, many, strict=True):
         assert one.reported["bev", 0.5, "0-50"] == other.reported["bev", 0.5, "0-50"]
         assert one.training == other.training
