@@ -1,8 +1,8 @@
-"""Reference kernels of portbev.ops beside a named peer, in one process, by turns.
+"""portbev.ops, by the kernels of the cpu backend, beside a named peer, in one process, by turns.
 
 Each line gives the median time of ours and of the peer, and the median of the ratios of neighbouring pairs of runs
 (below 1: ours is faster). Runs alternate, so that a busy machine slows both. Sizes are BEVDepth's: 256x704 images,
-six cameras, 112 depth bins, 80 channels, 128x128 cells.
+six cameras, 112 depth bins, 80 channels, 128x128 cells; attention has those of BEVFormer tiny and EchoFusion.
 
     python benchmarks/operators.py                 # all, on the threads torch takes
     python benchmarks/operators.py --only voxel --repeat 9 --threads 1
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from portbev.ops import deform_conv2d, dropout, fft, voxel_pool, voxel_pool_lift
+from portbev.ops import deform_conv2d, dropout, fft, ms_deform_attn, ms_deform_attn_ragged, voxel_pool, voxel_pool_lift
+from portbev.runtime import activate
 
 Run = Callable[[], object]
 
@@ -64,6 +65,83 @@ def deformable() -> Iterator[Pair]:
     yield Pair(
         "deform_conv2d v2 train", "conv2d", trained(ours, *five), trained(peer, *three), MMCV["forward+backward"]
     )
+
+
+Shapes = list[tuple[int, int]]
+
+
+def grid_samples(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Deformable attention as libraries write it in plain torch: grid_sample by level, stacked, weighted, summed."""
+    B, Q, M, L, P, _ = locations.shape
+    D, levels = value.shape[3], value.split([h * w for h, w in shapes], 1)
+    grids, seen = 2 * locations - 1, []
+    for level, (maps, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
+        image = maps.flatten(2).transpose(1, 2).reshape(B * M, D, h, w)
+        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
+        seen.append(functional.grid_sample(image, grid, padding_mode="zeros", align_corners=False))
+    share = weights.transpose(1, 2).reshape(B * M, 1, Q, L * P)
+    return (torch.stack(seen, -2).flatten(-2) * share).sum(-1).view(B, M * D, Q).transpose(1, 2)
+
+
+def attention_inputs(images: int, shapes: Shapes, queries: int, points: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Eight heads of 32 channels; queries in rows over the map, points a few pixels around them."""
+    rng = torch.Generator().manual_seed(0)
+    side = round(queries**0.5 + 0.5)
+    places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="xy"), -1)
+    centres = ((places.reshape(-1, 2)[:queries] + 0.5) / side)[:, None, None, None]
+    samples = (images, queries, 8, len(shapes), points)
+    sizes = torch.tensor([(w, h) for h, w in shapes])[:, None]
+    locations = centres + 3 * torch.randn(*samples, 2, generator=rng) / sizes
+    weights = torch.randn(*samples[:3], len(shapes) * points, generator=rng).softmax(-1).view(samples)
+    return torch.randn(images, sum(h * w for h, w in shapes), 8, 32, generator=rng), locations, weights
+
+
+VISIBLE = [398, 481, 478, 617, 449, 462]
+"""Cells of a 50x50 grid that each of six cameras around a car sees, 1600x900 pixels, four heights a cell."""
+
+
+def attention() -> Iterator[Pair]:
+    """Against grid_sample in plain torch, and the ragged form against lists padded to the longest."""
+    sizes: dict[str, tuple[int, Shapes, int, int]] = {
+        "TSA 50x50": (2, [(50, 50)], 2500, 4),
+        "decoder 900": (1, [(50, 50)], 900, 4),
+        "EchoFusion": (1, [(128, 256), (64, 128), (32, 64)], 43_008, 4),
+    }
+    for name, size in sizes.items():
+        value, locations, weights = attention_inputs(*size)
+
+        def ours(v: Tensor, x: Tensor, w: Tensor, shapes: Shapes = size[1]) -> Tensor:
+            return ms_deform_attn(v, shapes, x, w)
+
+        def peer(v: Tensor, x: Tensor, w: Tensor, shapes: Shapes = size[1]) -> Tensor:
+            return grid_samples(v, shapes, x, w)
+
+        yield from both(f"msda {name}", "grid_sample", ours, peer, (value, locations, weights))
+
+    shapes = [(15, 25)]
+    value, locations, weights = attention_inputs(len(VISIBLE), shapes, max(VISIBLE), 8)
+    seen = torch.cat([torch.arange(n) + max(VISIBLE) * i for i, n in enumerate(VISIBLE)])
+
+    def ragged(v: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        return ms_deform_attn_ragged(v, shapes, x, w, VISIBLE)
+
+    def padded(v: Tensor, x: Tensor, w: Tensor) -> Tensor:
+        return ms_deform_attn(v, shapes, x.unflatten(0, (len(VISIBLE), -1)), w.unflatten(0, (len(VISIBLE), -1)))
+
+    many = (value, locations.flatten(0, 1), weights.flatten(0, 1))
+    few = (value, many[1][seen], many[2][seen])
+    print(f"# SCA 50x50: {sum(VISIBLE)} pairs of a camera and a cell that it sees, {len(many[1])} when padded")
+    yield Pair("msda SCA ragged forward", "msda padded", lambda: ragged(*few), lambda: padded(*many))
+    yield Pair("msda SCA ragged train", "msda padded", trained(ragged, *few), trained(padded, *many))
+
+
+def both(
+    name: str, peer_name: str, ours: Callable[..., Tensor], peer: Callable[..., Tensor], tensors: tuple[Tensor, ...]
+) -> Iterator[Pair]:
+    """Forward alone, and forward with backward, after a look that both compute the same."""
+    torch.testing.assert_close(ours(*tensors), peer(*tensors), rtol=1e-5, atol=1e-4)
+    yield Pair(f"{name} forward", peer_name, lambda: ours(*tensors), lambda: peer(*tensors))
+    yield Pair(f"{name} train", peer_name, trained(ours, *tensors), trained(peer, *tensors))
 
 
 def pooling() -> Iterator[Pair]:
@@ -122,7 +200,7 @@ def dropouts() -> Iterator[Pair]:
     yield Pair("dropout train", "functional.dropout", trained(ours, x), trained(peer, x))
 
 
-GROUPS = {"deform": deformable, "voxel": pooling, "fft": transforms, "dropout": dropouts}
+GROUPS = {"deform": deformable, "attention": attention, "voxel": pooling, "fft": transforms, "dropout": dropouts}
 
 
 def seconds(run: Run) -> float:
@@ -150,6 +228,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    activate("cpu")
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {arguments.repeat}")
     print(f"{'portbev.ops':<26}{'ms':>10} {'peer':<24}{'ms':>10}{'ratio':>9}")
