@@ -115,6 +115,23 @@ def test_three_masks_of_ten_keep_all_and_the_others_about_three_quarters() -> No
     assert 0.6 < shares[shares < 1].mean() < 0.85
 
 
+def test_a_mask_has_as_many_stripes_as_whole_periods_in_one_and_a_half_sides() -> None:
+    """Period 55: one stripe of 28 on the 96 rows around the picture's 64, two on the 144 columns around its 96."""
+
+    class Fixed:
+        choices = iter((53, 0, 3))
+
+        def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+            return 0.7
+
+        def choice(self, a: Any) -> Any:
+            return next(self.choices)
+
+    mask = draw_grid_mask((64, 96), Fixed())
+    assert np.flatnonzero(mask.all(1)).tolist() == list(range(12))
+    assert np.flatnonzero(mask.all(0)).tolist() == [*range(7), *range(34, 62)]
+
+
 @pytest.mark.parametrize("kind", [np.random.RandomState, lambda seed: generator(seed, "any")])
 def test_old_and_new_generators_both_serve(kind: Any) -> None:
     assert draw_distortion(kind(3)) == draw_distortion(kind(3))
