@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -54,6 +54,9 @@ class Comm:
     def decide(self, value: Any) -> Any:
         """The first process's ``value`` (JSON), for all."""
         return value
+
+    def spread(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Give every process the first one's values, in place."""
 
     def on_main(self, work: Callable[[], Any]) -> Any:
         """Do ``work`` in the first process alone; its result (JSON) for all.
@@ -106,6 +109,10 @@ class Group(Comm):
         parts = [torch.zeros_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded)
         return [json.loads(bytes(p.cpu()[:n].tolist())) for p, n in zip(parts, lengths, strict=True)]
+
+    def spread(self, tensors: Iterable[torch.Tensor]) -> None:
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
     def decide(self, value: Any) -> Any:
         return self.gather(value if self.is_main else None)[0]

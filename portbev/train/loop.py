@@ -343,6 +343,8 @@ class Trainer:
         averaged = p.ema is not None and self.config.eval.use_ema
         self.peak = max(self.peak, self.backend.peak_memory())
         with p.ema.applied(p.model) if p.ema is not None and averaged else contextlib.nullcontext():
+            # statistics of batches are each process's own; the checkpoint has the first one's, as DDP takes them too
+            self.comm.spread(b for b in p.model.buffers() if b.is_floating_point())
             metrics = evaluate_model(
                 p.model,
                 data,

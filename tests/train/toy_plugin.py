@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from portbev.errors import CheckpointError
+from portbev.errors import CheckpointError, DataError
 from portbev.hookspecs import hookimpl
-from portbev.models import DetectionModel, Detections, Imported, SweepBatch
+from portbev.models import DetectionModel, Detections, Imported, QueueBatch, SweepBatch
 from portbev.nn.dropout import Dropout
 
 CELLS, CLASSES, RANGE = 8, 10, 50.0
@@ -105,6 +105,38 @@ class ToyFamily:
         return Imported({key.removeprefix("model."): value for key, value in state.items()}, ["imported"])
 
 
+class RememberingModel(ToyModel):
+    """Of queues: takes the last frame, and in evaluation moves its boxes by the frames of the scene seen before."""
+
+    def __init__(self, config: ToyConfig) -> None:
+        super().__init__(config)
+        self.begin_stream()
+
+    def begin_stream(self) -> None:
+        self.last, self.count = "", 0
+
+    def forward(self, batch: QueueBatch) -> Tensor:  # type: ignore[override]
+        if not self.training:
+            before = batch["previous"][0]
+            if before not in ("", self.last):
+                raise DataError(f"frame {before} was not the last one seen ({self.last!r})")
+            self.count = self.count + 1 if before else 0
+            self.last = batch["tokens"][0]
+        return super().forward({"images": batch["images"][:, -1:]})  # type: ignore[typeddict-item]
+
+    def decode(self, outputs: Tensor, batch: QueueBatch) -> list[Detections]:  # type: ignore[override]
+        found = super().decode(outputs, batch)  # type: ignore[arg-type]
+        found[0].boxes[:, 2] = self.count
+        return found
+
+
+class RememberingFamily(ToyFamily):
+    name = "toy_stream"
+
+    def build(self, config: ToyConfig) -> RememberingModel:
+        return RememberingModel(config)
+
+
 @hookimpl
 def portbev_models() -> list[Any]:
-    return [ToyFamily()]
+    return [ToyFamily(), RememberingFamily()]
