@@ -198,7 +198,7 @@ class BEVFormer(DetectionModel):
     def decode(self, outputs: Any, batch: Batch) -> list[Detections]:
         """The best boxes of the last layer, without suppression (the original's NMSFreeCoder)."""
         section, found = self.config.decode, []
-        for logits, codes in zip(outputs.logits[-1].float().cpu(), outputs.codes[-1].float().cpu(), strict=True):
+        for logits, codes in zip(*(x[-1].detach().float().cpu() for x in (outputs.logits, outputs.codes)), strict=True):
             scores, index = codec.best_queries(logits, section.max_detections)
             rows = codes[index // logits.shape[1]]
             keep = codec.within(rows, section.center_range)
