@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from radial_cases import car, random_frames
 
+from portbev.config import RunConfig
 from portbev.config.data import RadialData
+from portbev.cpu import CpuBackend
 from portbev.data import build_dataset
 from portbev.data.synth.radial import RadialSynthOptions, generate
 from portbev.errors import ResultsError
+from portbev.evaluate import evaluate_model
 from portbev.evaluate.benchmark import benchmark_of, find_benchmark, find_metric, headline
 from portbev.evaluate.radial import evaluate_results, ground_truth
-from portbev.metrics.radial import evaluate_arrays, frame_boxes, read_boxes, write_boxes
-from portbev.models import Detections
+from portbev.metrics.radial import evaluate_arrays, read_boxes
+from portbev.models import DetectionModel, Detections
 
 
 class Annotated:
@@ -111,7 +114,8 @@ def test_detection_that_is_not_finite_names_its_frame():
         benchmark.score(samples, Annotated([[], []]), None)
 
 
-def test_results_files_are_scored_on_generated_recordings(tmp_path):
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
     options = RadialSynthOptions(
         sequences=3,
         frames=2,
@@ -123,15 +127,51 @@ def test_results_files_are_scored_on_generated_recordings(tmp_path):
         image_size=(96, 64),
         density=1.5,
     )
-    root = generate(tmp_path / "recordings", options, workers=1)
-    dataset = build_dataset(RadialData(camera=False), root, "eval", seed=0)
+    return generate(tmp_path_factory.mktemp("radial") / "recordings", options, workers=1)
+
+
+@pytest.fixture
+def dataset(recordings):
+    return build_dataset(RadialData(camera=False), recordings, "eval", seed=0)
+
+
+class Oracle(DetectionModel):
+    """Finds exactly what is annotated."""
+
+    def forward(self, batch):
+        return batch["radar"]
+
+    def decode(self, outputs, batch):
+        return [Detections(b, np.full(len(b), 0.95, np.float32), np.zeros(len(b), np.int64)) for b in batch["boxes"]]
+
+
+def test_evaluation_of_a_model_gives_the_best_figures_to_perfect_detections(dataset, tmp_path):
+    assert sum(len(dataset.truth(index)[0]) for index in range(len(dataset)))
+    data = {"kind": "radial", "camera": False, "workers": 0}
+    config = RunConfig.model_validate({"name": "oracle", "model": {"family": "oracle"}, "data": data})
+    record = evaluate_model(Oracle(), dataset, config, backend=CpuBackend(), out=tmp_path)
+    for key in ("bev_ap_fixed", "3d_ap_fixed", "let_ap_fixed"):
+        assert find_metric(find_benchmark("radial"), key).of(record) == pytest.approx(100)
+    assert record["samples"] == len(dataset) and record["inference"]["batch_size"] == 1
+    assert json.loads((tmp_path / "metrics.json").read_text()) == record
+    again = evaluate_results(tmp_path / "predictions.json", data_root=dataset.root, split="test")
+    assert again["official"] == record["official"] and again["fixed"] == record["fixed"]
+
+
+def test_ground_truth_stands_where_the_batches_have_it(dataset):
     truth = ground_truth(dataset)
-    assert len(truth.rows)
-    for index in range(len(dataset)):
+    assert truth.frames == tuple(dataset.tokens)
+    for index, rows in enumerate(truth.arrays()):
         boxes = dataset.sample(index, 0)["boxes"]
-        assert truth.arrays()[index][:, 2] == pytest.approx(boxes[:, 2] - boxes[:, 5] / 2, abs=1e-5)
-    perfect = [np.column_stack([rows, np.full(len(rows), 0.95)]) for rows in truth.arrays()]
-    write_boxes(tmp_path / "results.json", frame_boxes(perfect, truth.frames, scored=True))
-    record = evaluate_results(tmp_path / "results.json", data_root=root, split="test")
+        assert rows[:, 2] == pytest.approx(boxes[:, 2] - boxes[:, 5] / 2, abs=1e-5)
+        assert rows[:, [0, 1, 3, 4, 5, 6]] == pytest.approx(boxes[:, [0, 1, 3, 4, 5, 6]], abs=1e-5)
+
+
+def test_original_results_are_scored_on_a_split(dataset, tmp_path):
+    found = np.empty(len(dataset), object)
+    for index, rows in enumerate(ground_truth(dataset).arrays()):
+        found[index] = np.column_stack([rows, np.full(len(rows), 0.95)]).astype(np.float32)
+    np.save(tmp_path / "results_3d.npy", found, allow_pickle=True)
+    record = evaluate_results(tmp_path / "results_3d.npy", data_root=dataset.root, split="test")
     assert record["fixed"]["mean_ap"]["bev"]["overall"] == pytest.approx(100)
-    assert record["samples"] == len(dataset)
+    assert (record["samples"], record["version"]) == (len(dataset), "raw")
