@@ -92,11 +92,20 @@ def _feed(
         except (OSError, ValueError) as error:
             answer = json.dumps({"error": str(error)})
         line = ""
-        result = json.loads(answer) if answer.strip() else {"error": "its process ended"}
+        result = _understood(answer)
         done.put((number, result.get("result"), result.get("error", "")))
         if "error" in result:
             return
     process.stdin.close()
+
+
+def _understood(answer: str) -> dict[str, Any]:
+    """What a worker wrote; whatever is no answer is an error, so that nobody waits for another one."""
+    try:
+        result = json.loads(answer) if answer.strip() else {"error": "its process ended"}
+    except ValueError:
+        result = None
+    return result if isinstance(result, dict) else {"error": f"its process wrote {answer.strip()[:80]!r}"}
 
 
 def main(target: str) -> None:

@@ -20,7 +20,7 @@ from radial_recordings import TEST, TINY, TRAIN, contents, copy_of, line_of, rep
 from portbev.cli import main
 from portbev.data.radial.convert import PARTS, convert
 from portbev.data.radial.labels import box_array
-from portbev.data.radial.layout import log_file, sensor_file
+from portbev.data.radial.layout import RADAR_CHIPS, log_file, sensor_file
 from portbev.data.radial.raw import RawRoot
 from portbev.errors import ConfigError, DataError
 
@@ -347,6 +347,17 @@ def test_a_check_tells_every_problem(recordings: Path, damaged: Path, capsys: py
         "sample 000008: ",
     ):
         assert sum(line in other for other in said) == 1
+
+
+def test_raw_training_needs_at_most_a_quarter_of_the_converted_bytes(recordings: Path, converted: Path) -> None:
+    root = RawRoot(recordings)
+    raw = sum(
+        root.recording(label.sequence)._place(root.recording(label.sequence).frame(label.index), sensor)[1]
+        for label in root.labels.values()
+        for sensor in (*RADAR_CHIPS, "camera")
+    )
+    least = sum(path.stat().st_size for part in ("radars_rt", "images") for path in converted.glob(f"{part}/*"))
+    assert raw <= least / 4
 
 
 def test_all_parts_is_the_default_of_the_function() -> None:

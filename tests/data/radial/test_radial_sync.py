@@ -84,6 +84,23 @@ def test_a_damaged_line_is_named_and_the_others_are_read(tmp_path: Path, line: s
     assert problem.startswith(f"{path}:7: ") and log.damaged == [7]
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["-", "5", "-7", "1.5", "camera", "radar_ch3", "scala", "nan", "1e400", "\x00", "é"]),
+            max_size=20,
+        ).map(" ".join),
+        max_size=8,
+    )
+)
+def test_no_text_breaks_the_log(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
+    path = write_log(tmp_path_factory.mktemp("fuzz") / "r", lines)
+    log = read_log(path)
+    assert len(log.problems) == len(log.damaged) <= len(lines)
+    synchronise(log, path)
+
+
 def test_the_chips_of_a_frame_follow_the_masters_sample_number(tmp_path: Path) -> None:
     found = table(tmp_path / "r", list(drive(2)))
     assert [frame.sample for frame in found.frames] == [100, 104]
