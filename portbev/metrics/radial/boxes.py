@@ -1,4 +1,4 @@
-"""Boxes of many frames as arrays, checked. May import: errors, boxes, constants.
+"""Boxes of many frames as arrays, checked. May import: errors, constants.
 
 A row is [x y z_bottom dx dy dz yaw], with the score behind it for a prediction, in the radar's frame: x ahead, y left,
 z up [m]; z is that of the bottom face, unlike portbev's own boxes; dx along the heading; yaw [rad] from x towards y.

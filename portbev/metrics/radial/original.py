@@ -121,10 +121,17 @@ class _Array:
         return math.prod(self.shape)
 
     def numbers(self) -> NDArray[Any]:
-        if not isinstance(self.kind, _Kind) or not isinstance(self.content, bytes):
+        if not isinstance(self.kind, _Kind) or not isinstance(self.content, (bytes, bytearray)):
             raise _refused("holds an array of objects inside a frame")
         flat = np.frombuffer(self.content, self.kind.dtype())
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
+
+
+class _Buffer(_Array):
+    """An array as pickle protocol 5 writes it."""
+
+    def __init__(self, content: object, kind: object, shape: tuple[int, ...], order: str = "C") -> None:
+        self.__setstate__((1, shape, kind, order == "F", content))
 
 
 class _Scalar:
@@ -160,6 +167,8 @@ _NAMES["__builtin__", "bytes"] = _NAMES["builtins", "bytes"] = _Bytes  # of an e
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _NAMES[_module, "_reconstruct"] = _Array
     _NAMES[_module, "scalar"] = _Scalar
+for _module in ("numpy.core.numeric", "numpy._core.numeric"):
+    _NAMES[_module, "_frombuffer"] = _Buffer
 
 
 class _Reader(pickle.Unpickler):
