@@ -164,6 +164,7 @@ class ResNet(nn.Module):
         self._initialise(zero_init_residual)
         for module in self._frozen():
             module.requires_grad_(False)
+        self.train()  # so that what is frozen is in eval mode from the start
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N,Ci,H,W) to the outputs of the stages."""

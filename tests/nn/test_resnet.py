@@ -65,3 +65,42 @@ def test_neck_refuses_lists_of_different_lengths() -> None:
 def test_conv_module_keys_are_those_of_openmmlab() -> None:
     keys = set(ConvModule(2, 3, 3, padding=1).state_dict())
     assert {"conv.weight", "bn.weight", "bn.running_var"} <= keys and "conv.bias" not in keys
+
+
+def test_caffe_style_puts_the_stride_on_the_first_convolution() -> None:
+    network = ResNet(50, base_channels=8, style="caffe")
+    first = network.layer2[0]
+    assert first.conv1.stride == (2, 2) and first.conv2.stride == (1, 1)
+    assert ResNet(50, base_channels=8).layer2[0].conv2.stride == (2, 2)
+
+
+def test_deformable_stages_start_as_plain_convolutions_at_half_weight() -> None:
+    network = ResNet(50, base_channels=8, deformable_stages=(3,)).eval()
+    deformable = network.layer3[1].conv2
+    assert "layer3.1.conv2.conv_offset.bias" in network.state_dict()
+    assert "layer2.1.conv2.conv_offset.bias" not in network.state_dict()
+    x = torch.randn(1, 32, 5, 6)
+    torch.testing.assert_close(
+        deformable(x), 0.5 * torch.nn.functional.conv2d(x, deformable.weight, padding=1), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(ConfigError, match="no caffe style"):
+        ResNet(18, deformable_stages=(3,))
+
+
+def test_frozen_norms_neither_train_nor_gather_statistics() -> None:
+    network = ResNet(18, base_channels=8, frozen_norms=True).train()
+    before = network.layer1[0].bn1.running_mean.clone()
+    network(torch.randn(2, 3, 32, 32))[-1].sum().backward()
+    assert torch.equal(network.layer1[0].bn1.running_mean, before)
+    assert network.layer1[0].bn1.weight.grad is None and network.layer1[0].conv1.weight.grad is not None
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    gradients = []
+    for keep in (False, True):
+        torch.manual_seed(0)
+        network = ResNet(18, base_channels=8, checkpointing=keep, frozen_norms=True)
+        network(torch.randn(1, 3, 32, 32, requires_grad=True))[-1].square().sum().backward()
+        gradients.append([p.grad for p in network.parameters() if p.requires_grad])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
