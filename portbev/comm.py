@@ -6,6 +6,7 @@ Many processes come from ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RAN
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,10 @@ import torch.distributed as dist
 
 from portbev.backend import Backend
 from portbev.errors import BackendError, PortbevError
+
+
+class EchoedError(PortbevError):
+    """An error of the first process, in the others: that one tells it."""
 
 
 class Comm:
@@ -62,7 +67,7 @@ class Comm:
         """Do ``work`` in the first process alone; its result (JSON) for all.
 
         Raises:
-            PortbevError: that of ``work``; the other processes raise one that says so.
+            PortbevError: that of ``work``; the other processes raise an :class:`EchoedError`.
         """
         if self.size == 1:
             return work()
@@ -77,7 +82,7 @@ class Comm:
         if failure is not None:
             raise failure
         if "error" in answer:
-            raise PortbevError(f"the first process failed: {answer['error']}", where=f"process {self.rank}")
+            raise EchoedError(f"the first process failed: {answer['error']}", where=f"process {self.rank}")
         return answer["result"]
 
 
@@ -121,6 +126,23 @@ class Group(Comm):
 def world_size() -> int:
     """Processes that the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def first_to_say(text: str) -> bool:
+    """Whether no other process of this launch has said ``text`` yet: one mistake is one line, not one per process.
+
+    The launcher's store is asked, which needs no process group; where there is none, every process may speak.
+    """
+    if world_size() == 1 or "MASTER_ADDR" not in os.environ:
+        return True
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    key = f"portbev/said/{attempt}/{hashlib.sha256(text.encode()).hexdigest()}"
+    try:
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
+        return store.add(key, 1) == 1
+    except (RuntimeError, ValueError, KeyError, OSError):
+        return True
 
 
 def local_rank(backend: Backend) -> int:

@@ -15,7 +15,7 @@ def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | 
     """Backend ``name``, probed and usable.
 
     Args:
-        name: a backend's name, or ``auto`` for the best available one.
+        name: a backend's name, or ``auto`` for the best available one that is not emulated.
         emulate: install the emulated device of that name first.
 
     Raises:
@@ -27,7 +27,8 @@ def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | 
         if emulate:
             cure = "For example: --backend npu --emulate"
             raise BackendError("--emulate needs a named backend", where="--backend auto", cure=cure)
-        return max((b for b in backends.values() if b.probe().available), key=lambda b: b.priority)
+        real = [backend for backend in backends.values() if not backend.emulated and backend.probe().available]
+        return max(real, key=lambda backend: backend.priority)
     if name not in backends:
         raise BackendError(f"unknown backend {name!r}", where="--backend", cure=nearest(name, backends) + found.said())
     backend = backends[name]

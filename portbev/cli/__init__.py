@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
@@ -30,13 +31,23 @@ def main(arguments: list[str] | None = None) -> int:
     except PortbevError as error:
         if debug:
             traceback.print_exc()
-        print(f"portbev: {error}", file=sys.stderr)
+        if _is_mine_to_say(error):
+            print(f"portbev: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("portbev: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _is_mine_to_say(error: PortbevError) -> bool:
+    """Of several processes with the same error, or with that of the first one, one tells it."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from portbev.comm import EchoedError, first_to_say
+
+    return not isinstance(error, EchoedError) and first_to_say(str(error))
 
 
 def _run(arguments: list[str]) -> int:

@@ -18,7 +18,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
 
 
 def evaluate(
-    what: Path = typer.Argument(..., metavar="RUN|CHECKPOINT|PREDICTIONS.JSON", help="What to evaluate."),  # noqa: B008
+    what: Path = typer.Argument(..., metavar="RUN|CHECKPOINT|PREDICTIONS", help="What to evaluate."),  # noqa: B008
     config: str | None = typer.Option(
         None, "--config", help="Configuration, for a checkpoint that does not carry its own."
     ),
@@ -39,11 +39,11 @@ def evaluate(
         False, "--trust-pickle", help="Allow reading the checkpoint to execute code from it."
     ),
 ) -> None:
-    """Score a run again, a checkpoint (ours or an official one), or anyone's nuScenes submission."""
+    """Score a run again, a checkpoint (ours or an official one), or anyone's results (nuScenes submission, RADIal)."""
     from portbev.cli.options import kernel_choice
 
     overrides = [*set_, *(f"kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
-    if what.suffix == ".json" and not what.is_dir():
+    if what.suffix in (".json", ".npy") and not what.is_dir():
         _submission(what, data_root=data_root, split=split, version=version, out=out)
         return
     from portbev.evaluate import evaluate_checkpoint, evaluate_run
@@ -97,17 +97,17 @@ def _submission(
     results: Path, *, data_root: str | None, split: str | None, version: str | None, out: Path | None
 ) -> None:
     from portbev.errors import PortbevError
-    from portbev.evaluate import evaluate_submission
+    from portbev.evaluate.benchmark import benchmark_of_file
     from portbev.files import write_json
 
     if not results.is_file():
         raise PortbevError("no such file", where=str(results))
-    for name, value in (("--data-root", data_root), ("--version", version), ("--split", split)):
-        if value is None:
-            cure = "For example: --data-root /data/nuscenes --version v1.0-trainval --split val"
-            raise PortbevError(f"a submission needs {name}", where=str(results), cure=cure)
-    assert version is not None and split is not None
-    record = evaluate_submission(results, data_root=data_root, version=version, split=split)
+    cure = "For example: --data-root /data/nuscenes --version v1.0-trainval --split val"
+    if data_root is None:
+        raise PortbevError("a submission needs --data-root", where=str(results), cure=cure)
+    if split is None:
+        raise PortbevError("a submission needs --split", where=str(results), cure=cure)
+    record = benchmark_of_file(results).score_file(results, data_root=data_root, version=version, split=split)
     show(record)
     if out is not None:
         write_json(out / "metrics.json", record)

@@ -91,6 +91,14 @@ class Benchmark(Protocol):
         """
         ...
 
+    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+        """The content of ``metrics.json`` for anyone's results file.
+
+        Raises:
+            PortbevError: results that cannot be scored, data that is missing, or no version where there are several.
+        """
+        ...
+
     def class_table(self, record: Mapping[str, Any]) -> ClassTable:
         """Figures per class in the content of ``metrics.json``."""
         ...
@@ -106,6 +114,10 @@ _HOMES = {
 }
 
 
+_FILES = {"radial": (".npy", b'"portbev.radial/1"')}
+"""Benchmark -> how its results files are known: by their suffix or by what they begin with."""
+
+
 def find_benchmark(name: str) -> Benchmark:
     """The benchmark ``name``.
 
@@ -117,6 +129,14 @@ def find_benchmark(name: str) -> Benchmark:
     module, _, cls = _HOMES[name].partition(":")
     found: Benchmark = getattr(import_module(module), cls)()
     return found
+
+
+def benchmark_of_file(path: Path) -> Benchmark:
+    """The benchmark whose results ``path`` holds: by its suffix or its first bytes; nuScenes if neither says."""
+    with open(path, "rb") as file:
+        start = file.read(200)
+    named = (name for name, (suffix, mark) in _FILES.items() if path.suffix == suffix or mark in start)
+    return find_benchmark(next(named, "nuscenes"))
 
 
 def benchmark_of(record: Mapping[str, Any]) -> Benchmark:

@@ -10,6 +10,7 @@ import numpy as np
 
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.data.root import open_root
+from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import METRICS_SCHEMA, PREDICTIONS, ClassTable, Metric
 from portbev.files import finite
 from portbev.metrics.nuscenes import (
@@ -67,6 +68,13 @@ class NuscenesBenchmark:
             write_predictions(out / PREDICTIONS, predictions)
         result = evaluate(predictions, truth.select(dataset.tokens))
         return metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
+
+    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+        """Score a detection submission; see :func:`evaluate_submission`."""
+        if version is None:
+            cure = "For example: --version v1.0-trainval"
+            raise PortbevError("a submission needs --version", where=str(results), cure=cure)
+        return evaluate_submission(results, data_root=data_root, version=version, split=split)
 
     def class_table(self, record: Mapping[str, Any]) -> ClassTable:
         """AP, true-positive errors and counts per class."""

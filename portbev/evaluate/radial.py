@@ -95,6 +95,10 @@ class RadialBenchmark:
         result = evaluate(predictions, ground_truth(cast("Annotated", dataset)))
         return metrics_record(result, split=dataset.split, version=dataset.version)
 
+    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+        """Score results in our format or the original's; see :func:`evaluate_results`. There is one version."""
+        return evaluate_results(results, data_root=data_root, split=split)
+
     def class_table(self, record: Mapping[str, Any]) -> ClassTable:
         """AP and recall per overlap, IoU threshold and range; pairs and counts under the mended rules."""
         rows = []

@@ -200,6 +200,10 @@ def open_views(run: Path | str, *, data_root: str | Path | None = None, version:
         cure = f"Evaluate it first: portbev eval {run}"
         raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
     data, backend = record.info["data"], record.info["backend"]
+    benchmark = data.get("benchmark", "nuscenes")
+    if benchmark != "nuscenes":
+        what = f"the run was made on data of benchmark {benchmark!r}; pictures are drawn of nuScenes data only"
+        raise PortbevError(what, where=str(run))
     root = open_root(data_root or data.get("root"))
     index = load_index(root, version or str(data.get("version")))
     title = f"{record.info['name']}   run {record.path.resolve().name}   {backend['label']}"

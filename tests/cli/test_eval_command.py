@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from test_train_command import CONFIG, assert_one_line
+
+from portbev.cli.eval import show
 
 SPLIT = ["--version", "v1.0-mini", "--split", "synth_val"]
 Result = dict[str, Any]
@@ -49,6 +56,26 @@ def test_a_submission_scores_as_the_run_did_and_writes_only_where_told(
     assert {key: scored[key] for key in ("mean_ap", "nd_score", "tp_errors", "label_aps")} == {
         key: expected[key] for key in ("mean_ap", "nd_score", "tp_errors", "label_aps")
     }
+
+
+def test_a_submission_is_scored_without_pytorch(data: Path, trained: Path, tmp_path: Path) -> None:
+    arguments = ["eval", str(trained / "predictions.json"), "--data-root", str(data), *SPLIT]
+    program = f"import sys; from portbev.cli import main; print(main({arguments!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_no_name_or_figure_is_cut_on_a_narrow_terminal(trained: Path, columns: str) -> None:
+    record = json.loads((trained / "metrics.json").read_text())
+    text = io.StringIO()
+    show(record, Console(file=text, width=int(columns), force_terminal=True, no_color=True))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue()).splitlines()
+    row = next(line for line in lines if "construction_vehicle" in line)
+    cells = [cell.strip() for cell in re.split("[│┃]", row)[1:-1]]
+    assert len(cells) == 9 and cells[0] == "construction_vehicle" and "…" not in row
+    head = [cell.strip() for cell in re.split("[│┃]", next(line for line in lines if "ATE" in line))[1:-1]]
+    assert head == ["class", "AP", "ATE", "ASE", "AOE", "AVE", "AAE", "found", "there"]
 
 
 def test_empty_predictions_score_zero(portbev: Any, data: Path, trained: Path, tmp_path: Path) -> None:

@@ -88,6 +88,12 @@ def test_auto_takes_the_available_backend_of_highest_priority(among: Plugins) ->
     assert find_backend("auto", among=among).name == "fake"
 
 
+def test_auto_does_not_take_a_device_that_was_emulated_before(among: Plugins) -> None:
+    backend = find_backend("fake", emulate=True, among=among)
+    assert backend.probe().available and backend.priority > find_backend("cpu", among=among).priority
+    assert find_backend("auto", among=among).name == "cpu"
+
+
 def test_a_stage_that_raises_keeps_type_text_and_cure() -> None:
     stages: list[Stage] = []
     with staged(stages, "library", "install it"):

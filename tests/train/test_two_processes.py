@@ -100,6 +100,21 @@ def test_the_emulated_npu_joins_over_hccl_with_the_bits_of_gloo(
     assert [r["losses"] for r in npu.scalars()] == [r["losses"] for r in cpu.scalars()]
 
 
+def test_a_mistake_is_told_once_by_several_processes(
+    launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    early = launch("train", toy_file(), "--set", "train.epoch=3", "--backend", "cpu", "--data-root", tiny_root)
+    (tmp_path / "taken" / "checkpoints").mkdir(parents=True)
+    taken = ["--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "taken"]
+    by_main = launch("train", toy_file(), *taken)
+    late = launch("train", toy_file(train__batch_size=7), "--backend", "cpu", "--data-root", tiny_root,
+                  "--out", tmp_path / "late")  # fmt: skip
+    for done, text in ((early, "train.epoch"), (by_main, "holds a run already"), (late, "do not fill one global")):
+        assert done.returncode != 0
+        lines = [line for line in done.stderr.splitlines() if line.startswith("portbev: ")]
+        assert len(lines) == 1 and text in lines[0], done.stderr
+
+
 def test_a_parameter_without_a_gradient_is_named_or_allowed(
     launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
 ) -> None:
