@@ -14,7 +14,7 @@ from portbev.data.synth.options import parse_image_size
 from portbev.errors import ConfigError
 
 #: Raised whenever the same options would give other bytes than before.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 WHERE = "synthetic RADIal data"
 DOPPLER_SLOTS = 16
 

@@ -92,7 +92,7 @@ class SequenceWriter:
         self.calibration = draw_calibration(options.seed, options.image_size)
         self.world = build_world(options, number)
         self.lens = build_lens(self.calibration, options.image_size)
-        resolution = 0.06 if options.image_size[0] > 1000 else 0.1
+        resolution = 0.06 if options.image_size[0] > 1000 and max(self.world.size) < 300 else 0.1
         self.ground = paint_ground(self.world.road, self.world.size, resolution, self._rng("ground"))
         self.stage = Stage.of(self.world, self.ground, build_light(options.seed, 100_000 + number))
         self.lidar = Lidar(

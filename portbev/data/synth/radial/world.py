@@ -28,6 +28,10 @@ RADAR_HEIGHT = 0.5
 VEHICLES = ("car", "car", "car", "car", "car", "car", "truck", "bus")
 SCENERY = {"tree": 22.0, "street_lamp": 35.0, "traffic_sign": 60.0, "building": 28.0}  # mean metres between two
 _BEHIND, _AHEAD = -25.0, 115.0
+_FARTHEST = (
+    300.0  # metres that the ego drives in a sequence: in a long one it drives slowly, so that the map stays small
+)
+_TURN = 2.0  # radians that a road may turn in all, so that it never meets itself
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,11 @@ def build_world(options: RadialSynthOptions, sequence: int) -> World:
     walk = kerb + 3.2
     lane = int(rng.integers(lanes))
     pace = float(rng.choice([0.0, rng.uniform(4, 12), rng.uniform(12, 24)], p=[0.1, 0.5, 0.4]))
+    pace = min(pace, _FARTHEST / duration)
     travelled = pace * duration
+    radius = max(float(rng.uniform(250, 600)), (travelled + 200) / _TURN)
     road = Road(
-        curvature=float(rng.choice([-1, 0, 0, 1])) / float(rng.uniform(250, 600)),
+        curvature=float(rng.choice([-1, 0, 0, 1])) / radius,
         heading=float(rng.uniform(-np.pi, np.pi)),
         origin=(0.0, 0.0),
         lanes=lanes,
@@ -121,7 +127,7 @@ class _Layout:
         run = direction * speed * self.duration
         low, high = _BEHIND - max(run, 0.0), pace * self.duration + _AHEAD - min(run, 0.0)
         for s, name in self._row(low, high, 32.0, VEHICLES, 14.0):
-            if own and -8.0 < s < 9.0:  # where the ego itself is, its front 0.5 m before the radar's mount
+            if own and -8.0 < s < 9.0:  # where the ego itself is, right behind the radar
                 continue
             d = self.road.lane_centre(lane) + float(self.rng.uniform(-0.2, 0.2))
             self._add(name, Track(s, d, Speed(speed), direction, turn=0.0 if direction > 0 else np.pi))
