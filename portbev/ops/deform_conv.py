@@ -222,7 +222,8 @@ def _by_group(columns: Tensor, samples: int, taps: int, groups: int) -> Tensor:
 def _weight_matrix(weight: Tensor, groups: int) -> Tensor:
     """(groups, Co/groups, K*Ci/groups), columns ordered (tap, channel)."""
     Co, Cg, kh, kw = weight.shape
-    return weight.reshape(groups, Co // groups, Cg, kh * kw).transpose(2, 3).reshape(groups, Co // groups, -1)
+    matrix = weight.reshape(groups, Co // groups, Cg, kh * kw).transpose(2, 3).reshape(groups, Co // groups, -1)
+    return matrix.contiguous()  # a product of matrices may round otherwise for other strides
 
 
 def _wide(*tensors: Tensor | None) -> list[Tensor | None]:

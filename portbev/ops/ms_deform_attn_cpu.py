@@ -130,7 +130,7 @@ def forward(value: Tensor, locations: Tensor, weights: Tensor, counts: list[int]
     """Result (R, M*D); see :func:`portbev.ops.ms_deform_attn_ragged`."""
     if all(_few(value, locations, count) for count in counts):
         return reference_forward(value, locations, weights, counts, shapes)
-    v, where, strength = widened(value), widened(locations), widened(weights)
+    v, where, strength = widened(value), widened(locations).contiguous(), widened(weights).contiguous()
     (M, D), (L, P) = v.shape[2:], where.shape[2:4]
     out = v.new_empty(where.shape[0], M, D)
     for image, first, end in images_of(counts):
@@ -162,9 +162,9 @@ def backward(
     """Gradients by value, locations and weights."""
     if all(_few(value, locations, count) for count in counts):
         return reference_backward(grad, value, locations, weights, counts, shapes)
-    v, where, strength = widened(value), widened(locations), widened(weights)
+    v, where, strength = widened(value), widened(locations).contiguous(), widened(weights).contiguous()
     (M, D), P = v.shape[2:], where.shape[3]
-    arrived = widened(grad).view(-1, M, D)
+    arrived = widened(grad).reshape(-1, M, D)
     by_value, by_location, by_weight = (t.new_zeros(t.shape) for t in (v, where, strength))
     for image, first, end in images_of(counts):
         if _few(value, locations, end - first):
@@ -223,13 +223,14 @@ def _first_csr_tensor() -> None:
 def _slopes(points: _Points, seen: Tensor, strength: Tensor, by_location: Tensor, by_weight: Tensor) -> None:
     """Gradients by the locations and weights from the products ``seen`` (rows, heads, 4, P) of the corners."""
     upper_left, upper_right, lower_left, lower_right = seen.unbind(2)
-    upper = torch.lerp(upper_left, upper_right, points.x)
-    lower = torch.lerp(lower_left, lower_right, points.x)
-    by_weight.copy_(torch.lerp(upper, lower, points.y))
-    across = torch.lerp(upper_right - upper_left, lower_right - lower_left, points.y)
-    level = points.map.level
+    level, x, y = points.map.level, points.x, points.y
+    upper_step, lower_step = upper_right - upper_left, lower_right - lower_left
+    upper, lower = (upper_step * x).add_(upper_left), (lower_step * x).add_(lower_left)
+    down = lower.sub_(upper)
+    by_weight.copy_((down * y).add_(upper))
+    across = lower_step.sub_(upper_step).mul_(y).add_(upper_step)
     by_location[..., 0] = across.mul_(strength).mul_(points.x_inside).mul_(level.width)
-    by_location[..., 1] = lower.sub_(upper).mul_(strength).mul_(points.y_inside).mul_(level.height)
+    by_location[..., 1] = down.mul_(strength).mul_(points.y_inside).mul_(level.height)
 
 
 def _transposed(numbers: Tensor, shares: Tensor, upstream: Tensor, rows: int) -> Tensor:

@@ -136,7 +136,7 @@ def reference_forward(
                 samples = v.new_zeros((end - first) * M * P, D)
                 for corner in range(4):
                     share = (corners.share(corner) * strength).reshape(-1, 1)
-                    samples.addcmul_(rows.index_select(0, corners.rows(corner)), share)
+                    samples.add_(rows.index_select(0, corners.rows(corner)).mul_(share))
                 out[first:end] += samples.reshape(end - first, M, P, D).sum(2)
     return out.reshape(-1, M * D).to(value.dtype)
 
