@@ -181,6 +181,21 @@ def test_pictures_are_distorted_each_in_its_own_way(root: Path, section: MakeSec
     assert len(set(means)) == len(means) == 18
 
 
+def test_every_draw_is_another_for_another_epoch_and_another_index(root: Path, section: MakeSection) -> None:
+    bare = plain(root, section, queue_length=1)
+    coloured = plain(root, section, queue_length=1, photometric=True)
+    masked = plain(root, section, queue_length=1, grid_mask=True)
+    colours, masks = set(), set()
+    for epoch in range(3):
+        for index in range(6):
+            before = bare.sample(index, epoch)["images"]
+            assert np.array_equal(before, bare.sample(index, 0)["images"])
+            colours.add(float((coloured.sample(index, epoch)["images"] - before).mean()))
+            masks.add(((masked.sample(index, epoch)["images"] != 0) | (before == 0)).all((0, 1, 2)).tobytes())
+    assert len(colours) == 18
+    assert len(masks) > 9  # about a third keep all
+
+
 def test_channels_are_in_the_networks_order(root: Path, section: MakeSection) -> None:
     how: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0), "augment": False}
     rgb = plain(root, section, "eval", bgr=False, **how).sample(0, 0)["images"]
