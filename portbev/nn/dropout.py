@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 
 from portbev.ops import dropout
 from portbev.rng import key_of
+
+_GOLDEN = 0x9E3779B9  # an odd constant: parts of one layer are far from each other among the sites
 
 
 class Dropout(nn.Module):
@@ -17,10 +22,11 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        self.p, self.seed, self.site, self.step = p, 0, 0, 0
+        self.p, self.seed, self.site, self.step, self.part = p, 0, 0, 0, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.p, training=self.training, seed=self.seed, site=self.site, step=self.step)
+        site = self.site + self.part * _GOLDEN
+        return dropout(x, self.p, training=self.training, seed=self.seed, site=site, step=self.step)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -31,6 +37,22 @@ def prepare_dropout(model: nn.Module, seed: int) -> None:
     for name, module in model.named_modules():
         if isinstance(module, Dropout):
             module.seed, module.site = seed, key_of(name) & 0xFFFFFFFF
+
+
+@contextlib.contextmanager
+def dropout_part(model: nn.Module, part: int) -> Iterator[None]:
+    """For the body, every :class:`Dropout` of ``model`` masks the part of that number of an input that comes in parts.
+
+    Without it all parts of a forward pass would have the same mask. Number 0 is an input that comes whole.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Dropout)]
+    for layer in layers:
+        layer.part = part
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.part = 0
 
 
 def set_dropout_step(model: nn.Module, step: int) -> None:

@@ -1,18 +1,19 @@
-"""Residual networks (He et al., CVPR 2016) with torchvision's key names. May import: torch, portbev.nn.deform_conv."""
+"""Residual networks (He et al., CVPR 2016) with torchvision's key names. May import: torch, portbev.nn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from portbev.errors import ConfigError
 from portbev.nn.deform_conv import ModulatedDeformConv2d
+from portbev.nn.recompute import recomputed
 
 Style = Literal["pytorch", "caffe"]
+Stride = int | tuple[int, int]
+"""Of rows and columns, or of each."""
 
 
 class BasicBlock(nn.Module):
@@ -23,7 +24,9 @@ class BasicBlock(nn.Module):
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: Stride = 1, downsample: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -59,7 +62,7 @@ class Bottleneck(nn.Module):
         self,
         in_channels: int,
         channels: int,
-        stride: int = 1,
+        stride: Stride = 1,
         downsample: nn.Module | None = None,
         *,
         style: Style = "pytorch",
@@ -116,7 +119,9 @@ class ResNet(nn.Module):
         in_channels: channels of the input.
         base_channels: channels of the stem and of the first stage's blocks.
         strides: stride of each stage; their number is the number of stages (1 to 4).
-        max_pool: whether a 3x3 max-pool of stride 2 follows the stem.
+        stem_stride: of the 7x7 convolution.
+        max_pool: whether a 3x3 max-pool follows the stem.
+        pool_stride: its stride.
         frozen_stages: -1: everything trains. 0: the stem does not train and its normalisation stays in eval mode;
             k: neither do the first k stages.
         frozen_norms: no normalisation trains, neither its parameters nor its statistics.
@@ -136,8 +141,10 @@ class ResNet(nn.Module):
         *,
         in_channels: int = 3,
         base_channels: int = 64,
-        strides: Sequence[int] = (1, 2, 2, 2),
+        strides: Sequence[Stride] = (1, 2, 2, 2),
+        stem_stride: Stride = 2,
         max_pool: bool = True,
+        pool_stride: Stride = 2,
         frozen_stages: int = -1,
         frozen_norms: bool = False,
         zero_init_residual: bool = True,
@@ -151,10 +158,10 @@ class ResNet(nn.Module):
             raise ConfigError(f"ResNet-{depth} has no caffe style and no deformable stages", cure="Use depth 50 or 101")
         self.frozen_stages, self.frozen_norms, self.checkpointing = frozen_stages, frozen_norms, checkpointing
         self.out_channels = stage_channels(depth, base_channels, len(strides))
-        self.conv1 = nn.Conv2d(in_channels, base_channels, 7, 2, 3, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, base_channels, 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(base_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if max_pool else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, pool_stride, 1) if max_pool else nn.Identity()
         channels = base_channels
         for index, stride in enumerate(strides):
             width = base_channels * 2**index
@@ -172,10 +179,7 @@ class ResNet(nn.Module):
         outputs = []
         for stage in self.stages():
             for block in stage.children():
-                if self.checkpointing and x.requires_grad and torch.is_grad_enabled():
-                    x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
-                else:
-                    x = block(x)
+                x = recomputed(block, x) if self.checkpointing and x.requires_grad else block(x)
             outputs.append(x)
         return outputs
 
@@ -218,12 +222,12 @@ def _stage(
     in_channels: int,
     width: int,
     count: int,
-    stride: int,
+    stride: Stride,
     options: dict[str, Any],
 ) -> nn.Sequential:
     out_channels = width * block.expansion
     downsample = None
-    if stride != 1 or in_channels != out_channels:
+    if stride not in (1, (1, 1)) or in_channels != out_channels:
         downsample = nn.Sequential(
             nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
         )

@@ -1,0 +1,47 @@
+"""Less memory for more time: activations computed again in the backward pass. May import: torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+def recomputed(run: Callable[..., Any], *inputs: Any, owner: nn.Module | None = None) -> Any:
+    """``run(*inputs)``, keeping the inputs alone where a gradient is wanted.
+
+    Results are those of a plain call: batch normalisations count each batch once, and nothing may draw random numbers
+    but :class:`portbev.nn.dropout.Dropout`, whose masks are counted.
+
+    Args:
+        run: a module, or a function of modules within ``owner``.
+    """
+    if not torch.is_grad_enabled():
+        return run(*inputs)
+    module = run if isinstance(run, nn.Module) else owner
+    return checkpoint(
+        run,
+        *inputs,
+        use_reentrant=False,
+        preserve_rng_state=False,
+        context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(module)),
+    )
+
+
+@contextlib.contextmanager
+def _statistics_kept(module: nn.Module | None) -> Iterator[None]:
+    """Normalisations in training mode use the batch without tracking it: the first pass has done so."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training] if module is not None else []
+    tracking = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in zip(norms, tracking, strict=True):
+            norm.track_running_stats = tracked
