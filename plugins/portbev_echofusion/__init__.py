@@ -1,0 +1,18 @@
+"""EchoFusion as a plugin of portbev. May import: hookspecs; everything else when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from portbev.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from portbev.models import ModelFamily
+
+
+@hookimpl
+def portbev_models() -> list[ModelFamily]:
+    """The family ``echofusion``."""
+    from portbev_echofusion.family import EchoFusionFamily
+
+    return [EchoFusionFamily()]

@@ -1,0 +1,36 @@
+"""The model family ``echofusion``. May import: config; the model itself when it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from portbev.models import DetectionModel, Imported
+from portbev_echofusion.config import EchoFusionConfig
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+class EchoFusionFamily:
+    """EchoFusion on any of the radar's products, with or without camera; takes data of kind ``radial``."""
+
+    name = "echofusion"
+    config: type[BaseModel] = EchoFusionConfig
+
+    def build(self, config: EchoFusionConfig | Mapping[str, Any]) -> DetectionModel:
+        """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
+        from portbev.nn.pretrained import load_resnet
+        from portbev_echofusion.model import EchoFusion
+
+        section = config if isinstance(config, EchoFusionConfig) else EchoFusionConfig.model_validate(config)
+        model = EchoFusion(section)
+        if model.img_backbone is not None and section.image_backbone.weights:
+            load_resnet(model.img_backbone, section.image_backbone.weights)
+        return model
+
+    def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
+        """Weights of an official checkpoint, see :func:`portbev_echofusion.checkpoint.import_state`."""
+        from portbev_echofusion.checkpoint import import_state
+
+        return import_state(checkpoint, model)

@@ -1,0 +1,145 @@
+"""From what a batch holds of the radar to the maps that its backbone reads. May import: torch, portbev, this plugin."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from portbev.errors import DataError
+from portbev.models import RadialBatch
+from portbev.nn.precision import full_precision
+from portbev.signal import RadarChain, RadarDescription, magnitude_phase, read_calibration, real_imaginary
+from portbev_echofusion.config import EchoFusionConfig, RadarSection
+from portbev_echofusion.points import Pillars
+
+PRODUCTS = {"rt": "RT", "rd": "RD", "ra": "RA", "adc": "ADC", "pc": "PC"}
+"""The signal chain's product for each input."""
+
+
+class RadarReader:
+    """Batches to the network's input, float32 on the device of the batch's tensors: rt, rd and adc (B,S,C,2A) with
+    two channels per antenna (magnitude and phase, or real and imaginary part), ra (B,S,n_az); pc points per sample,
+    on the host.
+    """
+
+    def __init__(self, section: RadarSection) -> None:
+        self.section = section
+        self._chains: dict[tuple[Any, ...], RadarChain] = {}
+
+    @torch.no_grad()
+    def __call__(self, batch: RadialBatch) -> Any:
+        """The input.
+
+        Raises:
+            DataError: a batch that holds another input than the configuration says, or of another size.
+        """
+        section, kind, radar = self.section, batch["radar_kind"], batch["radar"]
+        if kind not in ("raw", section.input) or radar is None:
+            cure = f"Set data.radar={section.input}"
+            raise DataError(f"the data give the radar as {kind!r}, the model takes {section.input!r}", cure=cure)
+        if kind == "raw":
+            raw = cast(Tensor, radar)
+            with full_precision(raw.device):
+                radar = self._chain(batch, raw.device).products(raw, [PRODUCTS[section.input]])[PRODUCTS[section.input]]
+        if section.input == "pc":
+            return [points.float().cpu() for points in radar]
+        values = cast(Tensor, radar)
+        self._check(values)
+        if section.input == "ra":
+            return values.float().log1p() if section.log else values.float()
+        if not values.is_complex():
+            if section.input != "rt":
+                return values.flatten(-2).float()
+            values = torch.view_as_complex(values.contiguous())
+        if section.input != "rt":
+            return real_imaginary(values).float()
+        features = magnitude_phase(values).float()
+        if section.log:
+            features[..., 0::2] = features[..., 0::2].log1p()
+        return features
+
+    def _check(self, values: Tensor) -> None:
+        section = self.section
+        expected: tuple[int, ...] = (section.samples, section.chirps, section.receivers)
+        if section.input == "ra":
+            expected = (section.samples, section.azimuths)
+        found = tuple(values.shape[1 : 1 + len(expected)])
+        if found != expected:
+            cure = "Set model.radar to the sizes of the radar in the data"
+            raise DataError(f"radar maps are {found}, the model takes {expected}", cure=cure)
+
+    def _chain(self, batch: RadialBatch, device: torch.device) -> RadarChain:
+        description = batch["description"]
+        radar = description if isinstance(description, RadarDescription) else RadarDescription(**description)
+        key = (radar, batch["table"], device)
+        if key not in self._chains:
+            table = read_calibration(Path(batch["table"]), radar) if self.section.input in ("ra", "pc") else None
+            dtype = getattr(torch, self.section.precision)
+            self._chains = {key: RadarChain(radar, table, dtype=dtype, device=device)}
+        return self._chains[key]
+
+
+class RadarEmbedding(nn.Module):
+    """The network's radar input to the map (B,channels,S,width) that the backbone reads.
+
+    Keys: ``embedder`` (rt, rd, adc), ``norm`` (rd), ``range_embedder`` (adc), ``pillars`` (pc).
+    """
+
+    def __init__(self, config: EchoFusionConfig) -> None:
+        super().__init__()
+        section = config.radar
+        self.input = section.input
+        self.step = section.chirps // section.doppler_slots
+        self.slots = section.slots if config.unwraps else ()
+        self.range_embedder = RangeTransform(section.samples) if section.input == "adc" else None
+        self.norm = nn.LayerNorm([section.samples, section.chirps]) if section.input == "rd" else None
+        self.pillars = Pillars(config) if section.input == "pc" else None
+        wide = 2 * section.receivers * max(1, len(self.slots))
+        self.embedder = nn.Conv2d(wide, section.embedded, 1) if section.input in ("rt", "rd", "adc") else None
+        self.channels = {"ra": 1, "pc": section.points.channels}.get(section.input, section.embedded)
+
+    def forward(self, radar: Any) -> Tensor:
+        if self.pillars is not None:
+            return self.pillars(radar)
+        if self.embedder is None:
+            return cast(Tensor, radar)[:, None]
+        x = radar if self.range_embedder is None else self.range_embedder(radar)
+        x = x.permute(0, 3, 1, 2)
+        if self.slots:
+            x = unwrap(x, self.slots, self.step)
+        return self.embedder(x if self.norm is None else self.norm(x))
+
+
+def unwrap(x: Tensor, slots: tuple[int, ...], step: int) -> Tensor:
+    """(B,K,S,C) to (B,slots*K,S,C): column c of slot k is column (c + k * step) mod C, the transmitter's Doppler bin."""
+    return torch.cat([x.roll(-slot * step, dims=3) for slot in slots], 1)
+
+
+class RangeTransform(nn.Module):
+    """A learned complex linear map along the samples that starts as the Fourier transform, without window.
+
+    Keys ``real`` and ``imaginary`` (S,S).
+    """
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        n = torch.arange(samples)
+        angle = (n[:, None] * n % samples).double() * (-2 * math.pi / samples)
+        self.real = nn.Parameter(angle.cos().float())
+        self.imaginary = nn.Parameter(angle.sin().float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,S,C,2A) real and imaginary parts to (B,S,C,2A): A phases, then A magnitudes."""
+        with full_precision(x.device):
+            shape = x.shape[2:-1]
+            real, imaginary = (part.float().flatten(2) for part in (x[..., 0::2], x[..., 1::2]))
+            re = self.real.float() @ real - self.imaginary.float() @ imaginary
+            im = self.real.float() @ imaginary + self.imaginary.float() @ real
+            power = re.square() + im.square()
+            phase = torch.atan2(im, torch.where(power == 0, torch.ones_like(re), re))  # no gradient of 0/0
+            parts = [phase, power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()]
+            return torch.cat([part.unflatten(2, (*shape, -1)) for part in parts], -1)
