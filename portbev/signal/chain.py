@@ -6,7 +6,7 @@ raw -> ADC -> RT (range) -> RD (range, Doppler) -> RA (range, azimuth)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import torch
@@ -17,7 +17,8 @@ from portbev.signal import cfar, directions, mimo, spectra
 from portbev.signal.calibration import Calibration
 from portbev.signal.description import RadarDescription
 
-PRODUCTS = ("ADC", "RT", "RD", "RA", "PC")
+SPECTRA = ("ADC", "RT", "RD")
+PRODUCTS = (*SPECTRA, "RA", "PC")
 
 
 class RadarChain:
@@ -28,7 +29,7 @@ class RadarChain:
         calibration: needed for RA and PC only.
         dtype: complex128 (as the original) or complex64 (fast).
         device: where constants are kept; the samples must be there too.
-        workspace: bytes of buffers for RA and PC: near the size of the cache on a CPU, more on an accelerator.
+        workspace: bytes of buffers for RA and PC: 64 MiB suit a CPU, an accelerator takes more.
 
     Raises:
         ValueError: another dtype.
@@ -41,7 +42,7 @@ class RadarChain:
         *,
         dtype: torch.dtype = torch.complex128,
         device: torch.device | str = "cpu",
-        workspace: int = 8 << 20,
+        workspace: int = 64 << 20,
     ) -> None:
         if dtype not in (torch.complex64, torch.complex128):
             raise ValueError(f"RadarChain: dtype is complex64 or complex128, not {dtype}")
@@ -55,7 +56,7 @@ class RadarChain:
 
     def adc(self, raw: Tensor) -> Tensor:
         """(B,S,C,A) complex samples without DC, from ``raw`` (B, chips, values_per_chip) int16."""
-        return spectra.remove_dc(spectra.decode(raw, self.radar, self.dtype))
+        return self._spectra(raw, ["ADC"])["ADC"]
 
     def range_spectrum(self, adc: Tensor) -> Tensor:
         """RT (B,S,C,A) from ADC."""
@@ -99,17 +100,44 @@ class RadarChain:
         for name in wanted:
             if name not in PRODUCTS:
                 raise DataError(f"unknown radar product {name!r}", cure=nearest(name, PRODUCTS))
+        spectra_wanted = [name for name in SPECTRA if name in wanted]
+        if {"RA", "PC"} & set(wanted) and "RD" not in wanted:
+            spectra_wanted.append("RD")
         made: dict[str, Tensor | list[Tensor]] = {}
-        made["ADC"] = frame = self.adc(raw)
-        if set(wanted) - {"ADC"}:
-            made["RT"] = frame = self.range_spectrum(frame)
-        if set(wanted) - {"ADC", "RT"}:
-            made["RD"] = frame = self.doppler_spectrum(frame)
-        if "RA" in wanted:
-            made["RA"] = self.range_azimuth(frame)
-        if "PC" in wanted:
-            made["PC"] = self.point_cloud(frame)
+        for name, spectrum in self._spectra(raw, spectra_wanted).items():
+            made[name] = spectrum
+            if name == "RD" and "RA" in wanted:
+                made["RA"] = self.range_azimuth(spectrum)
+            if name == "RD" and "PC" in wanted:
+                made["PC"] = self.point_cloud(spectrum)
         return {name: made[name] for name in wanted}
+
+    def _spectra(self, raw: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """ADC, RT and RD (B,S,C,A), chip by chip: what lies between is small and in memory that is used again."""
+        spectra.check_raw(raw, self.radar)
+        out = {name: self._room(name, len(raw)) for name in names}
+        steps = SPECTRA[: max((SPECTRA.index(name) + 1 for name in names), default=0)]
+        for frame in range(len(raw)):
+            for place, chip in enumerate(self.radar.chip_order):
+                antennas = slice(place * self.radar.rx_per_chip, (place + 1) * self.radar.rx_per_chip)
+                values = spectra.decode_chip(raw[frame : frame + 1, chip], self.radar, self.dtype)
+                for step in steps:
+                    values = self._step(step, values)
+                    if step in out:
+                        out[step][frame, :, :, antennas] = values[0]
+        return out
+
+    def _step(self, name: str, values: Tensor) -> Tensor:
+        if name == "ADC":
+            return spectra.remove_dc(values)
+        return self.range_spectrum(values) if name == "RT" else self.doppler_spectrum(values)
+
+    def _room(self, name: str, frames: int) -> Tensor:
+        """(B,S,C,A) uninitialised: antennas outermost, the axis that was transformed last innermost."""
+        radar = self.radar
+        sizes = (radar.samples, radar.chirps) if name == "RD" else (radar.chirps, radar.samples)
+        room = torch.empty(frames, radar.receivers, *sizes, dtype=self.dtype, device=self.device)
+        return room.permute(0, 2, 3, 1) if name == "RD" else room.permute(0, 3, 2, 1)
 
     @cached_property
     def _range_window(self) -> Tensor:

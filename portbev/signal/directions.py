@@ -54,7 +54,7 @@ def azimuth_beams(
 
 
 @torch.no_grad()
-def range_azimuth(rd: Tensor, beams: AzimuthBeams, radar: RadarDescription, workspace: int = 8 << 20) -> Tensor:
+def range_azimuth(rd: Tensor, beams: AzimuthBeams, radar: RadarDescription, workspace: int = 64 << 20) -> Tensor:
     """RA: amplitude of each azimuth, added up over all Doppler bins.
 
     For every range and Doppler bin d the definition takes the values of all virtual elements, those of transmitter t
@@ -67,7 +67,7 @@ def range_azimuth(rd: Tensor, beams: AzimuthBeams, radar: RadarDescription, work
         rd: (B,S,C,A) complex.
         beams: the calibration, of the real dtype that goes with ``rd``.
         radar: the array.
-        workspace: bytes of buffers. A CPU wants them in its cache, an accelerator as large as there is room for.
+        workspace: bytes of buffers. An accelerator wants them as large as there is room for.
 
     Returns:
         (B,S,n_az) real. No gradient.
@@ -91,7 +91,7 @@ def range_azimuth(rd: Tensor, beams: AzimuthBeams, radar: RadarDescription, work
         amplitude = power[: slots * azimuths * width].view(slots, azimuths * width)
         torch.mul(by_slot[:slots], by_slot[:slots], out=amplitude)
         amplitude.addcmul_(by_slot[slots:], by_slot[slots:]).sqrt_()
-        summed = amplitude.view(slots, azimuths, width // reduced, reduced).sum((0, 3))
+        summed = amplitude.sum(0).view(azimuths, width // reduced, reduced).sum(2)
         out[start // reduced : (start + width) // reduced] = summed.T
     return out.view(frames, ranges, azimuths)
 
@@ -122,7 +122,7 @@ def directions(
 
 
 @torch.no_grad()
-def strongest(elements: Tensor, table: Directions, workspace: int = 8 << 20) -> tuple[Tensor, Tensor]:
+def strongest(elements: Tensor, table: Directions, workspace: int = 64 << 20) -> tuple[Tensor, Tensor]:
     """The direction with the largest amplitude.
 
     Args:
@@ -135,12 +135,13 @@ def strongest(elements: Tensor, table: Directions, workspace: int = 8 << 20) -> 
     """
     planes = torch.view_as_real(elements).transpose(1, 2).flatten(1)  # [re | im]
     count = len(table.angles)
-    rows = max(1, workspace // (4 * count * planes.dtype.itemsize))
+    rows = min(max(1, workspace // (2 * count * planes.dtype.itemsize)), len(planes))
+    buffer = planes.new_empty(rows, 2 * count)
     best, peak = [planes.new_empty(0, dtype=torch.int64)], [planes.new_empty(0)]
-    for block in planes.split(rows) if len(planes) else ():
-        found = block @ table.steering
-        power = found[:, :count].square().addcmul_(found[:, count:], found[:, count:]).nan_to_num_(nan=0.0)
-        top, at = power.max(1)
+    for block in planes.split(rows) if rows else ():
+        found = torch.mm(block, table.steering, out=buffer[: len(block)])
+        found.mul_(found)
+        top, at = found[:, :count].add_(found[:, count:]).nan_to_num_(nan=0.0).max(1)
         best.append(at)
         peak.append(top.sqrt())
     return torch.cat(best), torch.cat(peak)

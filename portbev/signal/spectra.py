@@ -1,7 +1,8 @@
 """From the chips' samples to range and Doppler spectra. May import: ops, errors, description.
 
 Axes are named B frames, S samples or range bins, C chirps or Doppler bins, A antennas. Results have the logical layout
-(B,S,C,A); in memory the axis that was transformed last is the innermost, so that nothing is copied for its own sake.
+(B,S,C,A); in memory antennas are outermost and the axis that was transformed last is innermost, so that nothing is
+copied for its own sake.
 """
 
 from __future__ import annotations
@@ -26,17 +27,8 @@ def hamming(length: int, dtype: torch.dtype = torch.float64, device: torch.devic
     return (0.54 - 0.46 * angle.cos()).to(dtype).to(device)
 
 
-def decode(raw: Tensor, radar: RadarDescription, dtype: torch.dtype = torch.complex128) -> Tensor:
-    """Complex samples of the chips' I and Q.
-
-    Args:
-        raw: (B, chips, values_per_chip) int16; a chip writes I and Q interleaved, sample by sample, receiver by
-            receiver, chirp by chirp.
-        radar: sizes, and the order in which the chips become antennas.
-        dtype: complex128 or complex64.
-
-    Returns:
-        (B,S,C,A) complex.
+def check_raw(raw: Tensor, radar: RadarDescription) -> None:
+    """Refuse what are not the samples of ``radar``: (B, chips, values_per_chip) int16.
 
     Raises:
         DataError: another shape or dtype.
@@ -45,15 +37,31 @@ def decode(raw: Tensor, radar: RadarDescription, dtype: torch.dtype = torch.comp
     if raw.dtype != torch.int16 or raw.dim() != 3 or tuple(raw.shape[1:]) != expected:
         found = f"{str(raw.dtype).removeprefix('torch.')} {tuple(raw.shape)}"
         raise DataError(f"radar samples are {found}, expected int16 (frames, {expected[0]}, {expected[1]})")
-    chips = raw.unflatten(2, (radar.chirps, radar.rx_per_chip, radar.samples, 2))[:, list(radar.chip_order)]
-    planes = chips.permute(0, 2, 1, 3, 4, 5).to(_real(dtype), memory_format=torch.contiguous_format)
-    return torch.view_as_complex(planes.flatten(2, 3)).permute(0, 3, 1, 2)
+
+
+def decode_chip(values: Tensor, radar: RadarDescription, dtype: torch.dtype = torch.complex128) -> Tensor:
+    """Complex samples of the I and Q of one chip.
+
+    Args:
+        values: (B, values_per_chip) int16, I and Q interleaved, sample by sample, receiver by receiver, chirp by chirp.
+        radar: sizes.
+        dtype: complex128 or complex64.
+
+    Returns:
+        (B,S,C,rx_per_chip) complex.
+    """
+    chirps = values.unflatten(1, (radar.chirps, radar.rx_per_chip, 2 * radar.samples))
+    planes = chirps.transpose(1, 2).to(_REAL[dtype], memory_format=torch.contiguous_format)
+    return torch.view_as_complex(planes.unflatten(3, (radar.samples, 2))).permute(0, 3, 2, 1)
 
 
 def remove_dc(frame: Tensor) -> Tensor:
     """``frame`` (B,S,C,A) less each antenna's mean over samples and chirps: RADIal's ADC."""
-    planes = torch.view_as_real(frame)
-    return torch.view_as_complex(planes - planes.mean((RANGE_AXIS, DOPPLER_AXIS), keepdim=True))
+    planes = torch.view_as_real(frame).permute(0, 3, 2, 1, 4)  # (B,A,C,S, re and im), as the memory has them
+    mean = planes.mean((2, 3), keepdim=True)
+    # Repeated along the samples: a pair of numbers at a time would be subtracted slowly.
+    left = planes - mean.expand(-1, -1, -1, planes.shape[3], -1).contiguous()
+    return torch.view_as_complex(left).permute(0, 3, 2, 1)
 
 
 def range_spectrum(adc: Tensor, window: Tensor) -> Tensor:
@@ -68,10 +76,21 @@ def doppler_spectrum(rt: Tensor, window: Tensor) -> Tensor:
 
 def _spectrum(frame: Tensor, window: Tensor, axis: int) -> Tensor:
     # Windowed in the layout that the memory has, then turned once: the transform wants its axis innermost.
-    factor = window.view([-1 if i == axis else 1 for i in range(frame.dim() + 1)])
+    factor = torch.stack([window, window], 1).view([-1 if i == axis else 1 for i in range(frame.dim())] + [2])
     windowed = torch.view_as_complex(torch.view_as_real(frame) * factor)
-    return fft(windowed.movedim(axis, -1), dim=-1).movedim(-1, axis)
+    innermost = windowed.movedim(3, 1).movedim(axis + 1, 3)  # (B,A, the other axis, axis)
+    if not innermost.is_contiguous():
+        innermost = _turned(innermost)
+    return fft(innermost, dim=3).movedim(3, axis + 1).movedim(1, 3)
 
 
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return {torch.complex128: torch.float64, torch.complex64: torch.float32}[dtype]
+def _turned(planes: Tensor) -> Tensor:
+    """``planes`` (B,A,n,m) with m innermost. One plane at a time is the copy that torch does in blocks."""
+    out = torch.empty(planes.shape, dtype=planes.dtype, device=planes.device)
+    for frame in range(planes.shape[0]):
+        for antenna in range(planes.shape[1]):
+            out[frame, antenna].copy_(planes[frame, antenna])
+    return out
+
+
+_REAL = {torch.complex128: torch.float64, torch.complex64: torch.float32}
