@@ -246,7 +246,7 @@ def test_blocks_and_head_groups_do_not_change_the_result(monkeypatch: pytest.Mon
 
 def test_an_image_alone_has_the_bits_that_it_has_among_others() -> None:
     """Devices that call a vendor's function image by image must not differ from those that do not."""
-    counts = [200, 0, 3, 150]
+    counts = [200, 0, 1, 150]  # the third has fewer corners to read than pixels
     value, locations, weights = case(MANY, counts, dtype=torch.float32)
     together = values_and_gradients(MANY, counts, [value, locations, weights])
     first = 0
