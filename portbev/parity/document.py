@@ -199,8 +199,11 @@ class ParityReport(Part):
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     def published_beside(self, group: Group | None) -> list[PublishedTable]:
-        """Tables of the group's family and benchmark; None: those that belong to no group of the report."""
+        """Tables of the group's family and benchmark, beside the first such group; None: those that have no group."""
         if group is not None:
+            earlier = self.groups[: self.groups.index(group)]
+            if any((one.family, one.benchmark) == (group.family, group.benchmark) for one in earlier):
+                return []
             return [t for t in self.published if (t.family, t.benchmark) == (group.family, group.benchmark)]
         homes = {(one.family, one.benchmark) for one in self.groups}
         return [table for table in self.published if (table.family, table.benchmark) not in homes]

@@ -146,6 +146,12 @@ def test_a_run_of_another_benchmark_that_was_not_evaluated_is_shown_with_blanks(
     assert "echo" in texts([tmp_path / "echo"], tmp_path / "out")["html"]
 
 
+def test_published_rows_stand_beside_the_first_group_of_their_family(make_run):
+    other = make_run("b", meta={"config": {"optimizer": {"lr": 0.1}}})
+    report = build_report([make_run("a"), other], published=[MODELZOO])
+    assert [len(report.published_beside(group)) for group in report.groups] == [1, 0]
+
+
 def test_published_rows_of_a_family_without_a_run_stand_apart(make_run, tmp_path):
     report = build_report([make_run("a")], published=["bevformer_readme"])
     assert report.published_beside(report.groups[0]) == []

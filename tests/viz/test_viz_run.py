@@ -111,3 +111,10 @@ def test_truncated_picture_is_named(run, synthetic):
         assert_one_line(portbev("viz", run, "--tokens", token), file, "damaged")
     finally:
         (synthetic / file).write_bytes(content)
+
+
+def test_a_run_on_data_of_another_benchmark_is_refused_in_one_line(run):
+    record = json.loads((run / "run.json").read_text())
+    record["data"]["benchmark"] = "radial"
+    (run / "run.json").write_text(json.dumps(record))
+    assert_one_line(portbev("viz", run), "'radial'", "nuScenes data only")
