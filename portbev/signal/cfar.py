@@ -41,11 +41,10 @@ def _ring(power: Tensor, radar: RadarDescription) -> Tensor:
     """
     _, rows, columns = power.shape
     (tall, wide), (tall_guard, wide_guard) = radar.cfar_window, radar.cfar_guard
-    like = {"dtype": power.dtype, "device": power.device}
-    middle = _band(rows, tall_guard).to(**like)
-    outside = _band(rows, tall).to(**like) - middle
-    whole = _band(columns, wide).to(**like)
-    beside = whole - _band(columns, wide_guard).to(**like)
+    middle = _band(rows, tall_guard).to(power)
+    outside = _band(rows, tall).to(power) - middle
+    whole = _band(columns, wide).to(power)
+    beside = whole - _band(columns, wide_guard).to(power)
     return outside @ (power @ whole) + middle @ (power @ beside)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -136,7 +137,7 @@ class RadarChain:
         """(B,S,C,A) uninitialised: antennas outermost, the axis that was transformed last innermost."""
         radar = self.radar
         sizes = (radar.samples, radar.chirps) if name == "RD" else (radar.chirps, radar.samples)
-        room = torch.empty(frames, radar.receivers, *sizes, dtype=self.dtype, device=self.device)
+        room = _empty((frames, radar.receivers, *sizes), self.dtype, self.device)
         return room.permute(0, 2, 3, 1) if name == "RD" else room.permute(0, 3, 2, 1)
 
     @cached_property
@@ -160,6 +161,13 @@ class RadarChain:
         if self._calibration is None:
             raise DataError("azimuths need the radar's calibration table (CalibrationTable.npy)")
         return self._calibration
+
+
+def _empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    if device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    # NumPy asks the system for huge pages and torch does not: a fifth of a frame's time would go into small ones.
+    return torch.from_numpy(np.empty(shape, np.complex128 if dtype == torch.complex128 else np.complex64))
 
 
 def sum_amplitudes(rd: Tensor) -> Tensor:

@@ -75,13 +75,12 @@ def doppler_spectrum(rt: Tensor, window: Tensor) -> Tensor:
 
 
 def _spectrum(frame: Tensor, window: Tensor, axis: int) -> Tensor:
-    # Windowed in the layout that the memory has, then turned once: the transform wants its axis innermost.
-    factor = torch.stack([window, window], 1).view([-1 if i == axis else 1 for i in range(frame.dim())] + [2])
-    windowed = torch.view_as_complex(torch.view_as_real(frame) * factor)
-    innermost = windowed.movedim(3, 1).movedim(axis + 1, 3)  # (B,A, the other axis, axis)
-    if not innermost.is_contiguous():
-        innermost = _turned(innermost)
-    return fft(innermost, dim=3).movedim(3, axis + 1).movedim(1, 3)
+    # The transform wants its axis innermost; a frame that is turned for it is a copy, which can be windowed in place.
+    innermost = frame.movedim(3, 1).movedim(axis + 1, 3)  # (B,A, the other axis, axis)
+    turned = innermost if innermost.is_contiguous() else _turned(innermost)
+    planes, factor = torch.view_as_real(turned), window[:, None].expand(-1, 2).contiguous()
+    windowed = planes * factor if turned is innermost else planes.mul_(factor)
+    return fft(torch.view_as_complex(windowed), dim=3).movedim(3, axis + 1).movedim(1, 3)
 
 
 def _turned(planes: Tensor) -> Tensor:
