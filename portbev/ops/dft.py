@@ -9,8 +9,8 @@ and hands v on to a transform of length m with S*r in the place of S. Each stage
 [[re, -im], [im, re]], one for each s; the twiddle factors are part of them. At the end the digits of the frequency lie
 in the opposite order and are turned round once.
 
-A prime length is one product with its whole matrix. Angles are reduced as whole numbers, so that matrices are exact to
-the last bit of float64 whatever the length.
+A prime length is one product with its whole matrix. Angles are reduced as whole numbers, so that their error does
+not grow with the length.
 """
 
 from __future__ import annotations
