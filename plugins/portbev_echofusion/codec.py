@@ -1,7 +1,7 @@
 """Box codes of the network and boxes of the project. May import: numpy, torch, portbev.
 
-The code is [x, y, log dx, log dy, z, log dz, sin, cos] in the radar frame: centre in metres, and the heading relative to
-the direction to the box, which the original takes as atan2(x, y). For boxes see ``portbev.boxes``.
+The code is [x, y, log dx, log dy, z, log dz, sin, cos] in the radar frame: centre in metres, and the heading relative
+to the direction to the box, which the original takes as atan2(x, y). For boxes see ``portbev.boxes``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ def _direction(x: Floats, y: Floats, official: bool) -> Floats:
 
 
 def encode(boxes: ArrayLike, *, official: bool) -> Floats:
-    """Boxes (n, 9) to codes (n, 8)."""
+    """Boxes (n, 9) to codes (n, 8), not finite where a size is not positive."""
     x, y, z, dx, dy, dz, yaw, _, _ = np.asarray(boxes, np.float32).reshape(-1, 9).T
     heading = yaw - _direction(x, y, official)
-    return np.stack([x, y, np.log(dx), np.log(dy), z, np.log(dz), np.sin(heading), np.cos(heading)], -1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sizes = [np.log(size) for size in (dx, dy, dz)]
+    return np.stack([x, y, *sizes[:2], z, sizes[2], np.sin(heading), np.cos(heading)], -1)
 
 
 def decode(codes: ArrayLike, *, official: bool) -> Floats:

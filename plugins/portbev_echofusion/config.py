@@ -159,10 +159,8 @@ class EchoFusionConfig(Section):
             raise ValueError("radar.chirps must be a multiple of radar.doppler_slots")
         if len(set(radar.slots)) != len(radar.slots) or not set(radar.slots) <= set(range(radar.doppler_slots)):
             raise ValueError(f"radar.slots must be different ones of 0 to {radar.doppler_slots - 1}")
-        for name, (low, high) in (
-            ("radar.points.azimuth_range", radar.points.azimuth_range),
-            ("z", self.polar.z_range),
-        ):
+        ranges = {"radar.points.azimuth_range": radar.points.azimuth_range, "polar.z_range": self.polar.z_range}
+        for name, (low, high) in ranges.items():
             if low >= high:
                 raise ValueError(f"{name}: {low} is not below {high}")
         return self

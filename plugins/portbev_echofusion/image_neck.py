@@ -67,7 +67,7 @@ class ImageNeck(nn.Module):
 
     def rays(self, image: Tensor, level: int) -> Tensor:
         """Image map (B,C,H,W) to polar rays (B,C,R,W): a query per range asks the pixels of its column."""
-        batch, channels, height, width = image.shape
+        batch, _, height, width = image.shape
         ranges = self.config.rows // 2**level
         memory = image.permute(0, 3, 2, 1) + self._encoding(height, width, image).transpose(0, 1)
         queries = self._encoding(ranges, width, image).transpose(0, 1).expand(batch, -1, -1, -1)

@@ -112,7 +112,8 @@ class EchoFusion(DetectionModel):
         """The best queries of the last layer, without suppression (the original's NMSFreeCoder)."""
         section, found = self.config.decode, []
         official = self.config.quirks.heading == "official"
-        for logits, codes in zip(outputs.logits[-1].float().cpu(), outputs.codes[-1].float().cpu(), strict=True):
+        last = (values[-1].detach().float().cpu() for values in (outputs.logits, outputs.codes))
+        for logits, codes in zip(*last, strict=True):
             scores = logits[:, 0].sigmoid()
             best = scores.topk(min(section.max_detections, len(scores)))
             rows = codes[best.indices]

@@ -31,8 +31,8 @@ class Pillars(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width, eps=1e-3, momentum=0.01) for _ in range(2))
 
     def forward(self, clouds: Sequence[Tensor]) -> Tensor:
-        """B clouds (n,4) on the host, [range m, Doppler bin, azimuth rad, elevation rad], to (B,channels,S,azimuths)."""
-        device = self.linears[0].weight.device
+        """B clouds (n,4) on the host, [range m, Doppler bin, azimuth and elevation rad], to (B,channels,S,azimuths)."""
+        device = next(self.parameters()).device
         columns = self.section.azimuths
         cells, features = [], []
         for sample, cloud in enumerate(clouds):

@@ -22,7 +22,7 @@ RAYS = 128
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of one level: ``azimuth`` (Az,) radians, growing to the right; ``radius`` (R,) and ``height`` (Z,) metres."""
+    """Cells of a level: ``azimuth`` (Az,) radians to the right of ahead, ``radius`` (R,) and ``height`` (Z,) metres."""
 
     azimuth: Array
     radius: Array

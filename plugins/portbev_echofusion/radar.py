@@ -115,7 +115,7 @@ class RadarEmbedding(nn.Module):
 
 
 def unwrap(x: Tensor, slots: tuple[int, ...], step: int) -> Tensor:
-    """(B,K,S,C) to (B,slots*K,S,C): column c of slot k is column (c + k * step) mod C, the transmitter's Doppler bin."""
+    """(B,K,S,C) to (B,slots*K,S,C): column c of slot k is column (c + k * step) mod C, its Doppler bin."""
     return torch.cat([x.roll(-slot * step, dims=3) for slot in slots], 1)
 
 

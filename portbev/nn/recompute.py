@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -35,13 +35,19 @@ def recomputed(run: Callable[..., Any], *inputs: Any, owner: nn.Module | None = 
 
 @contextlib.contextmanager
 def _statistics_kept(module: nn.Module | None) -> Iterator[None]:
-    """Normalisations in training mode use the batch without tracking it: the first pass has done so."""
+    """Normalisations in training mode leave their statistics as they are: the first pass has counted the batch."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training] if module is not None else []
-    tracking = [norm.track_running_stats for norm in norms]
+    before = [(norm, norm.momentum, _clone(norm.num_batches_tracked)) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, tracked in zip(norms, tracking, strict=True):
-            norm.track_running_stats = tracked
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            if norm.num_batches_tracked is not None and count is not None:
+                norm.num_batches_tracked.copy_(count)
+
+
+def _clone(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.clone()

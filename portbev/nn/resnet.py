@@ -69,12 +69,14 @@ class Bottleneck(nn.Module):
         deformable: bool = False,
     ) -> None:
         super().__init__()
+        if deformable and not isinstance(stride, int):
+            raise ConfigError("a deformable convolution has one stride for rows and columns")
         first, second = (1, stride) if style == "pytorch" else (stride, 1)
         self.conv1 = nn.Conv2d(in_channels, channels, 1, first, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2: nn.Module = (
             ModulatedDeformConv2d(channels, channels, 3, stride=second, padding=1)
-            if deformable
+            if deformable and isinstance(second, int)
             else nn.Conv2d(channels, channels, 3, second, 1, bias=False)
         )
         self.bn2 = nn.BatchNorm2d(channels)
