@@ -104,3 +104,11 @@ def test_checkpointing_gives_the_same_gradients() -> None:
         gradients.append([p.grad for p in network.parameters() if p.requires_grad])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_rows_and_columns_may_have_strides_of_their_own() -> None:
+    network = ResNet(18, base_channels=8, stem_stride=(2, 1), pool_stride=1, strides=(1, (2, 1), 2, 2)).eval()
+    outputs = network(torch.randn(1, 3, 64, 32))
+    assert [tuple(o.shape[2:]) for o in outputs] == [(32, 32), (16, 32), (8, 16), (4, 8)]
+    with pytest.raises(ConfigError, match="one stride"):
+        ResNet(50, base_channels=8, strides=(1, (2, 1), 2, 2), deformable_stages=(2,))
