@@ -64,6 +64,6 @@ def portbev_backends() -> list[Backend]:
 
 @hookimpl
 def portbev_kernels() -> list[Kernel]:
-    from portbev.ops import ms_deform_attn_cpu
+    from portbev.ops import dropout_cpu, ms_deform_attn_cpu
 
-    return [ms_deform_attn_cpu.KERNEL]
+    return [dropout_cpu.KERNEL, ms_deform_attn_cpu.KERNEL]

@@ -85,7 +85,7 @@ def visible_pairs(places: Floats, seen: NDArray[np.bool_], *, lists_of_first: bo
         lists_of_first: quirk of the original: the pairs of the batch's first sample are taken for every sample; the
             number of cameras that a query's sum is divided by is its own sample's all the same.
     """
-    hit = seen.any(-1)
+    hit = np.asarray(seen.any(-1))
     batch, cameras, queries = hit.shape
     listed = np.broadcast_to(hit[:1], hit.shape) if lists_of_first else hit
     image, query = np.nonzero(listed.reshape(batch * cameras, queries))

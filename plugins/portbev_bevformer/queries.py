@@ -22,18 +22,10 @@ class BevQueries(nn.Module):
         self.embedding = nn.Embedding(rows * columns, channels)
         self.row_embed = nn.Embedding(rows, channels // 2)
         self.col_embed = nn.Embedding(columns, channels // 2)
-        self.can_bus_mlp = nn.Sequential(
-            OrderedDict(
-                {
-                    "0": nn.Linear(CAN_BUS, channels // 2),
-                    "1": nn.ReLU(inplace=True),
-                    "2": nn.Linear(channels // 2, channels),
-                    "3": nn.ReLU(inplace=True),
-                    "norm": nn.LayerNorm(channels),
-                }
-            )
-        )
-        for layer in (self.can_bus_mlp[0], self.can_bus_mlp[2]):
+        first, second = nn.Linear(CAN_BUS, channels // 2), nn.Linear(channels // 2, channels)
+        layers = {"0": first, "1": nn.ReLU(inplace=True), "2": second, "3": nn.ReLU(inplace=True)}
+        self.can_bus_mlp = nn.Sequential(OrderedDict({**layers, "norm": nn.LayerNorm(channels)}))
+        for layer in (first, second):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, can_bus: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ from torch import Tensor
 from portbev.kernels import KERNELS, Kernel
 from portbev.ops.precision import dispatch
 
-_M0, _M1 = 0xD2511F53, 0xCD9E8D57
-_W0, _W1 = 0x9E3779B9, 0xBB67AE85
-_LOW = 0xFFFFFFFF
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+STEPS = 0x9E3779B9, 0xBB67AE85
+"""What the two halves of the key grow by each round."""
+LOW = 0xFFFFFFFF
 _CHUNK = 1 << 15  # blocks of four words that are counted at once, so that they stay in the cache
 
 
@@ -36,7 +37,7 @@ def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, st
     if not training or p == 0.0:
         return input
     signed = ((seed + 2**63) & (2**64 - 1)) - 2**63  # a schema's int has 64 bits and a sign
-    out: Tensor = _dropout(input, p, signed, site & _LOW, step & _LOW)
+    out: Tensor = _dropout(input, p, signed, site & LOW, step & LOW)
     return out
 
 
@@ -68,11 +69,16 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, i
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        high0, low0 = _multiply(c0, _M0)
-        high1, low1 = _multiply(c2, _M1)
+        high0, low0 = _multiply(c0, MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, MULTIPLIERS[1])
         c0, c1, c2, c3 = (high1 ^ c1).bitwise_xor_(k0), low1, (high0 ^ c3).bitwise_xor_(k1), low0
-        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+        k0, k1 = (k0 + STEPS[0]) & LOW, (k1 + STEPS[1]) & LOW
     return c0, c1, c2, c3
+
+
+def threshold(p: float) -> int:
+    """Words below it drop their element."""
+    return round(p * 2**32)
 
 
 def keep_words(elements: int, seed: int, site: int, step: int, device: torch.device) -> Tensor:
@@ -80,8 +86,8 @@ def keep_words(elements: int, seed: int, site: int, step: int, device: torch.dev
     words = torch.empty((elements + 3) // 4, 4, dtype=torch.int64, device=device)
     for first in range(0, len(words), _CHUNK):
         block = torch.arange(first, min(first + _CHUNK, len(words)), device=device)
-        counter = (block & _LOW, block >> 32, torch.full_like(block, step), torch.full_like(block, site))
-        torch.stack(philox4x32(counter, (seed & _LOW, (seed >> 32) & _LOW)), 1, out=words[first : first + _CHUNK])
+        counter = (block & LOW, block >> 32, torch.full_like(block, step), torch.full_like(block, site))
+        torch.stack(philox4x32(counter, (seed & LOW, (seed >> 32) & LOW)), 1, out=words[first : first + _CHUNK])
     return words.reshape(-1)[:elements]
 
 
@@ -89,7 +95,7 @@ def reference_dropout(input: Tensor, p: float, seed: int, site: int, step: int) 
     """Definition of the operator."""
     if p == 1.0:
         return torch.zeros_like(input, memory_format=torch.contiguous_format)
-    kept = keep_words(input.numel(), seed, site, step, input.device) >= round(p * 2**32)
+    kept = keep_words(input.numel(), seed, site, step, input.device) >= threshold(p)
     return torch.where(kept.reshape(input.shape), input * (1.0 / (1.0 - p)), torch.zeros_like(input)).contiguous()
 
 
@@ -103,5 +109,5 @@ def _multiply(word: Tensor, constant: int) -> tuple[Tensor, Tensor]:
     the high half.
     """
     product = word * (constant - 2**32)
-    low = product & _LOW
+    low = product & LOW
     return (product >> 32).add_(word), low

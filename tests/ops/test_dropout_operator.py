@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from portbev.ops import dropout
+from portbev.ops import dropout, dropout_cpu
+from portbev.ops.dropout_cpu import fast_dropout
 
 module = sys.modules[dropout.__module__]
+reference_dropout = module.reference_dropout
 KEY = {"seed": 5, "site": 6, "step": 7}
 
 
@@ -130,3 +132,24 @@ def test_the_gradient_takes_the_same_mask() -> None:
 def test_bad_arguments_are_named(name: str, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^dropout: {name}"):
         dropout(**{"input": torch.ones(3), "p": 0.5, "training": True, **KEY, **change})
+
+
+@given(
+    elements=st.integers(0, 300),
+    p=st.sampled_from([0.0001, 0.1, 0.5, 0.97, 1.0]),
+    seed=st.integers(-(2**63), 2**63 - 1),
+    site=st.integers(0, 2**32 - 1),
+    step=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_cpus_kernel_drops_what_the_reference_drops(
+    elements: int, p: float, seed: int, site: int, step: int
+) -> None:
+    x = torch.rand(elements) + 1
+    assert torch.equal(fast_dropout(x, p, seed, site, step), reference_dropout(x, p, seed, site, step))
+
+
+def test_the_cpus_kernel_counts_on_from_piece_to_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropout_cpu, "BLOCKS", 7)
+    x = torch.rand(3, 41) + 1
+    assert torch.equal(fast_dropout(x, 0.3, 5, 6, 7), reference_dropout(x, 0.3, 5, 6, 7))
