@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.models import Batch, DetectionModel, Detections, QueueBatch
+from portbev.nn.detr_decoder import Decoder, ObjectQueries
+from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.resnet import ResNet
 from portbev_bevformer import codec, ego_motion
 from portbev_bevformer.config import BevFormerConfig
-from portbev_bevformer.decoder import Decoder
 from portbev_bevformer.encoder import Encoder
 from portbev_bevformer.features import FeatureEmbedding
 from portbev_bevformer.head import Head
-from portbev_bevformer.losses import detection_losses
 from portbev_bevformer.memory import Memory
 from portbev_bevformer.projection import Visibility, pillar_points, project, visible_pairs
-from portbev_bevformer.queries import BevQueries, ObjectQueries
+from portbev_bevformer.queries import BevQueries
 from portbev_bevformer.spatial import Sight
 
 Maps = list[Tensor]
@@ -64,8 +64,16 @@ class BEVFormer(DetectionModel):
         self.features = FeatureEmbedding(config)
         self.bev_queries = BevQueries(config)
         self.encoder = Encoder(config)
-        self.object_queries = ObjectQueries(config)
-        self.decoder = Decoder(config)
+        self.object_queries = ObjectQueries(config.decoder.queries, config.channels)
+        self.decoder = Decoder(
+            config.decoder.layers,
+            config.channels,
+            config.heads,
+            config.hidden,
+            levels=1,
+            points=config.decoder.points,
+            dropout=config.dropout,
+        )
         self.head = Head(config)
         _spread(self.encoder, self.decoder)
         self._points = pillar_points(config.bev_size, config.encoder.anchors, config.point_cloud_range)
@@ -90,8 +98,8 @@ class BEVFormer(DetectionModel):
         bev = self.encode(maps, queue, -1, previous, exists)
         if not self.training:
             self._memory = Memory(bev.detach(), queue["tokens"][0])
-        content, position, reference = self.object_queries(len(bev))
-        decoded = self.decoder(content, position, bev, reference, list(self.head.reg_branches))
+        start = self.object_queries(len(bev))
+        decoded = self.decoder(start, bev, [self.config.bev_size], list(self.head.reg_branches))
         logits, codes = self.head(decoded)
         return Outputs(logits, codes, bev)
 
@@ -179,7 +187,7 @@ class BEVFormer(DetectionModel):
         return bev
 
     def losses(self, outputs: Any, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
-        """Focal and L1 losses per decoder layer, see :func:`portbev_bevformer.losses.detection_losses`."""
+        """Focal and L1 losses per decoder layer, see :func:`portbev.nn.detr_losses.detection_losses`."""
         labels, targets = [], []
         for boxes, label in zip(batch["boxes"], batch["labels"], strict=True):
             own = self._own_label[label]

@@ -1,4 +1,4 @@
-"""BEV queries with their positions and the vehicle's state, and object queries. May import: torch, this plugin."""
+"""BEV queries with their positions and the vehicle's state. May import: torch, this plugin."""
 
 from __future__ import annotations
 
@@ -37,21 +37,3 @@ class BevQueries(nn.Module):
         rows, columns = self.row_embed.weight, self.col_embed.weight
         shape = (len(rows), len(columns), -1)
         return torch.cat([columns[None].expand(shape), rows[:, None].expand(shape)], -1).flatten(0, 1)
-
-
-class ObjectQueries(nn.Module):
-    """Learned position and content of each object query, and where it looks first."""
-
-    def __init__(self, config: BevFormerConfig) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(config.decoder.queries, 2 * config.channels)
-        self.reference_points = nn.Linear(config.channels, 3)
-        nn.init.xavier_uniform_(self.reference_points.weight)
-        nn.init.zeros_(self.reference_points.bias)
-
-    def forward(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Content (B,Q,C), position (B,Q,C), reference (B,Q,3) in [0, 1]."""
-        position, content = self.embedding.weight.chunk(2, -1)
-        reference = self.reference_points(position).float().sigmoid()
-        content, position, reference = (x.expand(batch, -1, -1) for x in (content, position, reference))
-        return content, position, reference

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portbev.nn.detr import assign, focal_cost, inverse_sigmoid, sigmoid_focal_loss
+from portbev.nn.detr_decoder import Decoder, ObjectQueries, box_branch
+from portbev.nn.detr_losses import detection_losses, match_all
 
 
 def test_inverse_sigmoid_inverts_and_is_finite_at_the_ends() -> None:
@@ -60,3 +62,35 @@ def test_assignment_is_the_cheapest_of_all(seed: int, queries: int, objects: int
         for os in itertools.combinations(range(objects), pairs)
     )
     assert float(cost[rows, columns].sum()) == pytest.approx(min(ways), abs=1e-9)
+
+
+def test_the_decoder_refines_without_gradient_but_for_the_first_reference() -> None:
+    torch.manual_seed(0)
+    queries = ObjectQueries(4, 8)
+    decoder = Decoder(2, 8, 2, 8, levels=1, points=2, dropout=0.0)
+    branches = [box_branch(8, 10) for _ in range(2)]
+    start = queries(1)
+    decoded = decoder(start, torch.randn(1, 6, 8), [(2, 3)], branches)
+    assert decoded.references[0].requires_grad and not decoded.references[1].requires_grad
+    torch.testing.assert_close(decoded.references[1], decoded.places()[0])
+    decoded.places()[1].sum().backward()
+    assert queries.embedding.weight.grad is not None
+
+
+def test_losses_of_every_layer_count_each_object_once_and_share_the_number_of_objects() -> None:
+    class Weights:
+        class_weight, box_weight, class_cost, box_cost = 2.0, 0.25, 2.0, 0.25
+
+    torch.manual_seed(0)
+    logits, codes = torch.randn(2, 1, 5, 3), torch.randn(2, 1, 5, 10)
+    labels, targets = [torch.tensor([1, 2])], [torch.randn(2, 10)]
+    losses = detection_losses(logits, codes, labels, targets, Weights(), torch.ones(10))
+    assert list(losses) == ["d0.loss_cls", "d0.loss_bbox", "loss_cls", "loss_bbox"]
+    for layer, prefix in enumerate(("d0.", "")):
+        ((queries, objects),) = match_all(logits, codes, labels, targets, Weights())[layer]
+        assert sorted(objects) == [0, 1]
+        gaps = (codes[layer, 0, queries] - targets[0][objects]).abs().sum()
+        torch.testing.assert_close(losses[f"{prefix}loss_bbox"], 0.25 * gaps / 2)
+        assigned = torch.full((5,), 3)
+        assigned[queries] = labels[0][objects]
+        torch.testing.assert_close(losses[f"{prefix}loss_cls"], sigmoid_focal_loss(logits[layer, 0], assigned))

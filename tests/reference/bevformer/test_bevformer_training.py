@@ -10,9 +10,9 @@ import pytest
 import torch
 from bevformer_recorded import TINY, Recorded, build, frame_batch, truth
 
+from portbev.nn.detr_losses import match_all
 from portbev_bevformer import codec
 from portbev_bevformer.checkpoint import official_name
-from portbev_bevformer.losses import match_all
 from portbev_bevformer.model import BEVFormer, Outputs
 
 pytestmark = pytest.mark.reference

@@ -1,8 +1,9 @@
-"""Matching of queries to objects, and the losses. May import: numpy, torch, portbev.nn, this plugin."""
+"""Matching of queries to objects, and the losses of every decoder layer. May import: numpy, torch, portbev.nn.detr."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,19 +11,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.nn.detr import assign, focal_cost, sigmoid_focal_loss
-from portbev_bevformer.config import LossSection
 
 MATCHED = 8
-"""Numbers of the code that the matching compares: all but the velocity."""
+"""Numbers of a box code that the matching compares: all but the velocity."""
 
 Match = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def match(logits: Tensor, codes: Tensor, labels: Tensor, targets: Tensor, section: LossSection) -> Match:
+class LossWeights(Protocol):
+    """Weights of the losses and of the costs that the matching adds up."""
+
+    class_weight: float
+    box_weight: float
+    class_cost: float
+    box_cost: float
+
+
+def match(logits: Tensor, codes: Tensor, labels: Tensor, targets: Tensor, section: LossWeights) -> Match:
     """Cheapest assignment of one sample's objects to its queries.
 
     Args:
-        logits: (Q,classes). codes: (Q,10). labels: (n,) int64. targets: (n,10). All on the host.
+        logits: (Q,classes). codes: (Q,code). labels: (n,) int64. targets: (n,code). All on the host.
 
     Returns:
         Queries, ascending, and the object of each.
@@ -33,9 +42,9 @@ def match(logits: Tensor, codes: Tensor, labels: Tensor, targets: Tensor, sectio
 
 
 def match_all(
-    logits: Tensor, codes: Tensor, labels: Sequence[Tensor], targets: Sequence[Tensor], section: LossSection
+    logits: Tensor, codes: Tensor, labels: Sequence[Tensor], targets: Sequence[Tensor], section: LossWeights
 ) -> list[list[Match]]:
-    """:func:`match` of each layer and sample, on the host; logits (layers,B,Q,classes), codes (layers,B,Q,10)."""
+    """:func:`match` of each layer and sample, on the host; logits (layers,B,Q,classes), codes (layers,B,Q,code)."""
     logits, codes = logits.detach().float().cpu(), codes.detach().float().cpu()
     return [
         [match(logits[i, b], codes[i, b], labels[b], targets[b], section) for b in range(len(labels))]
@@ -48,7 +57,7 @@ def detection_losses(
     codes: Tensor,
     labels: Sequence[Tensor],
     targets: Sequence[Tensor],
-    section: LossSection,
+    section: LossWeights,
     code_weights: Tensor,
     *,
     mean_over_ranks: Callable[[float], float] | None = None,
@@ -59,8 +68,8 @@ def detection_losses(
     turns losses that are not finite into numbers; here the training loop stops and says where they came from.
 
     Args:
-        logits: (layers,B,Q,classes). codes: (layers,B,Q,10), on the device.
-        labels: B tensors (n,) int64. targets: B tensors (n,10) float32, on the host.
+        logits: (layers,B,Q,classes). codes: (layers,B,Q,code), on the device.
+        labels: B tensors (n,) int64. targets: B tensors (n,code) float32, on the host.
 
     Returns:
         ``loss_cls``, ``loss_bbox`` of the last layer, ``d0.loss_cls`` ... of those before.
@@ -84,7 +93,7 @@ def detection_losses(
 def _gather(
     matches: Sequence[Match], labels: Sequence[Tensor], targets: Sequence[Tensor], queries: int, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels (B*Q,) of all queries, and index (k,) and target (k,10) of those with a box to learn."""
+    """Labels (B*Q,) of all queries, and index (k,) and target (k,code) of those with a box to learn."""
     assigned = torch.full((len(matches) * queries,), classes, dtype=torch.int64)
     rows, wanted = [], []
     for sample, (found, objects) in enumerate(matches):
