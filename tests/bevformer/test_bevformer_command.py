@@ -10,9 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from portbev.config import load_config
 from portbev.data.root import open_root
 from portbev.train import Run, load_run
+from portbev_bevformer.checkpoint import export_state
+from portbev_bevformer.family import BevFormerFamily
 
 CONFIG = Path(__file__).parents[2] / "configs" / "bevformer" / "tiny_test.yaml"
 ROOT = "synthetic:?scenes=2&samples_per_scene=3&sweeps=0&image_size=200x112&seed=0"
@@ -57,6 +62,26 @@ def test_a_run_stopped_inside_an_epoch_resumes_to_the_same_bits(portbev: Command
     assert [row["losses"] for row in whole.scalars()] == [row["losses"] for row in resumed.scalars()]
     assert weights(whole) == weights(resumed)
     assert whole.predictions.read_bytes() == resumed.predictions.read_bytes()
+
+
+def test_an_official_checkpoint_is_evaluated_like_the_run_it_came_from(portbev: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = portbev(
+        "train", CONFIG, "--backend", "cpu", "--data-root", ROOT, "--out", run, "--set", "train.max_steps=2"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    saved = load_run(run).checkpoints
+    model = BevFormerFamily().build(load_config(CONFIG).family_options())
+    model.load_state_dict(load_file(saved.path(saved.steps()[-1]) / "model.safetensors"))
+    official = {f"module.{name}": weight for name, weight in export_state(model)["state_dict"].items()}
+    file = tmp_path / "epoch_24.pth"
+    torch.save({"meta": {"epoch": 24, "iter": 7, "CLASSES": ("car",)}, "state_dict": official, "optimizer": {}}, file)
+    out = tmp_path / "scored"
+    done = portbev(
+        "eval", file, "--config", CONFIG, "--backend", "cpu", "--data-root", ROOT, "--out", out
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (out / "predictions.json").read_bytes() == load_run(run).predictions.read_bytes()
 
 
 def test_losses_on_the_emulated_npu_equal_the_cpus_to_the_bit_over_20_steps(portbev: Command, tmp_path: Path) -> None:
