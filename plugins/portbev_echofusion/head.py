@@ -7,13 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from portbev.nn.detr import inverse_sigmoid
+from portbev.nn.detr_decoder import Decoded, box_branch, class_branch
 from portbev_echofusion.codec import CODE
 from portbev_echofusion.config import EchoFusionConfig
-from portbev_echofusion.decoder import Decoded
-
-PRIOR = 0.01
-"""Probability of an object at each query before training."""
 
 
 class Head(nn.Module):
@@ -22,8 +18,8 @@ class Head(nn.Module):
     def __init__(self, config: EchoFusionConfig) -> None:
         super().__init__()
         channels, layers, polar = config.channels, config.decoder.layers, config.polar
-        self.cls_branches = nn.ModuleList(_class_branch(channels) for _ in range(layers))
-        self.reg_branches = nn.ModuleList(_box_branch(channels) for _ in range(layers))
+        self.cls_branches = nn.ModuleList(class_branch(channels, 1) for _ in range(layers))
+        self.reg_branches = nn.ModuleList(box_branch(channels, CODE) for _ in range(layers))
         self.angle, self.range_max, self.z_range = math.radians(polar.angle), polar.range_max, polar.z_range
         self.register_buffer("code_weights", torch.tensor(config.loss.code_weights))
         self.code_weights: Tensor
@@ -32,32 +28,15 @@ class Head(nn.Module):
         """Logits (layers,B,Q,1) and box codes (layers,B,Q,8), float32."""
         logits = [branch(x).float() for branch, x in zip(self.cls_branches, decoded.states, strict=True)]
         codes = [
-            self._code(regression, reference)
-            for regression, reference in zip(decoded.regressions, decoded.references, strict=True)
+            self._code(regression, place)
+            for regression, place in zip(decoded.regressions, decoded.places(), strict=True)
         ]
         return torch.stack(logits), torch.stack(codes)
 
-    def _code(self, regression: Tensor, reference: Tensor) -> Tensor:
-        place = torch.cat([regression[..., :2], regression[..., 4:5]], -1) + inverse_sigmoid(reference)
-        azimuth, distance, height = place.sigmoid().unbind(-1)
+    def _code(self, regression: Tensor, place: Tensor) -> Tensor:
+        azimuth, distance, height = place.unbind(-1)
         azimuth, distance = azimuth * self.angle - self.angle / 2, distance * self.range_max
         low, high = self.z_range
         center = torch.stack([distance * azimuth.cos(), distance * azimuth.sin()], -1)
         z = (height * (high - low) + low)[..., None]
         return torch.cat([center, regression[..., 2:4], z, regression[..., 5:]], -1)
-
-
-def _class_branch(channels: int) -> nn.Sequential:
-    last = nn.Linear(channels, 1)
-    nn.init.constant_(last.bias, -math.log(1 / PRIOR - 1))
-    layers: list[nn.Module] = []
-    for _ in range(2):
-        layers += [nn.Linear(channels, channels), nn.LayerNorm(channels), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, last)
-
-
-def _box_branch(channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for _ in range(2):
-        layers += [nn.Linear(channels, channels), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers, nn.Linear(channels, CODE))

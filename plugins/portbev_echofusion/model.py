@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.errors import DataError
 from portbev.models import Batch, DetectionModel, Detections, RadialBatch
+from portbev.nn.detr_decoder import Decoder, ObjectQueries
+from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.resnet import ResNet
 from portbev_echofusion import codec
 from portbev_echofusion.config import LEVELS, EchoFusionConfig
-from portbev_echofusion.decoder import Decoder, ObjectQueries
 from portbev_echofusion.encoder import Encoder
 from portbev_echofusion.head import Head
 from portbev_echofusion.image_neck import ImageNeck
-from portbev_echofusion.losses import detection_losses
 from portbev_echofusion.radar import RadarEmbedding, RadarReader
 
 CAR = DETECTION_CLASSES.index("car")
@@ -59,8 +59,16 @@ class EchoFusion(DetectionModel):
         self.img_backbone = _image_backbone(config) if config.camera else None
         self.img_neck = None if self.img_backbone is None else ImageNeck(config, self.img_backbone.out_channels[-2:])
         self.encoder = Encoder(config)
-        self.queries = ObjectQueries(config)
-        self.decoder = Decoder(config)
+        self.queries = ObjectQueries(config.decoder.queries, config.channels)
+        self.decoder = Decoder(
+            config.decoder.layers,
+            config.channels,
+            config.heads,
+            config.hidden,
+            levels=LEVELS,
+            points=config.decoder.points,
+            dropout=config.dropout,
+        )
         self.head = Head(config)
         _spread(self.encoder, self.decoder)
         self._read = RadarReader(config.radar)
@@ -92,11 +100,13 @@ class EchoFusion(DetectionModel):
         return list(self.img_neck(stages[-2:], echoes, frames["calibration"], frames["image_size"]))
 
     def losses(self, outputs: Any, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
-        """Focal and L1 losses per decoder layer, see :func:`portbev_echofusion.losses.detection_losses`."""
+        """Focal and L1 losses per decoder layer, see :func:`portbev.nn.detr_losses.detection_losses`."""
+        targets = self.targets(batch)
         return detection_losses(
             outputs.logits,
             outputs.codes,
-            self.targets(batch),
+            [torch.zeros(len(target), dtype=torch.int64) for target in targets],
+            targets,
             self.config.loss,
             self.head.code_weights,
             mean_over_ranks=mean_over_ranks,

@@ -14,9 +14,8 @@ import pytest
 import torch
 from echofusion_recorded import Recorded, Run, build
 
-from portbev.nn.detr import inverse_sigmoid
+from portbev.nn.detr_losses import match_all
 from portbev_echofusion.checkpoint import export_state
-from portbev_echofusion.losses import match_all
 
 pytestmark = [pytest.mark.reference, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -76,9 +75,7 @@ def test_encoder_and_decoder(run: Run) -> None:
     decoded = run.seen["decoded"]
     assert run.recorded.gap("enc_memory", run.seen["encoded"][0].transpose(0, 1)) <= FEATURES
     assert run.recorded.gap("dec_states", torch.stack(decoded.states).transpose(1, 2)) <= FEATURES
-    steps = [torch.cat([r[..., :2], r[..., 4:5]], -1) for r in decoded.regressions]
-    after = [(s + inverse_sigmoid(ref)).sigmoid() for s, ref in zip(steps, decoded.references, strict=True)]
-    assert run.recorded.gap("dec_refs", torch.stack(after)) <= FEATURES
+    assert run.recorded.gap("dec_refs", torch.stack(decoded.places())) <= FEATURES
 
 
 def test_outputs_and_targets(run: Run) -> None:
@@ -90,7 +87,8 @@ def test_outputs_and_targets(run: Run) -> None:
 
 def test_objects_are_given_to_the_same_queries(run: Run) -> None:
     targets = run.model.targets(run.batch)
-    matches = match_all(run.outputs.logits, run.outputs.codes, targets, run.model.config.loss)
+    labels = [torch.zeros(len(target), dtype=torch.int64) for target in targets]
+    matches = match_all(run.outputs.logits, run.outputs.codes, labels, targets, run.model.config.loss)
     ours = np.zeros_like(run.recorded.arrays["assigned_gt_inds"])
     for layer, ((queries, objects),) in enumerate(matches):
         ours[layer, queries] = objects + 1
