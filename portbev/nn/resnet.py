@@ -113,6 +113,18 @@ def stage_channels(depth: int, base_channels: int = 64, stages: int = 4) -> tupl
     return tuple(base_channels * 2**i * block.expansion for i in range(stages))
 
 
+class Stage(nn.Sequential):
+    """Blocks one after the other; ``checkpointing`` computes each again in the backward pass."""
+
+    checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N,Ci,H,W) to (N,Co,H',W')."""
+        for block in self:
+            x = recomputed(block, x) if self.checkpointing and x.requires_grad else block(x)
+        return x
+
+
 class ResNet(nn.Module):
     """ResNet without the classifier; returns the output of every stage.
 
@@ -158,7 +170,7 @@ class ResNet(nn.Module):
         block, counts = _layout(depth)
         if block is BasicBlock and (style != "pytorch" or deformable_stages):
             raise ConfigError(f"ResNet-{depth} has no caffe style and no deformable stages", cure="Use depth 50 or 101")
-        self.frozen_stages, self.frozen_norms, self.checkpointing = frozen_stages, frozen_norms, checkpointing
+        self.frozen_stages, self.frozen_norms = frozen_stages, frozen_norms
         self.out_channels = stage_channels(depth, base_channels, len(strides))
         self.conv1 = nn.Conv2d(in_channels, base_channels, 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(base_channels)
@@ -168,7 +180,9 @@ class ResNet(nn.Module):
         for index, stride in enumerate(strides):
             width = base_channels * 2**index
             options = {} if block is BasicBlock else {"style": style, "deformable": index + 1 in deformable_stages}
-            setattr(self, f"layer{index + 1}", _stage(block, channels, width, counts[index], stride, options))
+            stage = _stage(block, channels, width, counts[index], stride, options)
+            stage.checkpointing = checkpointing
+            setattr(self, f"layer{index + 1}", stage)
             channels = width * block.expansion
         self._initialise(zero_init_residual)
         for module in self._frozen():
@@ -180,8 +194,7 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         outputs = []
         for stage in self.stages():
-            for block in stage.children():
-                x = recomputed(block, x) if self.checkpointing and x.requires_grad else block(x)
+            x = stage(x)
             outputs.append(x)
         return outputs
 
@@ -226,7 +239,7 @@ def _stage(
     count: int,
     stride: Stride,
     options: dict[str, Any],
-) -> nn.Sequential:
+) -> Stage:
     out_channels = width * block.expansion
     downsample = None
     if stride not in (1, (1, 1)) or in_channels != out_channels:
@@ -234,4 +247,4 @@ def _stage(
             nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
         )
     first = block(in_channels, width, stride, downsample, **options)
-    return nn.Sequential(first, *(block(out_channels, width, **options) for _ in range(count - 1)))
+    return Stage(first, *(block(out_channels, width, **options) for _ in range(count - 1)))
