@@ -5,6 +5,8 @@ NumPy multiplies 64-bit words in place; the reference's int64 tensors take three
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,13 +47,22 @@ def philox_words(first: int, count: int, seed: int, site: int, step: int) -> lis
 
 
 def keep_mask(elements: int, p: float, seed: int, site: int, step: int) -> NDArray[np.bool_]:
-    """(elements,) whether each is kept."""
+    """(elements,) whether each is kept; torch's number of threads share the work."""
     blocks, limit = (elements + 3) // 4, np.uint64(threshold(p))
     mask = np.empty((blocks, 4), np.bool_)
-    for first in range(0, blocks, BLOCKS):
+
+    def fill(first: int) -> None:
         words = philox_words(first, min(BLOCKS, blocks - first), seed, site, step)
         for column, word in enumerate(words):
             np.greater_equal(word, limit, out=mask[first : first + BLOCKS, column])
+
+    pieces, threads = range(0, blocks, BLOCKS), torch.get_num_threads()
+    if threads > 1 and len(pieces) > 1:
+        with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
+            list(pool.map(fill, pieces))
+    else:
+        for first in pieces:
+            fill(first)
     return mask.reshape(-1)[:elements]
 
 
