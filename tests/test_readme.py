@@ -28,10 +28,10 @@ def test_both_command_blocks_stand_right_after_their_comments() -> None:
 
 
 def test_every_configuration_that_is_named_exists() -> None:
-    named = set(re.findall(r"\bbevdepth/[\w]+", README.read_text()))
-    assert "bevdepth/laptop" in named
+    named = set(re.findall(r"\b(?:bevdepth|bevformer)/\w+", README.read_text()))
+    assert {"bevdepth/laptop", "bevformer/tiny"} <= named
     for name in named:
-        assert load_config(name).model.family == "bevdepth"
+        assert load_config(name).model.family == name.split("/")[0]
 
 
 @pytest.mark.slow

@@ -37,31 +37,41 @@ def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, st
     if not training or p == 0.0:
         return input
     signed = ((seed + 2**63) & (2**64 - 1)) - 2**63  # a schema's int has 64 bits and a sign
-    out: Tensor = _dropout(input, p, signed, site & LOW, step & LOW)
+    out: Tensor
+    out, _ = _dropout(input, p, signed, site & LOW, step & LOW)
     return out
 
 
 @torch.library.custom_op("portbev::dropout", mutates_args=())
-def _dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> Tensor:
-    result: Tensor = dispatch("dropout", "forward", input.device.type, input, p, seed, site, step)
+def _dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> tuple[Tensor, Tensor]:
+    """The result, and the mask (bool) that the gradient needs: a byte an element is cheaper than counting again."""
+    result: tuple[Tensor, Tensor] = dispatch("dropout", "forward", input.device.type, input, p, seed, site, step)
     return result
 
 
 @_dropout.register_fake
 def _(input, p, seed, site, step):  # type: ignore[no-untyped-def]
-    return torch.empty_like(input, memory_format=torch.contiguous_format)
+    out = torch.empty_like(input, memory_format=torch.contiguous_format)
+    return out, torch.empty(input.shape, dtype=torch.bool, device=input.device)
 
 
 def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    _, *ctx.key = inputs
+    ctx.p = inputs[1]
+    ctx.save_for_backward(output[1])
 
 
-def _grad(ctx, grad):  # type: ignore[no-untyped-def]
-    # The mask is derived again: dropout is linear, so the gradient is dropout of the gradient.
-    return _dropout(grad.contiguous(), *ctx.key), None, None, None, None
+def _grad(ctx, grad, _):  # type: ignore[no-untyped-def]
+    (kept,) = ctx.saved_tensors
+    return apply_mask(grad, kept, ctx.p), None, None, None, None
 
 
 _dropout.register_autograd(_grad, setup_context=_setup)
+
+
+def apply_mask(input: Tensor, kept: Tensor, p: float) -> Tensor:
+    """Kept elements over 1 - p, zero elsewhere, contiguous."""
+    scale = 1.0 / (1.0 - p) if p < 1 else 0.0
+    return torch.where(kept, input * scale, torch.zeros_like(input)).contiguous()
 
 
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -91,12 +101,10 @@ def keep_words(elements: int, seed: int, site: int, step: int, device: torch.dev
     return words.reshape(-1)[:elements]
 
 
-def reference_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> Tensor:
+def reference_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> tuple[Tensor, Tensor]:
     """Definition of the operator."""
-    if p == 1.0:
-        return torch.zeros_like(input, memory_format=torch.contiguous_format)
-    kept = keep_words(input.numel(), seed, site, step, input.device) >= threshold(p)
-    return torch.where(kept.reshape(input.shape), input * (1.0 / (1.0 - p)), torch.zeros_like(input)).contiguous()
+    kept = (keep_words(input.numel(), seed, site, step, input.device) >= threshold(p)).reshape(input.shape)
+    return apply_mask(input, kept, p), kept
 
 
 KERNELS.add_reference(Kernel("dropout", "reference", reference_dropout, priority=0))

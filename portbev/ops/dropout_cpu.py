@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev.ops.dropout import LOW, MULTIPLIERS, STEPS, threshold
+from portbev.ops.dropout import LOW, MULTIPLIERS, STEPS, apply_mask, threshold
 
 Words = NDArray[np.uint64]
 BLOCKS = 1 << 14
@@ -66,12 +66,10 @@ def keep_mask(elements: int, p: float, seed: int, site: int, step: int) -> NDArr
     return mask.reshape(-1)[:elements]
 
 
-def fast_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> Tensor:
+def fast_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> tuple[Tensor, Tensor]:
     """See :func:`portbev.ops.dropout`."""
-    if p == 1.0:
-        return torch.zeros_like(input, memory_format=torch.contiguous_format)
     kept = torch.from_numpy(keep_mask(input.numel(), p, seed, site, step)).view(input.shape)
-    return torch.where(kept, input * (1.0 / (1.0 - p)), torch.zeros((), dtype=input.dtype)).contiguous()
+    return apply_mask(input, kept, p), kept
 
 
 KERNEL = Kernel("dropout", "cpu_fast", fast_dropout, backends=("cpu",), priority=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import ops_oracles
@@ -19,6 +20,13 @@ from portbev.ops.dropout_cpu import fast_dropout
 module = sys.modules[dropout.__module__]
 reference_dropout = module.reference_dropout
 KEY = {"seed": 5, "site": 6, "step": 7}
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def mask(*shape: int, p: float = 0.5, **key: int) -> Tensor:
@@ -146,10 +154,16 @@ def test_the_cpus_kernel_drops_what_the_reference_drops(
     elements: int, p: float, seed: int, site: int, step: int
 ) -> None:
     x = torch.rand(elements) + 1
-    assert torch.equal(fast_dropout(x, p, seed, site, step), reference_dropout(x, p, seed, site, step))
+    for ours, theirs in zip(
+        fast_dropout(x, p, seed, site, step), reference_dropout(x, p, seed, site, step), strict=True
+    ):
+        assert torch.equal(ours, theirs)
 
 
+@pytest.mark.usefixtures("threads")
 def test_the_cpus_kernel_counts_on_from_piece_to_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropout_cpu, "BLOCKS", 7)
     x = torch.rand(3, 41) + 1
-    assert torch.equal(fast_dropout(x, 0.3, 5, 6, 7), reference_dropout(x, 0.3, 5, 6, 7))
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        assert torch.equal(fast_dropout(x, 0.3, 5, 6, 7)[0], reference_dropout(x, 0.3, 5, 6, 7)[0])
