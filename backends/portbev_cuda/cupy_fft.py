@@ -38,20 +38,20 @@ def probe() -> str | None:
     return None if count else "cupy sees no GPU"
 
 
-def supports(input: Tensor, dim: int, inverse: bool, norm: str) -> str | None:
+def supports(input: Tensor, inverse: bool, norm: str) -> str | None:
     """Any values at all: CuPy plans no empty transform."""
     return "empty input" if 0 in input.shape else None
 
 
-def forward(input: Tensor, dim: int, inverse: bool, norm: str) -> Tensor:
-    """See :func:`portbev.ops.fft`."""
+def forward(input: Tensor, inverse: bool, norm: str) -> Tensor:
+    """The kernel of :func:`portbev.ops.fft`, along the last axis."""
     import cupy
 
     stream = torch.cuda.current_stream(input.device).cuda_stream
     with cupy.cuda.Device(input.device.index), cupy.cuda.ExternalStream(stream):
         values = cupy.from_dlpack(input.detach().resolve_conj().resolve_neg().contiguous())
         transform = cupy.fft.ifft if inverse else cupy.fft.fft
-        result: Tensor = torch.from_dlpack(cupy.ascontiguousarray(transform(values, axis=dim, norm=norm)))
+        result: Tensor = torch.from_dlpack(cupy.ascontiguousarray(transform(values, norm=norm)))
     return result
 
 

@@ -58,19 +58,18 @@ def _gathered(primes: list[int], limit: int) -> list[int]:
     return sorted(stages, reverse=True) or [1]
 
 
-def matrix_dft(input: Tensor, dim: int, inverse: bool, norm: str) -> Tensor:
-    """The operator :func:`portbev.ops.fft`, for any length without a prime factor above :data:`LARGEST_RADIX`.
+def matrix_dft(input: Tensor, inverse: bool, norm: str) -> Tensor:
+    """The kernel of :func:`portbev.ops.fft`, along the last axis: no prime factor is above :data:`LARGEST_RADIX`.
 
     Products, copies, ``view_as_real`` and ``view_as_complex`` are all it asks of a device. Deterministic wherever the
     device's matrix product is. Its error grows with the sum of the radices instead of log2 of the length:
     docs/signal.md has figures.
     """
-    length = input.shape[dim]
+    length = input.shape[-1]
     planes = torch.view_as_real(input.resolve_conj()) if input.is_complex() else input[..., None]
     make = _kept_matrices if length <= _KEPT else _matrices
     stages = make(length, inverse, norm, input.is_complex(), planes.dtype, input.device)
-    axis = dim % input.dim()
-    last = planes.movedim(axis, 0).movedim(-1, 0)  # (re and im, length, rest...)
+    last = planes.movedim(-2, 0).movedim(-1, 0)  # (re and im, length, rest...)
     rest = last.shape[2:]
     done = last.reshape(1, last.shape[0] * length, -1)
     for matrix in stages:
@@ -79,7 +78,7 @@ def matrix_dft(input: Tensor, dim: int, inverse: bool, norm: str) -> Tensor:
     factors = radices(length)
     digits = done.view(*factors, 2, -1)  # the frequency's digits, its lowest first
     turned = digits.permute(-1, *range(len(factors) - 1, -1, -1), -2).reshape(*rest, length, 2).contiguous()
-    return torch.view_as_complex(turned).movedim(-1, axis).contiguous()
+    return torch.view_as_complex(turned)
 
 
 def _matrices(

@@ -20,6 +20,7 @@ from portbev.signal.description import RadarDescription
 
 SPECTRA = ("ADC", "RT", "RD")
 PRODUCTS = (*SPECTRA, "RA", "PC")
+_GROUP_BYTES = 4 << 20  # of antennas transformed together: larger buffers are given back to the system and cleared anew
 
 
 class RadarChain:
@@ -114,24 +115,35 @@ class RadarChain:
         return {name: made[name] for name in wanted}
 
     def _spectra(self, raw: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """ADC, RT and RD (B,S,C,A), chip by chip: what lies between is small and in memory that is used again."""
+        """ADC, RT and RD (B,S,C,A), a few antennas at a time: what lies between is small and stays in the cache."""
         spectra.check_raw(raw, self.radar)
         out = {name: self._room(name, len(raw)) for name in names}
         steps = SPECTRA[: max((SPECTRA.index(name) + 1 for name in names), default=0)]
         for frame in range(len(raw)):
             for place, chip in enumerate(self.radar.chip_order):
-                antennas = slice(place * self.radar.rx_per_chip, (place + 1) * self.radar.rx_per_chip)
-                values = spectra.decode_chip(raw[frame : frame + 1, chip], self.radar, self.dtype)
-                for step in steps:
-                    values = self._step(step, values)
-                    if step in out:
-                        out[step][frame, :, :, antennas] = values[0]
+                for receivers in self._groups:
+                    values = spectra.decode_chip(raw[frame : frame + 1, chip], self.radar, self.dtype, receivers)
+                    start = place * self.radar.rx_per_chip
+                    antennas = slice(start + receivers.start, start + receivers.stop)
+                    for step in steps:
+                        values = self._step(step, values)
+                        if step in out:
+                            out[step][frame, :, :, antennas] = values[0]
         return out
 
     def _step(self, name: str, values: Tensor) -> Tensor:
         if name == "ADC":
-            return spectra.remove_dc(values)
-        return self.range_spectrum(values) if name == "RT" else self.doppler_spectrum(values)
+            return spectra.remove_dc(values, inplace=True)
+        if name == "RT":
+            return spectra.range_spectrum(values, self._range_window, inplace=True)
+        return spectra.doppler_spectrum(values, self._doppler_window, inplace=True)
+
+    @property
+    def _groups(self) -> list[slice]:
+        """Receivers of a chip that are transformed together."""
+        plane = self.radar.samples * self.radar.chirps * self.dtype.itemsize
+        count, whole = max(1, _GROUP_BYTES // plane), self.radar.rx_per_chip
+        return [slice(start, min(start + count, whole)) for start in range(0, whole, count)]
 
     def _room(self, name: str, frames: int) -> Tensor:
         """(B,S,C,A) uninitialised: antennas outermost, the axis that was transformed last innermost."""

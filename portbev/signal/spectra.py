@@ -39,57 +39,56 @@ def check_raw(raw: Tensor, radar: RadarDescription) -> None:
         raise DataError(f"radar samples are {found}, expected int16 (frames, {expected[0]}, {expected[1]})")
 
 
-def decode_chip(values: Tensor, radar: RadarDescription, dtype: torch.dtype = torch.complex128) -> Tensor:
+def decode_chip(
+    values: Tensor, radar: RadarDescription, dtype: torch.dtype = torch.complex128, receivers: slice = slice(None)
+) -> Tensor:
     """Complex samples of the I and Q of one chip.
 
     Args:
         values: (B, values_per_chip) int16, I and Q interleaved, sample by sample, receiver by receiver, chirp by chirp.
         radar: sizes.
         dtype: complex128 or complex64.
+        receivers: which of the chip's.
 
     Returns:
-        (B,S,C,rx_per_chip) complex.
+        (B,S,C,receivers) complex.
     """
-    chirps = values.unflatten(1, (radar.chirps, radar.rx_per_chip, 2 * radar.samples))
+    chirps = values.unflatten(1, (radar.chirps, radar.rx_per_chip, 2 * radar.samples))[:, :, receivers]
     planes = chirps.transpose(1, 2).to(_REAL[dtype], memory_format=torch.contiguous_format)
     return torch.view_as_complex(planes.unflatten(3, (radar.samples, 2))).permute(0, 3, 2, 1)
 
 
-def remove_dc(frame: Tensor) -> Tensor:
+def remove_dc(frame: Tensor, *, inplace: bool = False) -> Tensor:
     """``frame`` (B,S,C,A) less each antenna's mean over samples and chirps: RADIal's ADC."""
     planes = torch.view_as_real(frame).permute(0, 3, 2, 1, 4)  # (B,A,C,S, re and im), as the memory has them
-    mean = planes.mean((2, 3), keepdim=True)
     # Repeated along the samples: a pair of numbers at a time would be subtracted slowly.
-    left = planes - mean.expand(-1, -1, -1, planes.shape[3], -1).contiguous()
+    mean = planes.mean((2, 3), keepdim=True).expand(-1, -1, -1, planes.shape[3], -1).contiguous()
+    left = planes.sub_(mean) if inplace else planes - mean
     return torch.view_as_complex(left).permute(0, 3, 2, 1)
 
 
-def range_spectrum(adc: Tensor, window: Tensor) -> Tensor:
-    """RT: ``adc`` (B,S,C,A) times ``window`` (S,), transformed along the samples; neither shifted nor scaled."""
-    return _spectrum(adc, window, RANGE_AXIS)
+def range_spectrum(adc: Tensor, window: Tensor, *, inplace: bool = False) -> Tensor:
+    """RT: ``adc`` (B,S,C,A) times ``window`` (S,), transformed along the samples; neither shifted nor scaled.
+
+    ``inplace`` lets it use the memory of ``adc``, which is lost.
+    """
+    return _spectrum(adc, window, RANGE_AXIS, inplace)
 
 
-def doppler_spectrum(rt: Tensor, window: Tensor) -> Tensor:
-    """RD: ``rt`` (B,S,C,A) times ``window`` (C,), transformed along the chirps; neither shifted nor scaled."""
-    return _spectrum(rt, window, DOPPLER_AXIS)
+def doppler_spectrum(rt: Tensor, window: Tensor, *, inplace: bool = False) -> Tensor:
+    """RD: ``rt`` (B,S,C,A) times ``window`` (C,), transformed along the chirps; neither shifted nor scaled.
+
+    ``inplace`` lets it use the memory of ``rt``, which is lost.
+    """
+    return _spectrum(rt, window, DOPPLER_AXIS, inplace)
 
 
-def _spectrum(frame: Tensor, window: Tensor, axis: int) -> Tensor:
-    # The transform wants its axis innermost; a frame that is turned for it is a copy, which can be windowed in place.
-    innermost = frame.movedim(3, 1).movedim(axis + 1, 3)  # (B,A, the other axis, axis)
-    turned = innermost if innermost.is_contiguous() else _turned(innermost)
-    planes, factor = torch.view_as_real(turned), window[:, None].expand(-1, 2).contiguous()
-    windowed = planes * factor if turned is innermost else planes.mul_(factor)
-    return fft(torch.view_as_complex(windowed), dim=3).movedim(3, axis + 1).movedim(1, 3)
-
-
-def _turned(planes: Tensor) -> Tensor:
-    """``planes`` (B,A,n,m) with m innermost. One plane at a time is the copy that torch does in blocks."""
-    out = torch.empty(planes.shape, dtype=planes.dtype, device=planes.device)
-    for frame in range(planes.shape[0]):
-        for antenna in range(planes.shape[1]):
-            out[frame, antenna].copy_(planes[frame, antenna])
-    return out
+def _spectrum(frame: Tensor, window: Tensor, axis: int, inplace: bool) -> Tensor:
+    planes = frame.permute(0, 3, 2, 1).contiguous()  # (B,A,C,S): the transform turns it where it has to
+    values = torch.view_as_real(planes).flatten(3)
+    factor = window.repeat_interleave(2) if axis == RANGE_AXIS else window[:, None]
+    windowed = values.mul_(factor) if inplace else values * factor
+    return fft(torch.view_as_complex(windowed.unflatten(3, (-1, 2))), dim=4 - axis).permute(0, 3, 2, 1)
 
 
 _REAL = {torch.complex128: torch.float64, torch.complex64: torch.float32}

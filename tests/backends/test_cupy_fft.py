@@ -20,7 +20,7 @@ def stand_in(*, is_hip: bool = False, count: Any = lambda: 1) -> ModuleType:
     module = ModuleType("cupy")
 
     def transform(name: str) -> Any:
-        return lambda values, axis, norm: getattr(torch.fft, name)(values, dim=axis, norm=norm)
+        return lambda values, norm: getattr(torch.fft, name)(values, norm=norm)
 
     vars(module).update(
         cuda=SimpleNamespace(
@@ -80,8 +80,8 @@ def test_cuda_and_rocm_ask_the_reference_first_and_cupy_when_told() -> None:
 def test_arguments_arrive_in_cupys_order(monkeypatch: pytest.MonkeyPatch, inverse: bool, norm: str) -> None:
     monkeypatch.setitem(sys.modules, "cupy", stand_in())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0))
-    x = torch.randn(3, 8, 2, dtype=torch.complex128).conj()  # conjugated lazily, which DLPack refuses
-    expected = (torch.fft.ifft if inverse else torch.fft.fft)(x, dim=1, norm=norm)
-    found = cupy_fft.forward(x, 1, inverse, norm)
+    x = torch.randn(3, 2, 8, dtype=torch.complex128).conj()  # conjugated lazily, which DLPack refuses
+    expected = (torch.fft.ifft if inverse else torch.fft.fft)(x, norm=norm)
+    found = cupy_fft.forward(x, inverse, norm)
     torch.testing.assert_close(found, expected)
     assert found.is_contiguous()

@@ -70,8 +70,8 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
         OPS.voxel_pool_lift_backward,
         (normal(2, 2, 3, 5), DEPTH, CONTEXT, VOXELS, [3, 2, 2]),
     ),
-    "fft of reals": (OPS.fft, (normal(3, 4), -1, False, "ortho")),
-    "fft of complex": (OPS.fft, (normal(3, 4, dtype=torch.complex64), 0, True, "backward")),
+    "fft of reals": (OPS.fft, (normal(3, 4), False, "ortho")),
+    "fft of complex": (OPS.fft, (normal(3, 4, dtype=torch.complex64), True, "backward")),
     "dropout": (OPS.dropout, (normal(3, 5), 0.5, 1, 2, 3)),
 }
 LOW_LEVEL |= {f"{name} fast": LOW_LEVEL[name] for name in ("ms_deform_attn", "ms_deform_attn_backward")}

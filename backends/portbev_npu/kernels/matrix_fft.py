@@ -14,9 +14,9 @@ from portbev.ops.dft import matrix_dft, unsupported_length
 PROVIDER = "matrix_dft"
 
 
-def supports(input: Tensor, dim: int, inverse: bool, norm: str) -> str | None:
+def supports(input: Tensor, inverse: bool, norm: str) -> str | None:
     """Lengths whose largest prime factor still makes a matrix, and any values at all."""
-    return "empty input" if 0 in input.shape else unsupported_length(input.shape[dim])
+    return "empty input" if 0 in input.shape else unsupported_length(input.shape[-1])
 
 
 KERNEL = Kernel(
