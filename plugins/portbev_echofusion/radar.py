@@ -38,9 +38,9 @@ class RadarReader:
             DataError: a batch that holds another input than the configuration says, or of another size.
         """
         section, kind, radar = self.section, batch["radar_kind"], batch["radar"]
-        if kind not in ("raw", section.input) or radar is None:
-            cure = f"Set data.radar={section.input}"
-            raise DataError(f"the data give the radar as {kind!r}, the model takes {section.input!r}", cure=cure)
+        if batch["radar_product"] != section.input or radar is None:
+            what = f"data.radar is {batch['radar_product']!r}, the model takes {section.input!r} (model.radar.input)"
+            raise DataError(what, cure=f"Set data.radar={section.input}")
         if kind == "raw":
             raw = cast(Tensor, radar)
             with full_precision(raw.device):

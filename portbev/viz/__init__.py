@@ -1,11 +1,12 @@
-"""Pictures of detections: boxes in the six cameras and from above. May import: data, boxes, geometry, metrics, errors.
+"""Pictures of detections: boxes in the cameras and from above. May import: data, boxes, geometry, metrics, errors.
 
->>> from portbev.viz import draw_view, open_views
+>>> from portbev.viz import open_views
 >>> views = open_views("runs/cpu", data_root="data/nuscenes")
->>> picture = draw_view(views.view(views.tokens[0]), title="cpu")  # (H, W, 3) uint8
+>>> name, picture = views.draw(views.tokens[0], score=0.3)  # (H, W, 3) uint8
 """
 
 from portbev.viz.compose import draw_view
-from portbev.viz.views import View, Views, open_views
+from portbev.viz.scene import View
+from portbev.viz.views import Views, open_views
 
 __all__ = ["View", "Views", "draw_view", "open_views"]

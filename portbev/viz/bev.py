@@ -9,7 +9,7 @@ from portbev.boxes import footprint, transform_boxes
 from portbev.viz import palette
 from portbev.viz.canvas import Canvas, Image, write
 from portbev.viz.clip import clip_to_rectangle, dashes
-from portbev.viz.views import Objects, View
+from portbev.viz.scene import Objects, View
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from portbev.geometry import project, transform
 from portbev.viz import palette
 from portbev.viz.canvas import Canvas, Image
 from portbev.viz.clip import clip_polygon, clip_segments, clip_to_rectangle, dashes
-from portbev.viz.views import Camera, Objects
+from portbev.viz.scene import Camera, Objects
 
 Array = NDArray[np.float64]
 
@@ -42,17 +42,17 @@ def front_face(corners: Array, intrinsic: Array) -> Array:
     return project(intrinsic, clip_polygon(corners[list(FRONT)]))[:, :2]
 
 
-def draw_camera(camera: Camera, truth: Objects, found: Objects, width: int) -> Image:
+def draw_camera(camera: Camera, truth: Objects, found: Objects, width: int, *, farthest: float = FARTHEST) -> Image:
     """The camera's picture in ``width`` pixels with annotations (thin, white, dashed) and predictions in colour."""
     high, wide = camera.image.shape[:2]
     scale = width / wide
     size = (width, round(high * scale))
     canvas = Canvas(camera.image, size)
     intrinsic = scaled(camera.intrinsic, scale)
-    for corners, _ in _from_far(truth, camera):
+    for corners, _ in _from_far(truth, camera, farthest):
         canvas.lines(dashes(box_segments(corners, intrinsic, size), 5, 3), palette.TRUTH, 0.9)
     colours = palette.colours()
-    for corners, label in _from_far(found, camera):
+    for corners, label in _from_far(found, camera, farthest):
         segments = box_segments(corners, intrinsic, size)
         if not len(segments):
             continue
@@ -75,14 +75,14 @@ def _seen(segments: Array, intrinsic: Array, size: tuple[int, int]) -> Array:
     return clip_to_rectangle(project(intrinsic, clip_segments(segments))[..., :2], *size)
 
 
-def _from_far(objects: Objects, camera: Camera) -> list[tuple[Array, int]]:
+def _from_far(objects: Objects, camera: Camera, farthest: float) -> list[tuple[Array, int]]:
     """Corners in the camera frame and labels, the farthest first."""
     if not len(objects):
         return []
     corners = transform(camera.global2camera, box_corners(objects.boxes))
     distance = np.linalg.norm(corners.mean(1), axis=1)
     order = np.argsort(-distance, kind="stable")
-    near = order[(distance[order] < FARTHEST) & (corners[order, :, 2] > 0).any(1)]
+    near = order[(distance[order] < farthest) & (corners[order, :, 2] > 0).any(1)]
     return [(corners[place], int(objects.labels[place])) for place in near]
 
 

@@ -1,4 +1,4 @@
-"""One picture per sample: six cameras as the car sees them, the bird's-eye view beside them. May import: viz."""
+"""One picture per nuScenes sample: six cameras as the car sees them, and the view from above. May import: viz."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from portbev.viz.bev import draw_bev
 from portbev.viz.camera import draw_camera
 from portbev.viz.canvas import Canvas, Image, font, write
 from portbev.viz.clip import dashes
-from portbev.viz.views import CAMERAS, View
+from portbev.viz.scene import CAMERAS, Objects, View
 
 PANEL_WIDTH = 560
 GAP, MARGIN, HEAD, FOOT = 8, 16, 44, 40
@@ -43,8 +43,8 @@ def draw_view(view: View, *, title: str = "", score: float = 0.3) -> Image:
     left = MARGIN + 3 * (PANEL_WIDTH + GAP)
     page[HEAD : HEAD + side, left : left + side] = draw_bev(view, view.truth, found, side)
     texts += _head(view, title, width)
-    page, legend = _legend(page, view, found.labels, score)
-    return write(page, texts + legend)
+    page, below = legend(page, view.truth, found.labels, score)
+    return write(page, texts + below)
 
 
 def _panel_height(view: View) -> int:
@@ -66,14 +66,14 @@ def _shaded(u: float, v: float, text: str) -> list[Text]:
     return [*dark, (u, v, text, palette.TEXT, 13.0, "la")]
 
 
-def _legend(page: Image, view: View, labels: NDArray[np.int64], score: float) -> tuple[Image, list[Text]]:
+def legend(page: Image, truth: Objects, labels: NDArray[np.int64], score: float) -> tuple[Image, list[Text]]:
     """Colours of the classes in the picture, and how annotations look, in the strip below."""
     height, width = page.shape[:2]
     strip = Canvas(np.ascontiguousarray(page[height - FOOT :]), (width, FOOT))
     middle = FOOT / 2
     texts: list[Text] = []
     u = float(MARGIN)
-    present = sorted({*labels.tolist(), *view.truth.labels.tolist()})
+    present = sorted({*labels.tolist(), *truth.labels.tolist()})
     for label in present:
         name = DETECTION_CLASSES[label]
         square = np.array([[u, middle - 6], [u + 12, middle - 6], [u + 12, middle + 6], [u, middle + 6]])
@@ -81,9 +81,7 @@ def _legend(page: Image, view: View, labels: NDArray[np.int64], score: float) ->
         text = name.replace("_", " ")
         texts.append((u + 19, height - middle, text, palette.TEXT, 13.0, "lm"))
         u += 19 + font(13.0).getlength(text) + 24
-    counts = (
-        f"{len(labels)} predictions with score \N{GREATER-THAN OR EQUAL TO} {score:g}, {len(view.truth)} annotations"
-    )
+    counts = f"{len(labels)} predictions with score \N{GREATER-THAN OR EQUAL TO} {score:g}, {len(truth)} annotations"
     right = width - MARGIN
     texts.append((right, height - middle, counts, palette.SOFT, 13.0, "rm"))
     right -= font(13.0).getlength(counts) + 28

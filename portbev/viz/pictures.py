@@ -7,12 +7,11 @@ from pathlib import Path
 
 from portbev.files import atomic_write
 from portbev.viz.canvas import Image
-from portbev.viz.compose import draw_view
 from portbev.viz.views import Views
 
 
 def write_pictures(views: Views, tokens: Sequence[str], folder: Path | str, *, score: float = 0.3) -> Iterator[Path]:
-    """Draw the samples and write ``<scene>_<token>.png`` for each; yields the paths as they are done.
+    """Draw the samples and write a PNG for each; yields the paths as they are done.
 
     Raises:
         PortbevError: a sample that the predictions lack, damaged data, or a folder that cannot be written.
@@ -24,9 +23,9 @@ def write_pictures(views: Views, tokens: Sequence[str], folder: Path | str, *, s
         views.check(token)  # before the first one is drawn
     console = Console(stderr=True)
     for token in track(tokens, "drawing", console=console, transient=True, disable=not console.is_terminal):
-        view = views.view(token)
-        path = Path(folder) / f"{view.scene}_{token}.png"
-        write_png(draw_view(view, title=views.title, score=score), path)
+        name, picture = views.draw(token, score)
+        path = Path(folder) / f"{name}.png"
+        write_png(picture, path)
         yield path
 
 

@@ -1,102 +1,47 @@
-"""What is drawn: a sample's images, lidar points, annotations and predictions. May import: data, metrics, train.record.
-
-Boxes are rows [x y z dx dy dz yaw vx vy] in the global frame (see :mod:`portbev.boxes`).
-"""
+"""Samples of a run with what was detected in them. May import: train.record, errors; what opens a benchmark's views."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from portbev.errors import PortbevError
+from portbev.train.record import Run, load_run
 
-from portbev.boxes import extents_from_wlh
-from portbev.data.nuscenes.cache import load_index
-from portbev.data.nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
-from portbev.data.nuscenes.index import Index
-from portbev.data.nuscenes.lidar import read_lidar
-from portbev.data.root import open_root
-from portbev.errors import DataError, PortbevError
-from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
-from portbev.metrics.nuscenes.arrays import PredictionArrays
-from portbev.metrics.nuscenes.submission import load_predictions
-from portbev.train.record import load_run
+if TYPE_CHECKING:
+    from portbev.viz.canvas import Image
 
-CAMERAS = (
-    ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
-    ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
-)
-"""The cameras as they are laid out: rows of a picture."""
-
-LIDAR = "LIDAR_TOP"
-Array = NDArray[np.float64]
+_HOMES = {
+    "nuscenes": "portbev.viz.nuscenes:open_nuscenes",
+    "radial": "portbev.viz.radial:open_radial",
+}
+"""Benchmark of the data -> who opens (run, data root, version)."""
 
 
-@dataclass(frozen=True)
-class Camera:
-    """``image`` (H, W, 3) RGB, ``intrinsic`` (3, 3), ``global2camera`` (4, 4)."""
+class Views(ABC):
+    """Samples that have predictions.
 
-    channel: str
-    image: NDArray[np.uint8]
-    intrinsic: Array
-    global2camera: Array
-
-
-@dataclass(frozen=True)
-class Objects:
-    """``boxes`` (n, 9) in the global frame, ``labels`` (n,) into ``DETECTION_CLASSES``, ``scores`` (n,)."""
-
-    boxes: Array
-    labels: NDArray[np.int64]
-    scores: Array
-
-    def __len__(self) -> int:
-        return len(self.boxes)
-
-    def above(self, score: float) -> Objects:
-        """Those with at least this score, the best last, so that they are drawn on top."""
-        kept = np.flatnonzero(self.scores >= score)
-        kept = kept[np.argsort(self.scores[kept], kind="stable")]
-        return Objects(self.boxes[kept], self.labels[kept], self.scores[kept])
-
-
-@dataclass(frozen=True)
-class View:
-    """One sample. ``points`` (n, 3) lidar in the ego frame; ``global2ego`` (4, 4) at the lidar's key frame.
-
-    ``truth``: annotations of the ten classes with at least one lidar or radar point, as the evaluation counts them.
+    Attributes:
+        title: stands above the pictures.
     """
 
-    token: str
-    scene: str
-    cameras: dict[str, Camera]
-    points: Array
-    global2ego: Array
-    truth: Objects
-    found: Objects
-
-
-class Views:
-    """Samples of a submission beside their data."""
-
-    def __init__(self, root: Path, index: Index, predictions: PredictionArrays, title: str = "") -> None:
-        self.root, self.index, self.predictions, self.title = root, index, predictions, title
-        order = {token.decode(): place for place, token in enumerate(index.sample_token.tolist())}
-        for token in predictions.sample_tokens:
-            if token not in order:
-                raise PortbevError(
-                    f"sample {token} of the predictions is not in the data",
-                    where=str(root),
-                    cure="Give the data that the predictions were made on: --data-root, --version",
-                )
-        self._place = {token: order[token] for token in sorted(predictions.sample_tokens, key=order.__getitem__)}
-        self._submitted = {token: place for place, token in enumerate(predictions.sample_tokens)}
+    title: str
 
     @property
+    @abstractmethod
     def tokens(self) -> list[str]:
         """Samples that have predictions, by scene and time."""
-        return list(self._place)
+
+    @abstractmethod
+    def draw(self, token: str, score: float) -> tuple[str, Image]:
+        """The name of a sample's picture, without suffix, and the picture; predictions below ``score`` are left out.
+
+        Raises:
+            PortbevError: the predictions have no such sample.
+            DataError: a file of the sample is missing or damaged.
+        """
 
     def spread(self, count: int) -> list[str]:
         """``count`` of the tokens at even distances, so that all scenes have their turn."""
@@ -106,82 +51,9 @@ class Views:
 
     def check(self, token: str) -> None:
         """Raise a PortbevError if the predictions have no such sample."""
-        if token not in self._place:
+        if token not in self.tokens:
             what = f"the predictions have no sample {token!r}"
             raise PortbevError(what, where="--tokens", cure=f"For example: {', '.join(self.tokens[:3])}")
-
-    def view(self, token: str) -> View:
-        """Read one sample.
-
-        Raises:
-            PortbevError: the predictions have no such sample.
-            DataError: a picture or the point cloud is missing or damaged.
-        """
-        self.check(token)
-        sample, index = self._place[token], self.index
-        cameras = {name: self._camera(sample, name) for row in CAMERAS for name in row}
-        lidar = int(index.key_frames[sample, index.channel(LIDAR)])
-        reference = lidar if lidar >= 0 else int(index.key_frames[sample].max())
-        return View(
-            token=token,
-            scene=index.scenes[index.sample_scene[sample]].decode(),
-            cameras={name: camera for name, camera in cameras.items() if camera is not None},
-            points=self._points(lidar),
-            global2ego=inverse_pose(self._ego(reference)),
-            truth=self._truth(sample),
-            found=self._found(self._submitted[token]),
-        )
-
-    def _camera(self, sample: int, name: str) -> Camera | None:
-        if name.encode() not in self.index.channels:
-            return None
-        frame = int(self.index.key_frames[sample, self.index.channel(name)])
-        if frame < 0:
-            return None
-        calibration = self.index.frame_calibration[frame]
-        sensor2global = self._ego(frame) @ self._sensor(calibration)
-        intrinsic = self.index.calibration_intrinsic[calibration]
-        return Camera(name, self._image(frame), intrinsic, inverse_pose(sensor2global))
-
-    def _image(self, frame: int) -> NDArray[np.uint8]:
-        from PIL import Image
-
-        path = self.root / self.index.frame_file[frame].decode()
-        try:
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except OSError as error:
-            what = "no such picture" if isinstance(error, FileNotFoundError) else f"damaged picture ({error})"
-            raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens") from error
-
-    def _points(self, frame: int) -> Array:
-        if frame < 0:
-            return np.zeros((0, 3))
-        points = read_lidar(self.root / self.index.frame_file[frame].decode())
-        return transform(self._sensor(self.index.frame_calibration[frame]), points[:, :3])
-
-    def _ego(self, frame: int) -> Array:
-        return pose(self.index.frame_rotation[frame], self.index.frame_translation[frame])
-
-    def _sensor(self, calibration: int) -> Array:
-        return pose(self.index.calibration_rotation[calibration], self.index.calibration_translation[calibration])
-
-    def _truth(self, sample: int) -> Objects:
-        index = self.index
-        rows = np.arange(index.box_start[sample], index.box_start[sample + 1])
-        names = [CATEGORY_TO_CLASS.get(index.categories[c].decode()) for c in index.box_category[rows]]
-        counted = np.array([name is not None for name in names], bool) & (index.box_points[rows].sum(1) > 0)
-        labels = [DETECTION_CLASSES.index(name) for name, keep in zip(names, counted, strict=True) if keep and name]
-        rows = rows[counted]
-        velocity = index.box_velocity[rows, :2]
-        boxes = _boxes(index.box_translation[rows], index.box_size[rows], index.box_rotation[rows], velocity)
-        return Objects(boxes, np.array(labels, np.int64), np.ones(len(rows)))
-
-    def _found(self, place: int) -> Objects:
-        all_ = self.predictions
-        rows = np.flatnonzero(all_.sample_index == place)
-        boxes = _boxes(all_.translation[rows], all_.size[rows], all_.rotation[rows], all_.velocity[rows])
-        return Objects(boxes, all_.label[rows].astype(np.int64), all_.score[rows])
 
 
 def open_views(run: Path | str, *, data_root: str | Path | None = None, version: str | None = None) -> Views:
@@ -199,17 +71,15 @@ def open_views(run: Path | str, *, data_root: str | Path | None = None, version:
     if not record.predictions.is_file():
         cure = f"Evaluate it first: portbev eval {run}"
         raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
-    data, backend = record.info["data"], record.info["backend"]
-    benchmark = data.get("benchmark", "nuscenes")
-    if benchmark != "nuscenes":
-        what = f"the run was made on data of benchmark {benchmark!r}; pictures are drawn of nuScenes data only"
+    benchmark = str(record.info["data"].get("benchmark", "nuscenes"))
+    if benchmark not in _HOMES:
+        what = f"the run was made on data of benchmark {benchmark!r}, of which no pictures are drawn"
         raise PortbevError(what, where=str(run))
-    root = open_root(data_root or data.get("root"))
-    index = load_index(root, version or str(data.get("version")))
-    title = f"{record.info['name']}   run {record.path.resolve().name}   {backend['label']}"
-    return Views(root, index, load_predictions(record.predictions), title)
+    module, _, name = _HOMES[benchmark].partition(":")
+    opened: Views = getattr(import_module(module), name)(record, data_root, version)
+    return opened
 
 
-def _boxes(translation: Array, size: Array, rotation: Array, velocity: Array) -> Array:
-    heading = np.asarray(quaternion_yaw(np.asarray(rotation)))[:, None]
-    return np.concatenate([translation, extents_from_wlh(size), heading, velocity], 1)
+def run_title(run: Run) -> str:
+    """What stands above a run's pictures."""
+    return f"{run.info['name']}   run {run.path.resolve().name}   {run.info['backend']['label']}"

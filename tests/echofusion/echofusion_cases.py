@@ -98,6 +98,7 @@ def make_batch(samples: int = 2, *, seed: int = 0, objects: int = 3, shift: floa
         image_size=SIZE,
         radar=raw_samples(samples, seed),
         radar_kind="raw",
+        radar_product="rt",
         calibration=calibration(samples, shift),
         table="",
         description=RADAR,

@@ -22,7 +22,7 @@ INPUTS = ("rt", "rd", "ra", "adc", "pc")
 @pytest.mark.parametrize("radar", INPUTS)
 def test_every_parameter_learns_and_boxes_come_out(radar: str, quirks: str, tmp_path: Path) -> None:
     model = build(quirks=quirks, mirror=quirks, radar={"input": radar}).train()
-    batch = make_batch(table=write_table(tmp_path / "table.npy"))
+    batch = make_batch(radar_product=radar, table=write_table(tmp_path / "table.npy"))
     outputs = model(batch)
     losses = model.losses(outputs, batch)
     assert set(losses) == {"loss_cls", "loss_bbox", "d0.loss_cls", "d0.loss_bbox"}
@@ -45,9 +45,11 @@ def test_without_a_camera_nothing_of_it_is_there_and_pictures_are_not_asked_for(
 def test_samples_and_their_spectra_are_the_same_input(radar: str) -> None:
     """What the device computes from raw samples is what the loader would have given."""
     model, raw = build(radar={"input": radar}).eval(), raw_samples(1)
-    given = make_batch(1, radar=product(raw, radar.upper()), radar_kind=radar)
+    given = make_batch(1, radar=product(raw, radar.upper()), radar_kind=radar, radar_product=radar)
     with torch.no_grad():
-        torch.testing.assert_close(model(make_batch(1, radar=raw)).codes, model(given).codes, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            model(make_batch(1, radar=raw, radar_product=radar)).codes, model(given).codes, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_radar_and_camera_both_matter() -> None:
@@ -60,8 +62,8 @@ def test_radar_and_camera_both_matter() -> None:
 
 def test_a_wrong_radar_is_refused_in_one_line() -> None:
     batch = make_batch(1)
-    with pytest.raises(DataError, match="the data give the radar as 'rd', the model takes 'rt'"):
-        build()({**batch, "radar_kind": "rd"})
+    with pytest.raises(DataError, match=r"data\.radar is 'rd', the model takes 'rt'"):
+        build()({**batch, "radar_product": "rd"})  # raw samples, of which the model could have made anything
     with pytest.raises(DataError, match=r"radar maps are \(32, 32, 16\), the model takes \(64, 32, 16\)"):
         build(radar={"samples": 64})(batch)
     with pytest.raises(DataError, match="without pictures"):

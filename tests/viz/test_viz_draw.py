@@ -10,7 +10,7 @@ from portbev.viz import draw_view
 from portbev.viz.bev import RANGE, draw_bev, to_pixels
 from portbev.viz.camera import draw_camera
 from portbev.viz.palette import CLASS_COLOURS, PAGE
-from portbev.viz.views import Camera, Objects, View
+from portbev.viz.scene import Camera, Objects, View
 
 GREY = (90, 90, 90)
 CAR = DETECTION_CLASSES.index("car")

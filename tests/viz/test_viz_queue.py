@@ -16,7 +16,7 @@ from portbev.evaluate import find_benchmark
 from portbev.evaluate.nuscenes import _merge
 from portbev.geometry import project, transform
 from portbev.models import Detections
-from portbev.viz.views import Views
+from portbev.viz.nuscenes import NuscenesViews
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_boxes_of_a_queue_batch_are_drawn_where_its_matrices_put_them(
     assert len(boxes)
     found = Detections(boxes, np.ones(len(boxes), np.float32), labels)
     encoded = find_benchmark(dataset.benchmark).encode(found, batch["tokens"][0], batch["frame2global"][0])
-    views = Views(root, load_index(root, "v1.0-mini"), _merge([encoded], batch["tokens"]))
+    views = NuscenesViews(root, load_index(root, "v1.0-mini"), _merge([encoded], batch["tokens"]))
     view = views.view(batch["tokens"][0])
     np.testing.assert_allclose(np.sort(view.found.boxes[:, 0]), np.sort(_truth_of(view, boxes)[:, 0]), atol=1e-3)
     seen = 0

@@ -113,8 +113,8 @@ def test_truncated_picture_is_named(run, synthetic):
         (synthetic / file).write_bytes(content)
 
 
-def test_a_run_on_data_of_another_benchmark_is_refused_in_one_line(run):
+def test_a_run_on_data_of_an_unknown_benchmark_is_refused_in_one_line(run):
     record = json.loads((run / "run.json").read_text())
-    record["data"]["benchmark"] = "radial"
+    record["data"]["benchmark"] = "another"
     (run / "run.json").write_text(json.dumps(record))
-    assert_one_line(portbev("viz", run), "'radial'", "nuScenes data only")
+    assert_one_line(portbev("viz", run), "'another'", "no pictures")

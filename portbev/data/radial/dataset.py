@@ -34,6 +34,7 @@ class Sample(TypedDict):
     image_size: tuple[int, int]
     radar: NDArray[Any] | None
     radar_kind: str
+    radar_product: str
     calibration: dict[str, Array]
     table: str
     description: Any
@@ -51,6 +52,7 @@ class RadialDataset:
         tokens: numSample of each index with six digits; with ``data.repeat`` a training sample comes several times.
         root, version, split: where the samples are from; the version is ``raw`` or ``converted``.
         notes: what was left out, for the run's record.
+        source: reads the split's files.
     """
 
     benchmark = "radial"
@@ -59,10 +61,10 @@ class RadialDataset:
         self.root, self.part, self.seed, self.section = Path(root), part, seed, section
         self.split = section.train_split if part == "train" else section.eval_split
         self.notes: list[str] = []
-        self._source: Source = open_source(section, self.root, self.split, self.notes)
-        self.version = self._source.version
+        self.source: Source = open_source(section, self.root, self.split, self.notes)
+        self.version = self.source.version
         self._calibration = self._camera() if section.camera else {}
-        self._boxes = [self._source.boxes(number) for number in self._source.numbers]
+        self._boxes = [self.source.boxes(number) for number in self.source.numbers]
         self.samples = self._choose()
         self.tokens = [self._token(sample) for sample in self.samples]
 
@@ -71,7 +73,7 @@ class RadialDataset:
 
     def _choose(self) -> NDArray[np.int64]:
         """Positions among the source's samples."""
-        count = len(self._source.numbers)
+        count = len(self.source.numbers)
         if not count:
             what = f"split {self.split!r} has no samples that can be read"
             first = f"The first problem: {self.notes[0]}" if self.notes else "Choose another split"
@@ -88,12 +90,12 @@ class RadialDataset:
 
     def _camera(self) -> dict[str, Array]:
         """The camera's calibration in pixels of the network's input, under the batch's names."""
-        camera = self._source.camera.scaled(self.section.scale)
+        camera = self.source.camera.scaled(self.section.scale)
         named = {"K": camera.intrinsic, "dist": camera.distortion}
         return {**named, "rvec": camera.rotation, "tvec": camera.translation}
 
     def _token(self, sample: int) -> str:
-        return f"{self._source.numbers[int(sample)]:06d}"
+        return f"{self.source.numbers[int(sample)]:06d}"
 
     def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> RadialDataset:
         """The same dataset with only these of its samples, in this order."""
@@ -108,9 +110,9 @@ class RadialDataset:
 
     def digest(self) -> str:
         """SHA-256 of what the labels say of this split: frames, boxes, calibrations, the radar."""
-        total = hashlib.sha256(self._source.identity(self.section.radar in ("ra", "pc")).encode())
+        total = hashlib.sha256(self.source.identity(self.section.radar in ("ra", "pc")).encode())
         for sample in np.unique(self.samples):
-            total.update(f"{self._token(sample)} {self._source.where(self._source.numbers[sample])}\n".encode())
+            total.update(f"{self._token(sample)} {self.source.where(self.source.numbers[sample])}\n".encode())
             total.update(np.ascontiguousarray(self._boxes[sample]).tobytes())
         return total.hexdigest()
 
@@ -127,20 +129,21 @@ class RadialDataset:
         """
         training = self.part == "train"
         position = self._refill(int(self.samples[index]), index, epoch)
-        number = self._source.numbers[position]
+        number = self.source.numbers[position]
         rng = generator(self.seed, "radial augment", epoch, index) if training and self.section.augment else None
         image, size = None, (0, 0)
         if self.section.camera:
-            image, size = network_input(self._source.picture(number), self.section, rng)
+            image, size = network_input(self.source.picture(number), self.section, rng)
         boxes = self._boxes_in_range(position) if training else self._boxes[position]
         return Sample(
             image=image,
             image_size=size,
-            radar=None if self.section.radar == "none" else self._source.radar(number),
-            radar_kind=self._source.radar_kind,
+            radar=None if self.section.radar == "none" else self.source.radar(number),
+            radar_kind=self.source.radar_kind,
+            radar_product=self.section.radar,
             calibration=self._calibration,
-            table=str(self._source.table_file),
-            description=self._source.description,
+            table=str(self.source.table_file),
+            description=self.source.description,
             boxes=boxes.astype(np.float32),
             labels=np.full(len(boxes), CAR, np.int64),
             token=self._token(position),
@@ -173,6 +176,7 @@ class RadialDataset:
             image_size=samples[0]["image_size"],
             radar=(radar if samples[0]["radar_kind"] == "pc" else torch.stack(radar)) if radar else None,
             radar_kind=samples[0]["radar_kind"],
+            radar_product=samples[0]["radar_product"],
             calibration={
                 name: np.stack([sample["calibration"][name] for sample in samples])
                 for name in samples[0]["calibration"]

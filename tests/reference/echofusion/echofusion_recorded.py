@@ -139,6 +139,7 @@ def make_batch(recorded: Recorded) -> RadialBatch:
         image_size=(height, width),
         radar=torch.from_numpy(radar[:, 0]),
         radar_kind="rt",
+        radar_product="rt",
         calibration={
             "K": calibration["cam_mat"][None].astype(np.float64),
             "dist": calibration["dist_coeffs"][None].astype(np.float64),
