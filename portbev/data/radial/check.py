@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from portbev.data.progress import Progress, reporter
 from portbev.data.radial.layout import CAMERA, LIDAR, RADAR_CHIPS
-from portbev.data.radial.progress import Progress, reporter
 from portbev.data.radial.raw import RawRoot
 from portbev.errors import DataError, PortbevError
 from portbev.signal import read_calibration

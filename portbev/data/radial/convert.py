@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from portbev.data.pool import run_jobs
+from portbev.data.progress import Progress, reporter
 from portbev.data.radial.chain import Chain
 from portbev.data.radial.infos import write_infos
 from portbev.data.radial.kitti import DTYPES, FOLDERS, part_file, split_file
@@ -27,8 +29,6 @@ from portbev.data.radial.layout import (
     SPLITS,
     TOLERANCE,
 )
-from portbev.data.radial.pool import run_jobs
-from portbev.data.radial.progress import Progress, reporter
 from portbev.data.radial.raw import RawRoot
 from portbev.errors import ConfigError, DataError, PortbevError, nearest
 from portbev.files import atomic_write, write_json, write_text

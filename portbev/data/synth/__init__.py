@@ -4,7 +4,8 @@
 >>> generate("synthetic", SynthOptions(scenes=4, image_size=(400, 225)))
 """
 
-from portbev.data.synth.generate import MANIFEST, generate, read_manifest
+from portbev.data.synth.generate import generate
+from portbev.data.synth.growing import MANIFEST, read_manifest
 from portbev.data.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions, from_query, parse_image_size
 from portbev.data.synth.root import is_synthetic, parse_root, resolve_data_root
 

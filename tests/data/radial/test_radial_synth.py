@@ -286,7 +286,7 @@ def test_a_full_disk_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 
-    monkeypatch.setattr(sys.modules[generate.__module__], "_build", full)
+    monkeypatch.setattr(sys.modules[generate.__module__], "_write_tables", full)
     with pytest.raises(DataError, match="No space left"):
         generate(tmp_path / "out", TINY)
 
@@ -317,5 +317,5 @@ def test_a_root_that_asks_for_recordings_makes_them_in_the_cache(
     assert json.loads((root / "radar.json").read_text())["samples"] == 16
     with pytest.raises(ConfigError, match="Did you mean 'chirps'"):
         parse_root("synthetic-radial:?chirp=16")
-    with pytest.raises(ConfigError, match="is no synthetic RADIal data root"):
+    with pytest.raises(ConfigError, match="is no synthetic data root"):
         parse_root("synthetic-radial:here")

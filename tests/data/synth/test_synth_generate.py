@@ -87,7 +87,7 @@ def test_interrupting_workers_ends_them(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path / "data", replace(SMALL, scenes=3), workers=2, progress=interrupt)
-    assert not [child for child in psutil.Process().children() if "portbev.data.synth.worker" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "portbev.data.pool" in child.cmdline()]
     assert not (tmp_path / "data").exists()
 
 

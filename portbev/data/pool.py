@@ -5,6 +5,7 @@ Not multiprocessing: these processes need no guard in the caller's script and in
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -35,7 +36,9 @@ def run_jobs(target: str, common: Any, jobs: Sequence[Any], *, workers: int = 0)
     if count <= 1:
         work = _load(target)(common)
         for position, job in enumerate(jobs):
-            yield position, work(job)
+            with _opencv_alone():
+                result = work(job)
+            yield position, result
         return
     todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[int, Any, str]] = queue.SimpleQueue()
@@ -62,6 +65,19 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def _opencv_alone() -> Iterator[None]:
+    """One thread of OpenCV's, as in the processes."""
+    import cv2
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def _load(target: str) -> Callable[[Any], Work]:
     module, _, name = target.partition(":")
     function: Callable[[Any], Work] = getattr(importlib.import_module(module), name)
@@ -71,7 +87,7 @@ def _load(target: str) -> Callable[[Any], Work]:
 def _start(target: str) -> subprocess.Popen[str]:
     path = os.pathsep.join(entry for entry in sys.path if entry)
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "portbev.data.radial.pool", target]
+    command = [sys.executable, "-m", "portbev.data.pool", target]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from portbev.data.radial.pool import run_jobs
+from portbev.data.pool import run_jobs
 from portbev.errors import DataError
 
 
