@@ -1,19 +1,19 @@
-"""The ``model`` section of a BEVFormer configuration. May import: pydantic, portbev.config.schema."""
+"""The ``model`` section of a BEVFormer configuration. May import: pydantic, portbev.config."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from portbev.config.quirks import Choice, Quirks
 from portbev.config.schema import Section
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 
-Choice = Literal["official", "fixed"]
 Range = tuple[float, float, float, float, float, float]
 
 
-class QuirksSection(Section):
+class QuirksSection(Quirks):
     """Where the original does something other than what was meant, and checkpoints were trained with it.
 
     ``quirks: official`` and ``quirks: fixed`` stand for all of them.
@@ -88,15 +88,6 @@ class BevFormerConfig(Section):
     classes: tuple[str, ...] = DETECTION_CLASSES
     loss: LossSection = LossSection()
     decode: DecodeSection = DecodeSection()
-
-    @field_validator("quirks", mode="before")
-    @classmethod
-    def _one_word(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in ("official", "fixed"):
-                raise ValueError("quirks is official, fixed, or a section that says it of each")
-            return dict.fromkeys(QuirksSection.model_fields, value)
-        return value
 
     @property
     def cell(self) -> tuple[float, float]:

@@ -1,20 +1,20 @@
-"""The ``model`` section of an EchoFusion configuration. May import: pydantic, portbev.config.schema."""
+"""The ``model`` section of an EchoFusion configuration. May import: pydantic, portbev.config."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from portbev.config.quirks import Choice, Quirks
 from portbev.config.schema import Section
 
-Choice = Literal["official", "fixed"]
 Range = tuple[float, float, float, float, float, float]
 LEVELS = 3
 """Maps of the pyramids; each has half the rows and half the azimuths of the one before."""
 
 
-class QuirksSection(Section):
+class QuirksSection(Quirks):
     """Where the original does something other than what was meant, and checkpoints were trained with it.
 
     ``quirks: official`` and ``quirks: fixed`` stand for all of them. The camera's mirror has a switch of its own.
@@ -129,15 +129,6 @@ class EchoFusionConfig(Section):
     decoder: DecoderSection = DecoderSection()
     loss: LossSection = LossSection()
     decode: DecodeSection = DecodeSection()
-
-    @field_validator("quirks", mode="before")
-    @classmethod
-    def _one_word(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in ("official", "fixed"):
-                raise ValueError("quirks is official, fixed, or a section that says it of each")
-            return dict.fromkeys(QuirksSection.model_fields, value)
-        return value
 
     @property
     def rows(self) -> int:

@@ -6,6 +6,7 @@ Source: Deformable DETR (Zhu et al., ICLR 2021) with 3-D references, as BEVForme
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -134,3 +135,31 @@ def box_branch(channels: int, code: int) -> nn.Sequential:
     for _ in range(2):
         layers += [nn.Linear(channels, channels), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(channels, code))
+
+
+class Branches(nn.Module):
+    """Class and box branches with weights of their own for each of a decoder's layers.
+
+    Keys ``cls_branches``, ``reg_branches`` and ``code_weights``, as in DETR3D.
+
+    Args:
+        channels: of the decoder. layers: of the decoder. classes: without background.
+        code_weights: of each number of a box code in the loss; their count is the code's length.
+    """
+
+    def __init__(self, channels: int, layers: int, classes: int, code_weights: Sequence[float]) -> None:
+        super().__init__()
+        self.cls_branches = nn.ModuleList(class_branch(channels, classes) for _ in range(layers))
+        self.reg_branches = nn.ModuleList(box_branch(channels, len(code_weights)) for _ in range(layers))
+        self.register_buffer("code_weights", torch.tensor(code_weights))
+        self.code_weights: Tensor
+
+    def forward(self, decoded: Decoded) -> tuple[Tensor, Tensor]:
+        """Logits (layers,B,Q,classes) and box codes (layers,B,Q,code), float32."""
+        logits = [branch(x).float() for branch, x in zip(self.cls_branches, decoded.states, strict=True)]
+        pairs = zip(decoded.regressions, decoded.places(), strict=True)
+        return torch.stack(logits), torch.stack([self.code(regression, place) for regression, place in pairs])
+
+    @abstractmethod
+    def code(self, regression: Tensor, place: Tensor) -> Tensor:
+        """Box codes (B,Q,code) of what a box branch found (B,Q,code) at places (B,Q,3) in [0, 1]."""
