@@ -86,11 +86,13 @@ def open_radial(run: Run, data_root: str | Path | None, version: str | None) -> 
     own = cast("RadialData", run.config.data)
     split = str((run.metrics or {}).get("split", own.eval_split))
     section = own.model_copy(update={"eval_split": split, "camera": True, "signal_on": "loader", "radar": "ra"})
+    title = run_title(run)
     try:
         dataset = RadialDataset(section, root, "eval", seed=0)
-    except DataError:  # no calibration table, or a converted layout without azimuth maps: boxes can still be drawn
+    except DataError as error:  # no usable calibration table, or a converted layout without azimuth maps
+        title += f"   no range-azimuth map: {error.what}"
         dataset = RadialDataset(section.model_copy(update={"radar": "none"}), root, "eval", seed=0)
-    return RadialViews(dataset, dict(zip(found.frames, found.arrays(), strict=True)), run_title(run))
+    return RadialViews(dataset, dict(zip(found.frames, found.arrays(), strict=True)), title)
 
 
 def _camera(picture: NDArray[np.uint8], calibration: CameraCalibration) -> Camera:

@@ -139,6 +139,7 @@ def test_without_a_calibration_table_boxes_are_drawn_and_the_picture_says_so(run
     views = open_views(run, data_root=copy)
     view = views.view(views.tokens[0])
     assert view.radar is None and len(view.truth)
+    assert "no range-azimuth map: " in views.title
     with_map = open_views(run).draw(views.tokens[0], 0.3)[1]
     assert (views.draw(views.tokens[0], 0.3)[1] != with_map).any()
 
