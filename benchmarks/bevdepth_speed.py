@@ -1,24 +1,34 @@
 """Speed of BEVDepth R50 256x704 on the CPU: forward (eval), and forward, losses and backward (train), one sample.
 
     python benchmarks/bevdepth_speed.py [--threads 2] [--repeats 5] [--variant bevdepth|matrixvt] [--channels-last]
+        [--original-python TORCH19_VENV/bin/python]
 
-Prints medians of wall and CPU seconds and the process's peak memory, beside two yardsticks: the original implementation
-(Megvii-BaseDetection/BEVDepth d78c7b58, torch 1.9.0, two threads on a quiet machine of 2 cores; recorded, not run here)
-and, run in turn with ours in this process, the bare convolutions and matrix products of the same shapes in the same
-memory format: what the arithmetic alone costs with this torch, without normalisation, activation, pooling, losses.
+Prints medians of wall and CPU seconds and the process's peak memory, beside yardsticks that are run in turn with it:
+
+* the model's bare convolutions and matrix products, in the same memory format: what the arithmetic alone costs with
+  this torch, without normalisation, activation, pooling, losses;
+* with ``--original-python``, the model's convolutions, matrix products, normalisations and activations, each alone,
+  under the torch of the original implementation (1.9.0, in a Python of its own, contiguous as the original runs them):
+  a lower bound of what the original needs on this machine;
+* the original as a whole (Megvii-BaseDetection/BEVDepth d78c7b58, torch 1.9.0, two threads), recorded once on another
+  machine of 2 cores and not run here.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import resource
 import statistics
-import time
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from bare_layers import ARITHMETIC, KINDS, BareLayers, describe, timed
 from torch import Tensor, nn
 
 from portbev.models import SweepBatch
@@ -26,6 +36,7 @@ from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
 
 ORIGINAL = {"forward": (7.87, 13.52), "forward + backward": (29.15, 47.06)}  # wall, CPU seconds; BEVDepth, one sample
+Work = Callable[[], None]
 
 
 def make_batch(config: BevDepthConfig) -> SweepBatch:
@@ -56,46 +67,85 @@ def make_batch(config: BevDepthConfig) -> SweepBatch:
     )
 
 
-class Floor:
-    """The convolutions, linear layers and deformable convolution (as a plain one) of a model, on recorded shapes."""
+def record_layers(model: nn.Module, batch: SweepBatch, config: BevDepthConfig) -> list[dict[str, Any]]:
+    """The layers that a forward pass calls, with the deformable convolution as a plain one."""
+    calls: list[dict[str, Any]] = []
 
-    def __init__(self, model: nn.Module, batch: SweepBatch) -> None:
-        self.calls: list[tuple[nn.Module, Tensor, bool]] = []
-        kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv1d, nn.Linear)
-        hooks = [m.register_forward_hook(self._note) for m in model.modules() if isinstance(m, kinds)]
-        with torch.no_grad():
-            model(batch)
-        for hook in hooks:
-            hook.remove()
-        mid = model.config.depth_net.mid_channels  # type: ignore[union-attr]
-        plain = nn.Conv2d(mid, mid, 3, padding=1, groups=model.config.depth_net.dcn_groups, bias=False)  # type: ignore[union-attr]
-        shape = (6, mid, *model.config.feature_size)  # type: ignore[union-attr, misc]
-        self.calls.append((plain, torch.randn(shape), True))
+    def note(module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
+        calls.append(describe(module, tuple(given[0].shape)))
 
-    def _note(self, module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
-        trains = any(p.requires_grad for p in module.parameters())
-        self.calls.append((module, torch.randn_like(given[0]), trains))  # keeps the memory format
-
-    def forward(self) -> None:
-        with torch.no_grad():
-            for module, given, _ in self.calls:
-                module(given)
-
-    def forward_backward(self) -> None:
-        for module, given, trains in self.calls:
-            given.requires_grad_(trains and given.shape[1] != 3)
-            output = module(given)
-            if trains:
-                output.backward(torch.ones_like(output))
-                module.zero_grad()
-                given.grad = None
+    hooks = [m.register_forward_hook(note) for m in model.modules() if type(m).__name__ in KINDS]
+    with torch.no_grad():
+        model(batch)
+    for hook in hooks:
+        hook.remove()
+    mid = config.depth_net.mid_channels
+    plain = nn.Conv2d(mid, mid, 3, padding=1, groups=config.depth_net.dcn_groups, bias=False)
+    calls.append(describe(plain, (6, mid, *config.feature_size)))
+    return calls
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Wall and CPU seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+class OtherTorch:
+    """The bare layers in another Python, asked in turn with ours. A context manager."""
+
+    def __init__(self, python: str, layers: list[dict[str, Any]], threads: int) -> None:
+        script = Path(__file__).with_name("bare_layers.py")
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen([python, str(script)], stdin=pipe, stdout=pipe, text=True)
+        self.version = self._ask(json.dumps({"layers": layers, "threads": threads}))
+
+    def time(self, name: str) -> tuple[float, float]:
+        """Wall and CPU seconds of ``forward`` or ``forward + backward``."""
+        wall, cpu = self._ask(name).split()
+        return float(wall), float(cpu)
+
+    def _ask(self, line: str) -> str:
+        assert self.process.stdin and self.process.stdout
+        print(line, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline().strip()
+        if not answer:
+            raise SystemExit("the other Python ended; its message is above")
+        return answer
+
+    def __enter__(self) -> OtherTorch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def median(rows: list[tuple[float, float]]) -> tuple[float, float]:
+    """Medians of wall and CPU seconds."""
+    return statistics.median(row[0] for row in rows), statistics.median(row[1] for row in rows)
+
+
+def line(name: str, seconds: tuple[float, float], rest: str) -> None:
+    """A row of the table."""
+    print(f"  {name:<28}{seconds[0]:6.2f} s wall {seconds[1]:6.2f} s CPU   {rest}", flush=True)
+
+
+def measure(works: dict[str, Work], model: nn.Module, bare: BareLayers, other: OtherTorch | None, repeats: int) -> None:
+    """Time the model, the bare layers and the other torch's in turn, and print medians and ratios."""
+    for name, work in works.items():
+        model.train(name != "forward")
+        work()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        mine, least, theirs = [], [], []
+        for _ in range(repeats):
+            mine.append(timed(work))
+            least.append(timed(bare.forward if name == "forward" else bare.forward_backward))
+            if other is not None:
+                theirs.append(other.time(name))
+        ours = median(mine)
+        print(f"{name}:")
+        line("portbev", ours, f"peak memory {peak:.2f} GiB")
+        line("bare arithmetic", median(least), f"portbev / this = {ours[0] / median(least)[0]:.2f}")
+        if other is not None:
+            bound = median(theirs)
+            line(f"layers, torch {other.version}", bound, f"portbev / this = {ours[0] / bound[0]:.2f}")
+        line("original, recorded elsewhere", ORIGINAL[name], f"portbev / this = {ours[0] / ORIGINAL[name][0]:.2f}")
 
 
 def main() -> None:
@@ -104,6 +154,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variant", choices=["bevdepth", "matrixvt"], default="bevdepth")
     parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
+    parser.add_argument("--original-python", help="a Python that has the original's torch, 1.9.0")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -121,22 +172,15 @@ def main() -> None:
         model.zero_grad(set_to_none=True)
 
     model.eval()
-    floor = Floor(model, batch)
-    pairs = {"forward": (forward, floor.forward), "forward + backward": (step, floor.forward_backward)}
+    layers = record_layers(model, batch, config)
+    bare = BareLayers([layer for layer in layers if layer["kind"] in ARITHMETIC], options.channels_last)
+    works: dict[str, Work] = {"forward": forward, "forward + backward": step}
     print(f"{options.variant} R50 256x704, 1 sample, float32, {options.threads} threads, torch {torch.__version__}")
-    for name, (ours, bare) in pairs.items():
-        model.train(name != "forward")
-        ours()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        rows = [(timed(ours), timed(bare)) for _ in range(options.repeats)]
-        mine = [statistics.median(row[0][k] for row in rows) for k in (0, 1)]
-        least = [statistics.median(row[1][k] for row in rows) for k in (0, 1)]
-        wall, cpu = ORIGINAL[name]
-        ratio = mine[0] / least[0]
-        print(f"{name}:")
-        print(f"  portbev           {mine[0]:6.2f} s wall {mine[1]:6.2f} s CPU   peak memory {peak:.2f} GiB")
-        print(f"  bare arithmetic   {least[0]:6.2f} s wall {least[1]:6.2f} s CPU   portbev / bare = {ratio:.2f}")
-        print(f"  original BEVDepth {wall:6.2f} s wall {cpu:6.2f} s CPU   portbev / original = {mine[0] / wall:.2f}")
+    with contextlib.ExitStack() as stack:
+        other = None
+        if options.original_python:
+            other = stack.enter_context(OtherTorch(options.original_python, layers, options.threads))
+        measure(works, model, bare, other, options.repeats)
 
 
 if __name__ == "__main__":
