@@ -1,8 +1,8 @@
 """The layers of a model by themselves, on recorded shapes: what its arithmetic costs with some version of torch.
 
-Imported by benchmarks/bevdepth_speed.py, and started by it as a program under another Python that has another torch
-(it needs Python 3.9, torch 1.9 and nothing of this project): one JSON line with the layers and the threads on its input,
-then one of `forward`, `forward + backward` a line; each is answered with `wall cpu` in seconds.
+Imported by benchmarks/bevdepth_speed.py, and started by it as a program under another Python that has another torch (it
+needs Python 3.9, torch 1.9 and nothing of this project): one JSON line with the layers and the threads on its standard
+input, then one of `forward`, `forward + backward` a line; each is answered with `wall cpu` in seconds.
 """
 
 from __future__ import annotations

@@ -60,6 +60,16 @@ def test_the_memory_format_changes_only_rounding() -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_pooling_does_not_put_the_head_into_another_memory_format(name: str) -> None:
+    model = build(**VARIANTS[name]).eval()
+    seen: list[torch.Tensor] = []
+    model.head.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    with torch.no_grad():
+        model(make_batch(model.config))
+    assert seen[0].is_contiguous()
+
+
 def test_without_lidar_there_is_no_depth_loss() -> None:
     model = build()
     batch = make_batch(model.config)
