@@ -27,29 +27,26 @@ NAMES = {
 }
 
 
-def describe(module: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
-    """A layer as JSON: its kind, arguments, input shape, and whether it trains."""
+def describe(module: nn.Module, given: Tensor) -> dict[str, Any]:
+    """A layer as JSON: its kind, arguments, the shape and memory format of its input, and whether it trains."""
     kind = type(module).__name__
     options = {name: getattr(module, name) for name in NAMES[kind].split()}
     if "bias" in options:
         options["bias"] = options["bias"] is not None
     trains = kind == "ReLU" or any(p.requires_grad for p in module.parameters())
-    return {"kind": kind, "options": options, "shape": list(shape), "trains": trains}
+    last = not given.is_contiguous() and given.is_contiguous(memory_format=torch.channels_last)
+    return {"kind": kind, "options": options, "shape": list(given.shape), "channels_last": last, "trains": trains}
 
 
 class BareLayers:
-    """Layers with inputs of noise, each run alone."""
+    """Layers with inputs of noise, each run alone, in the recorded memory format or all contiguous."""
 
-    def __init__(self, layers: list[dict[str, Any]], channels_last: bool = False) -> None:
+    def __init__(self, layers: list[dict[str, Any]], contiguous: bool = False) -> None:
         self.calls: list[tuple[nn.Module, Tensor, bool]] = []
         for layer in layers:
-            module = getattr(nn, layer["kind"])(**layer["options"])
-            given = torch.randn(layer["shape"])
-            if channels_last and given.dim() == 4:
-                module, given = (
-                    module.to(memory_format=torch.channels_last),
-                    given.contiguous(memory_format=torch.channels_last),
-                )
+            module, given = getattr(nn, layer["kind"])(**layer["options"]), torch.randn(layer["shape"])
+            if layer["channels_last"] and not contiguous:
+                given = given.contiguous(memory_format=torch.channels_last)
             self.calls.append((module, given, layer["trains"]))
 
     def forward(self) -> None:
@@ -80,7 +77,7 @@ def serve() -> None:
     """Answer the lines on standard input."""
     told = json.loads(sys.stdin.readline())
     torch.set_num_threads(told["threads"])
-    bare = BareLayers(told["layers"])
+    bare = BareLayers(told["layers"], contiguous=True)
     print(torch.__version__, flush=True)
     for line in sys.stdin:
         work = bare.forward if line.strip() == "forward" else bare.forward_backward

@@ -5,7 +5,7 @@
 
 Prints medians of wall and CPU seconds and the process's peak memory, beside yardsticks that are run in turn with it:
 
-* the model's bare convolutions and matrix products, in the same memory format: what the arithmetic alone costs with
+* the model's bare convolutions and matrix products, in the same memory formats: what the arithmetic alone costs with
   this torch, without normalisation, activation, pooling, losses;
 * with ``--original-python``, the model's convolutions, matrix products, normalisations and activations, each alone,
   under the torch of the original implementation (1.9.0, in a Python of its own, contiguous as the original runs them):
@@ -72,7 +72,7 @@ def record_layers(model: nn.Module, batch: SweepBatch, config: BevDepthConfig) -
     calls: list[dict[str, Any]] = []
 
     def note(module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
-        calls.append(describe(module, tuple(given[0].shape)))
+        calls.append(describe(module, given[0]))
 
     hooks = [m.register_forward_hook(note) for m in model.modules() if type(m).__name__ in KINDS]
     with torch.no_grad():
@@ -81,7 +81,7 @@ def record_layers(model: nn.Module, batch: SweepBatch, config: BevDepthConfig) -
         hook.remove()
     mid = config.depth_net.mid_channels
     plain = nn.Conv2d(mid, mid, 3, padding=1, groups=config.depth_net.dcn_groups, bias=False)
-    calls.append(describe(plain, (6, mid, *config.feature_size)))
+    calls.append(describe(plain, torch.empty(6, mid, *config.feature_size)))
     return calls
 
 
@@ -173,7 +173,7 @@ def main() -> None:
 
     model.eval()
     layers = record_layers(model, batch, config)
-    bare = BareLayers([layer for layer in layers if layer["kind"] in ARITHMETIC], options.channels_last)
+    bare = BareLayers([layer for layer in layers if layer["kind"] in ARITHMETIC])
     works: dict[str, Work] = {"forward": forward, "forward + backward": step}
     print(f"{options.variant} R50 256x704, 1 sample, float32, {options.threads} threads, torch {torch.__version__}")
     with contextlib.ExitStack() as stack:
