@@ -9,7 +9,7 @@ Prints medians of wall and CPU seconds and the process's peak memory, beside yar
   this torch, without normalisation, activation, pooling, losses;
 * with ``--original-python``, the model's convolutions, matrix products, normalisations and activations, each alone,
   under the torch of the original implementation (1.9.0, in a Python of its own, contiguous as the original runs them):
-  a lower bound of what the original needs on this machine;
+  about the least that the original can need on this machine (atrous convolutions, pooling and losses are left out);
 * the original as a whole (Megvii-BaseDetection/BEVDepth d78c7b58, torch 1.9.0, two threads), recorded once on another
   machine of 2 cores and not run here.
 """

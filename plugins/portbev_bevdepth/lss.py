@@ -94,7 +94,7 @@ class LSSFPN(nn.Module):
         else:
             per_camera = (batch, cameras)
             pooled = voxel_pool_lift(depth.unflatten(0, per_camera), context.unflatten(0, per_camera), voxels, size)
-        # Else the head would run channels-last, where CPUs take twice as long for the weight gradients of 3x3 kernels.
+        # Else the head would run channels-last, where AVX2 takes twice as long for the weight gradients of 3x3 kernels.
         return pooled.permute(0, 3, 1, 2).contiguous()
 
     def _check(self, images: Tensor) -> None:
