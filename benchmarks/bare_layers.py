@@ -27,10 +27,15 @@ NAMES = {
 }
 
 
+def kind_of(module: nn.Module) -> str | None:
+    """Name of the layer's class in torch, also where the module's own class is derived from it; None: no layer."""
+    return next((base.__name__ for base in type(module).__mro__ if base.__name__ in KINDS), None)
+
+
 def describe(module: nn.Module, given: Tensor) -> dict[str, Any]:
     """A layer as JSON: its kind, arguments, the shape and memory format of its input, and whether it trains."""
-    kind = type(module).__name__
-    options = {name: getattr(module, name) for name in NAMES[kind].split()}
+    kind = kind_of(module)
+    options = {name: getattr(module, name) for name in NAMES[str(kind)].split()}
     if "bias" in options:
         options["bias"] = options["bias"] is not None
     trains = kind == "ReLU" or any(p.requires_grad for p in module.parameters())

@@ -1,12 +1,13 @@
 """Speed of BEVDepth R50 256x704 on the CPU: forward (eval), and forward, losses and backward (train), one sample.
 
     python benchmarks/bevdepth_speed.py [--threads 2] [--repeats 5] [--variant bevdepth|matrixvt] [--channels-last]
-        [--original-python TORCH19_VENV/bin/python]
+        [--weight-gradients avx2] [--original-python TORCH19_VENV/bin/python]
 
-Prints medians of wall and CPU seconds and the process's peak memory, beside yardsticks that are run in turn with it:
+The process is set up as ``portbev train`` does for the CPU. Prints medians of wall and CPU seconds and the process's
+peak memory, beside yardsticks that are run in turn with it:
 
 * the model's bare convolutions and matrix products, in the same memory formats: what the arithmetic alone costs with
-  this torch, without normalisation, activation, pooling, losses;
+  this torch (its own weight gradients), without normalisation, activation, pooling, losses;
 * with ``--original-python``, the model's convolutions, matrix products, normalisations and activations, each alone,
   under the torch of the original implementation (1.9.0, in a Python of its own, contiguous as the original runs them):
   about the least that the original can need on this machine (atrous convolutions, pooling and losses are left out);
@@ -28,10 +29,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from bare_layers import ARITHMETIC, KINDS, BareLayers, describe, timed
+from bare_layers import ARITHMETIC, BareLayers, describe, kind_of, timed
 from torch import Tensor, nn
 
 from portbev.models import SweepBatch
+from portbev.runtime import activate
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
 
@@ -74,7 +76,7 @@ def record_layers(model: nn.Module, batch: SweepBatch, config: BevDepthConfig) -
     def note(module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
         calls.append(describe(module, given[0]))
 
-    hooks = [m.register_forward_hook(note) for m in model.modules() if type(m).__name__ in KINDS]
+    hooks = [m.register_forward_hook(note) for m in model.modules() if kind_of(m)]
     with torch.no_grad():
         model(batch)
     for hook in hooks:
@@ -154,11 +156,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variant", choices=["bevdepth", "matrixvt"], default="bevdepth")
     parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
+    parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="model.weight_gradients")
     parser.add_argument("--original-python", help="a Python that has the original's torch, 1.9.0")
     options = parser.parse_args()
+    activate("cpu", deterministic=True)
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    config = BevDepthConfig(variant=options.variant, channels_last=options.channels_last)
+    config = BevDepthConfig(
+        variant=options.variant, channels_last=options.channels_last, weight_gradients=options.weight_gradients
+    )
     model = BevDepthFamily().build(config)
     batch = make_batch(config)
 

@@ -210,12 +210,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
+    parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="model.weight_gradients")
     options = parser.parse_args()
     height, width = (int(side) for side in options.image.split("x"))
     activate("cpu")
     torch.set_num_threads(options.threads)
     section = load_config(CONFIGS / f"{options.config}.yaml").family_options()
-    config = BevFormerConfig.model_validate({**section, "channels_last": options.channels_last})
+    config = BevFormerConfig.model_validate(
+        {**section, "channels_last": options.channels_last, "weight_gradients": options.weight_gradients}
+    )
     frame = Frame(config, height, width)
     print(
         f"BEVFormer {options.config} {options.image}, one frame with history, float32, {options.threads} threads, "

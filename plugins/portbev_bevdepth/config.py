@@ -83,6 +83,7 @@ class BevDepthConfig(Section):
     variant: Literal["bevdepth", "matrixvt"] = "bevdepth"
     quirks: Literal["official", "fixed"] = "official"
     channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
+    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev.nn.conv_gradients; rounding differs
     key_frames: int = Field(1, ge=1)
     depth_aggregation: bool = False
     final_size: tuple[int, int] = (256, 704)  # (height, width) of the images, as in data.image.final_size

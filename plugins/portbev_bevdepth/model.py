@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from portbev.models import DetectionModel, Detections, SweepBatch
+from portbev.nn.conv_gradients import use_avx2_weight_gradients
 from portbev.nn.precision import full_precision
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.decode import decode
@@ -36,6 +37,8 @@ class BEVDepth(DetectionModel):
         self.config = config
         self.backbone = (MatrixVT if config.variant == "matrixvt" else LSSFPN)(config)
         self.head = BEVDepthHead(config)
+        if config.weight_gradients == "avx2":
+            use_avx2_weight_gradients(self)
 
     def forward(self, batch: SweepBatch) -> BevDepthOutput:
         """Raw outputs of a batch; ``batch["images"]`` is on the model's device, ``batch["mats"]`` on the host."""

@@ -74,6 +74,7 @@ class BevFormerConfig(Section):
     # published before (all of v1, of 2022) were presumably trained so: set it to evaluate them.
     aliased_reference: bool = False
     channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
+    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev.nn.conv_gradients; rounding differs
     point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres, LIDAR_TOP frame
     bev_size: tuple[int, int] = (50, 50)  # cells (rows along y, columns along x)
     channels: int = Field(256, ge=8)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.models import Batch, DetectionModel, Detections, QueueBatch
+from portbev.nn.conv_gradients import use_avx2_weight_gradients
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
@@ -76,6 +77,8 @@ class BEVFormer(DetectionModel):
         )
         self.head = Head(config)
         _spread(self.encoder, self.decoder)
+        if config.weight_gradients == "avx2":
+            use_avx2_weight_gradients(self)
         self._points = pillar_points(config.bev_size, config.encoder.anchors, config.point_cloud_range)
         self._memory = Memory()
         order = {name: label for label, name in enumerate(config.classes)}

@@ -10,6 +10,7 @@ import torch
 from bevdepth_cases import make_batch, small
 
 from portbev.errors import CheckpointError, ConfigError, DataError
+from portbev.nn import conv_gradients
 from portbev.nn.pretrained import load_resnet
 from portbev_bevdepth.checkpoint import export_state
 from portbev_bevdepth.depthnet import ASPP, dilated_conv3x3
@@ -58,6 +59,24 @@ def test_the_memory_format_changes_only_rounding() -> None:
     with torch.no_grad():
         for ours, theirs in zip(plain(batch).tasks, last(batch).tasks, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_the_way_to_weight_gradients_changes_only_their_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv_gradients, "LARGE", 0)
+    found = []
+    for way in ("torch", "avx2"):
+        model = build(channels_last=True, weight_gradients=way).train()
+        batch = make_batch(model.config)
+        loss = torch.stack(list(model.losses(model(batch), batch).values())).sum()
+        loss.backward()
+        found.append((loss.detach(), {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+    assert any(isinstance(module, conv_gradients.Avx2Conv2d) for module in model.modules())
+    (loss, torchs), (same, ours) = found
+    assert torch.equal(loss, same)
+    assert torchs.keys() == ours.keys()
+    scale = torch.stack([g.norm() for g in torchs.values()]).max()
+    for name, gradient in torchs.items():
+        assert (gradient - ours[name]).norm() <= 1e-5 * gradient.norm() + 1e-7 * scale, name
 
 
 @pytest.mark.parametrize("name", VARIANTS)

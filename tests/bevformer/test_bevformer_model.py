@@ -13,6 +13,7 @@ from torch import Tensor
 
 from portbev.errors import DataError
 from portbev.models import move_batch
+from portbev.nn import conv_gradients
 from portbev_bevformer import codec
 
 
@@ -186,6 +187,23 @@ def test_the_memory_format_changes_only_rounding() -> None:
     plain, last, batch = build().eval(), build(channels_last=True).eval(), make_batch(1, 1)
     with torch.no_grad():
         torch.testing.assert_close(plain(batch).bev, last(batch).bev, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_way_to_weight_gradients_changes_only_their_rounding(
+    checkpointing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conv_gradients, "LARGE", 0)
+    found = []
+    image = {"depth": 18, "base_channels": 8, "stages": [4], "checkpointing": checkpointing}
+    for way in ("torch", "avx2"):
+        model = build(channels_last=True, weight_gradients=way, image_backbone=image).train()
+        total_loss(model, make_batch()).backward()
+        found.append(gradients(model))
+    assert any(isinstance(module, conv_gradients.Avx2Conv2d) for module in model.modules())
+    scale = torch.stack([g.norm() for g in found[0].values()]).max()
+    for name, gradient in found[0].items():
+        assert (gradient - found[1][name]).norm() <= 1e-5 * gradient.norm() + 1e-7 * scale, name
 
 
 def test_codes_of_boxes_and_back() -> None:

@@ -1,0 +1,58 @@
+"""Freed memory of the host is kept for the next step, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from portbev.cpu import CpuBackend
+from portbev.heap import keep_freed_memory
+
+PROGRAM = """
+import torch
+from portbev import activate
+
+def resident():
+    with open("/proc/self/statm") as handle:
+        return int(handle.read().split()[1]) * 4096 // 2**20
+
+torch.ones(2)
+if {activated}:
+    activate("cpu")
+before = resident()
+x = torch.ones(64, 2**20)  # 256 MiB
+del x
+print(resident() - before)
+"""
+GLIBC = platform.libc_ver()[0] == "glibc" and sys.platform == "linux"
+
+
+def left_over(activated: bool) -> int:
+    """MiB that stay with the process after a large tensor is freed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    command = [sys.executable, "-c", PROGRAM.format(activated=activated)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not GLIBC, reason="glibc's mallopt")
+def test_the_cpu_backend_keeps_freed_memory_for_the_next_step() -> None:
+    assert left_over(activated=False) < 128
+    assert left_over(activated=True) > 200
+
+
+@pytest.mark.parametrize("name", ["MALLOC_MMAP_MAX_", "GLIBC_TUNABLES"])
+def test_a_users_own_setting_is_left_alone_and_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1")
+    assert keep_freed_memory() == f"as {name} says"
+    backend = CpuBackend()
+    backend.activate()
+    assert backend.environment()["freed_memory"] == f"as {name} says"
+
+
+def test_the_record_says_when_nothing_was_set() -> None:
+    assert "not activated" in CpuBackend().environment()["freed_memory"]
