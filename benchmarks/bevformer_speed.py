@@ -1,6 +1,7 @@
 """Speed of BEVFormer on the CPU: one frame with history, and one frame forward, losses and backward.
 
-    python benchmarks/bevformer_speed.py [--image 256x416] [--threads 2] [--repeats 5] [--channels-last] [--config tiny]
+    python benchmarks/bevformer_speed.py [--image 256x416] [--threads 2] [--repeats 5] [--channels-last]
+        [--weight-gradients avx2] [--config tiny]
 
 Prints medians of wall and CPU seconds and the process's peak memory, beside the original implementation's (BEVFormer
 66b65f3, torch 1.9.1, two threads on a quiet machine of 2 cores; recorded at 256x416, not run here), and then, run in
