@@ -12,6 +12,9 @@ from torch.nn import functional
 LARGE = 1_000_000_000
 """Multiply-adds of a convolution from which on the other ways pay for the copies they make."""
 
+MANY_CHANNELS = 256
+"""Of the input, from which on a matrix product per tap is faster than the library on contiguous copies."""
+
 Pair = tuple[int, int]
 _convolution = torch.ops.aten.convolution.default
 _backward = torch.ops.aten.convolution_backward.default
@@ -21,9 +24,9 @@ class Avx2Conv2d(nn.Conv2d):
     """A convolution with another way to its weight gradient, for large channels-last maps; the rest is torch's.
 
     On a CPU with AVX2 but no AVX-512, oneDNN takes as long for the weight gradient of a channels-last 3x3 convolution
-    as for its output and input gradient together. Here it is a sum of matrix products, one per tap, where those are
-    large (stride 1, at least 256 channels), and else the library's own on contiguous copies. Equal up to rounding, on
-    any device; under autocast and where the map is small or contiguous, torch's way is taken.
+    as for its output and input gradient together. Here it is a matrix product per tap where those are large (stride 1,
+    many channels), and else the library's own on contiguous copies. Equal up to rounding, on any device; under autocast
+    and where the map is small or contiguous, torch's way is taken.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -91,7 +94,7 @@ class _Convolution(torch.autograd.Function):
         input, weight = ctx.saved_tensors
         stride, padding, dilation = ctx.pairs
         options = (ctx.bias_shape, *map(list, ctx.pairs), False, [0, 0], 1)
-        by_products = stride == (1, 1) and weight.shape[1] >= 256
+        by_products = stride == (1, 1) and weight.shape[1] >= MANY_CHANNELS
         for_bias = ctx.bias_shape is not None
         to_input = None
         if ctx.needs_input_grad[0]:
