@@ -1,7 +1,7 @@
 """Speed of BEVDepth R50 256x704 on the CPU: forward (eval), and forward, losses and backward (train), one sample.
 
     python benchmarks/bevdepth_speed.py [--threads 2] [--repeats 5] [--variant bevdepth|matrixvt] [--channels-last]
-        [--weight-gradients avx2] [--original-python TORCH19_VENV/bin/python]
+        [--weight-gradients avx2] [--keep-freed-memory] [--original-python TORCH19_VENV/bin/python]
 
 The process is set up as ``portbev train`` does for the CPU. Prints medians of wall and CPU seconds and the process's
 peak memory, beside yardsticks that are run in turn with it:
@@ -33,7 +33,7 @@ from bare_layers import ARITHMETIC, BareLayers, describe, kind_of, timed
 from torch import Tensor, nn
 
 from portbev.models import SweepBatch
-from portbev.runtime import activate
+from portbev.runtime import activate, prepare_host
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
 
@@ -157,10 +157,11 @@ def main() -> None:
     parser.add_argument("--variant", choices=["bevdepth", "matrixvt"], default="bevdepth")
     parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
     parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="model.weight_gradients")
+    parser.add_argument("--keep-freed-memory", action="store_true", help="train.keep_freed_memory=true")
     parser.add_argument("--original-python", help="a Python that has the original's torch, 1.9.0")
     options = parser.parse_args()
     activate("cpu", deterministic=True)
-    torch.set_num_threads(options.threads)
+    print(*prepare_host(options.threads, options.keep_freed_memory), sep="", end="")
     torch.manual_seed(0)
     config = BevDepthConfig(
         variant=options.variant, channels_last=options.channels_last, weight_gradients=options.weight_gradients

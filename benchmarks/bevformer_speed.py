@@ -1,7 +1,7 @@
 """Speed of BEVFormer on the CPU: one frame with history, and one frame forward, losses and backward.
 
     python benchmarks/bevformer_speed.py [--image 256x416] [--threads 2] [--repeats 5] [--channels-last]
-        [--weight-gradients avx2] [--config tiny]
+        [--weight-gradients avx2] [--keep-freed-memory] [--config tiny]
 
 Prints medians of wall and CPU seconds and the process's peak memory, beside the original implementation's (BEVFormer
 66b65f3, torch 1.9.1, two threads on a quiet machine of 2 cores; recorded at 256x416, not run here), and then, run in
@@ -29,7 +29,7 @@ from torch.nn import functional
 from portbev.config import load_config
 from portbev.models import QueueBatch
 from portbev.ops import ms_deform_attn
-from portbev.runtime import activate
+from portbev.runtime import activate, prepare_host
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.model import BEVFormer
 from portbev_bevformer.projection import project
@@ -212,10 +212,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
     parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="model.weight_gradients")
+    parser.add_argument("--keep-freed-memory", action="store_true", help="train.keep_freed_memory=true")
     options = parser.parse_args()
     height, width = (int(side) for side in options.image.split("x"))
     activate("cpu")
-    torch.set_num_threads(options.threads)
+    print(*prepare_host(options.threads, options.keep_freed_memory), sep="", end="")
     section = load_config(CONFIGS / f"{options.config}.yaml").family_options()
     config = BevFormerConfig.model_validate(
         {**section, "channels_last": options.channels_last, "weight_gradients": options.weight_gradients}

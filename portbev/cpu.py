@@ -1,4 +1,4 @@
-"""The built-in backend: plain CPU, present everywhere. May import: backend, heap, hookspecs, ops."""
+"""The built-in backend: plain CPU, present everywhere. May import: backend, hookspecs, ops."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from portbev.backend import Availability, Backend, HostMemory, Precision, Stage, host_environment
-from portbev.heap import keep_freed_memory
 from portbev.hookspecs import hookimpl
 from portbev.kernels import Kernel
 
@@ -17,7 +16,6 @@ class CpuBackend(Backend):
     device_type = "cpu"
     collective = "gloo"
     priority = 0
-    _freed_memory = "as the C library does: not activated"
 
     def probe(self) -> Availability:
         return Availability((Stage("torch", True, torch.__version__),))
@@ -28,7 +26,6 @@ class CpuBackend(Backend):
         torch.use_deterministic_algorithms(deterministic)
         # Filling every new tensor finds reads of unset memory; it changes no result and costs a sixth of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        self._freed_memory = keep_freed_memory()
 
     def environment(self) -> dict[str, Any]:
         return {
@@ -36,7 +33,6 @@ class CpuBackend(Backend):
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "mkldnn": torch.backends.mkldnn.is_available(),
             "mkl": torch.backends.mkl.is_available(),
-            "freed_memory": self._freed_memory,
         }
 
     def device(self, index: int | None = None) -> torch.device:

@@ -13,12 +13,13 @@ def keep_freed_memory() -> str:
     """Let this process use freed memory again instead of giving it back to the system.
 
     glibc maps every tensor above 32 MiB anew and unmaps it when it is freed, so that the system clears its pages at
-    every step: an eighth of a training step of BEVDepth at 256x704. Kept memory does for the host what the caching
-    allocators of torch do for devices. It costs peak memory (there 4.0 in place of 3.5 GiB) and lasts until the
-    process ends. A user's own setting in the environment (``MALLOC_..._``, ``GLIBC_TUNABLES``) is left as it is.
+    every step: an eighth of a training step of BEVDepth at 256x704. It costs peak memory: there 4.0 in place of
+    3.5 GiB, but nearly twice as much where a step recomputes its activations in pieces of many sizes (EchoFusion). It
+    lasts until the process ends. A user's own setting in the environment (``MALLOC_..._``, ``GLIBC_TUNABLES``) is
+    left as it is.
 
     Returns:
-        What holds now, for the run record: ``kept``, or why not.
+        What holds now: ``kept``, or what holds instead.
     """
     found = [name for name in _USERS if name in os.environ]
     if found:

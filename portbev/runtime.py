@@ -1,10 +1,13 @@
-"""Choosing and activating a backend. May import: backend, kernels, plugins, ops, errors."""
+"""Choosing and activating a backend. May import: backend, heap, kernels, plugins, ops, errors."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 
+import torch
+
+from portbev import heap
 from portbev.backend import Backend, Precision
 from portbev.errors import BackendError, nearest
 from portbev.kernels import KERNELS
@@ -69,6 +72,18 @@ def activate(
     offered = (among or plugins()).kernels()
     KERNELS.use(chosen.device_type, KERNELS.rank(chosen.name, offered, deterministic=deterministic, choice=kernels))
     return chosen
+
+
+def prepare_host(threads: int | None, keep_freed_memory: bool) -> list[str]:
+    """Settings of this process that are the host's, whatever the device: torch's CPU threads and the C library's heap.
+
+    Returns:
+        Notes for people: what was asked for and could not be done.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    state = heap.keep_freed_memory() if keep_freed_memory else "kept"
+    return [] if state == "kept" else [f"train.keep_freed_memory: the heap stays {state}"]
 
 
 def _emulate(name: str, found: Plugins) -> None:

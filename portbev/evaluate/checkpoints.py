@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig
@@ -17,7 +15,7 @@ from portbev.evaluate.inference import evaluate_model
 from portbev.files import prepare_folder
 from portbev.models import ModelFamily
 from portbev.plugins import plugins
-from portbev.runtime import activate, find_backend
+from portbev.runtime import activate, find_backend, prepare_host
 from portbev.train.record import Run, load_run
 from portbev.train.weights import load_any
 
@@ -85,14 +83,13 @@ def evaluate_checkpoint(
         deterministic=config.train.deterministic,
         kernels=config.kernels,
     )
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
+    told = prepare_host(config.train.threads, config.train.keep_freed_memory)
     family: ModelFamily = plugins().models()[config.model.family]
     dataset = build_dataset(config.data, open_root(data_root or config.data.root), "eval", seed=config.train.seed)
     model = family.build(family.config.model_validate(config.family_options()))
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema, trust_pickle=trust_pickle)
     if reporter is not None:
-        for note in notes:
+        for note in [*told, *notes]:
             reporter.say(f"note: {note}")
     step = int(checkpoint.name.removeprefix("step_")) if checkpoint.name.startswith("step_") else 0
     with comms.join(chosen) as comm:

@@ -20,6 +20,7 @@ DEVICE_KEYS = (
     "train.precision",
     "train.deterministic",
     "train.threads",
+    "train.keep_freed_memory",
     "train.seed",
     "train.sync_batchnorm",
     "train.find_unused_parameters",

@@ -28,7 +28,7 @@ from portbev.models import Batch, move_batch
 from portbev.nn.dropout import set_dropout_step
 from portbev.outputs import in_float32
 from portbev.rng import key_of
-from portbev.runtime import activate
+from portbev.runtime import activate, prepare_host
 from portbev.train import nonfinite
 from portbev.train.checkpoint import Checkpoint, load_weights
 from portbev.train.optim import lr_factor, set_lr
@@ -77,11 +77,12 @@ def train(
         deterministic=config.train.deterministic,
         kernels=config.kernels,
     )
-    if config.train.threads:
-        torch.set_num_threads(config.train.threads)
+    notes = prepare_host(config.train.threads, config.train.keep_freed_memory)
     with comms.join(chosen) as comm:
         reporter = reporter or Reporter(every=config.train.log_every)
         reporter.quiet = reporter.quiet or not comm.is_main
+        for note in notes:
+            reporter.say(f"note: {note}")
         parts = assemble(
             config,
             backend=chosen,

@@ -9,20 +9,19 @@ import sys
 
 import pytest
 
-from portbev.cpu import CpuBackend
 from portbev.heap import keep_freed_memory
+from portbev.runtime import prepare_host
 
 PROGRAM = """
 import torch
-from portbev import activate
+from portbev.runtime import prepare_host
 
 def resident():
     with open("/proc/self/statm") as handle:
         return int(handle.read().split()[1]) * 4096 // 2**20
 
 torch.ones(2)
-if {activated}:
-    activate("cpu")
+assert prepare_host(None, {kept}) == []
 before = resident()
 x = torch.ones(64, 2**20)  # 256 MiB
 del x
@@ -31,28 +30,23 @@ print(resident() - before)
 GLIBC = platform.libc_ver()[0] == "glibc" and sys.platform == "linux"
 
 
-def left_over(activated: bool) -> int:
+def left_over(kept: bool) -> int:
     """MiB that stay with the process after a large tensor is freed."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
-    command = [sys.executable, "-c", PROGRAM.format(activated=activated)]
+    command = [sys.executable, "-c", PROGRAM.format(kept=kept)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.skipif(not GLIBC, reason="glibc's mallopt")
-def test_the_cpu_backend_keeps_freed_memory_for_the_next_step() -> None:
-    assert left_over(activated=False) < 128
-    assert left_over(activated=True) > 200
+def test_freed_memory_is_kept_for_the_next_step_where_asked_for() -> None:
+    assert left_over(kept=False) < 128
+    assert left_over(kept=True) > 200
 
 
 @pytest.mark.parametrize("name", ["MALLOC_MMAP_MAX_", "GLIBC_TUNABLES"])
-def test_a_users_own_setting_is_left_alone_and_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_setting_is_left_alone_and_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1")
     assert keep_freed_memory() == f"as {name} says"
-    backend = CpuBackend()
-    backend.activate()
-    assert backend.environment()["freed_memory"] == f"as {name} says"
-
-
-def test_the_record_says_when_nothing_was_set() -> None:
-    assert "not activated" in CpuBackend().environment()["freed_memory"]
+    assert prepare_host(None, True) == [f"train.keep_freed_memory: the heap stays as {name} says"]
+    assert prepare_host(None, False) == []
