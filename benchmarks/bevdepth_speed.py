@@ -161,7 +161,8 @@ def main() -> None:
     parser.add_argument("--original-python", help="a Python that has the original's torch, 1.9.0")
     options = parser.parse_args()
     activate("cpu", deterministic=True)
-    print(*prepare_host(options.threads, options.keep_freed_memory), sep="", end="")
+    for note in prepare_host(options.threads, options.keep_freed_memory):
+        print(f"note: {note}")
     torch.manual_seed(0)
     config = BevDepthConfig(
         variant=options.variant, channels_last=options.channels_last, weight_gradients=options.weight_gradients

@@ -216,7 +216,8 @@ def main() -> None:
     options = parser.parse_args()
     height, width = (int(side) for side in options.image.split("x"))
     activate("cpu")
-    print(*prepare_host(options.threads, options.keep_freed_memory), sep="", end="")
+    for note in prepare_host(options.threads, options.keep_freed_memory):
+        print(f"note: {note}")
     section = load_config(CONFIGS / f"{options.config}.yaml").family_options()
     config = BevFormerConfig.model_validate(
         {**section, "channels_last": options.channels_last, "weight_gradients": options.weight_gradients}

@@ -26,6 +26,6 @@ def keep_freed_memory() -> str:
         return f"as {found[0]} says"
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None:
-        return "as the C library does: it has no mallopt"
+        return "as it was: this C library has no mallopt"
     done = mallopt(_MALLOPT_MMAP_MAX, 0) and mallopt(_MALLOPT_TRIM_THRESHOLD, -1)
-    return "kept" if done else "as the C library does: mallopt refused"
+    return "kept" if done else "as it was: mallopt refused"

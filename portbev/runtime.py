@@ -82,7 +82,9 @@ def prepare_host(threads: int | None, keep_freed_memory: bool) -> list[str]:
     """
     if threads:
         torch.set_num_threads(threads)
-    state = heap.keep_freed_memory() if keep_freed_memory else "kept"
+    if not keep_freed_memory:
+        return []
+    state = heap.keep_freed_memory()
     return [] if state == "kept" else [f"train.keep_freed_memory: the heap stays {state}"]
 
 
