@@ -32,10 +32,10 @@ import torch
 from bare_layers import ARITHMETIC, BareLayers, describe, kind_of, timed
 from torch import Tensor, nn
 
-from portbev.models import SweepBatch
 from portbev.runtime import activate, prepare_host
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
+from portbev_nuscenes.batches import SweepBatch
 
 ORIGINAL = {"forward": (7.87, 13.52), "forward + backward": (29.15, 47.06)}  # wall, CPU seconds; BEVDepth, one sample
 Work = Callable[[], None]

@@ -27,13 +27,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from portbev.config import load_config
-from portbev.models import QueueBatch
 from portbev.ops import ms_deform_attn
 from portbev.runtime import activate, prepare_host
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.model import BEVFormer
 from portbev_bevformer.projection import project
 from portbev_bevformer.spatial import Sight, SpatialCrossAttention
+from portbev_nuscenes.batches import QueueBatch
 
 ORIGINAL = {"forward": (3.13, 5.54), "forward + backward": (6.51, 12.44)}  # wall, CPU seconds; tiny at 256x416
 CONFIGS = Path(__file__).parents[1] / "configs" / "bevformer"

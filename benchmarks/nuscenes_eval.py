@@ -87,7 +87,7 @@ def measure(worker: str, python: str, case: Path, scratch: Path) -> dict[str, An
 def run_portbev(case: Path) -> dict[str, Any]:
     """portbev, stage by stage; the stages are the steps of ``evaluate_files``."""
     stages = Stages()
-    from portbev.metrics.nuscenes import evaluate, load_ground_truth, load_predictions
+    from portbev_nuscenes.metrics import evaluate, load_ground_truth, load_predictions
 
     stages.end("imports")
     truth = load_ground_truth(case, VERSION, SPLIT)

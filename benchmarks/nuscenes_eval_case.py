@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from portbev.data.nuscenes.classes import (
+from portbev.rng import generator
+from portbev_nuscenes.classes import (
     ATTRIBUTES,
     BICYCLE_RACK,
     CATEGORY_TO_CLASS,
@@ -22,7 +23,6 @@ from portbev.data.nuscenes.classes import (
     DETECTION_CLASSES,
     IGNORED_CATEGORIES,
 )
-from portbev.rng import generator
 
 SAMPLES_PER_SCENE = 40
 OBJECTS = 31

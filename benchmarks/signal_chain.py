@@ -28,11 +28,11 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from portbev.data.synth.radial.antenna import build_antenna, calibration_table
-from portbev.data.synth.radial.echoes import Echoes
-from portbev.data.synth.radial.radar import simulate
 from portbev.signal import Calibration, RadarChain, RadarDescription, magnitude_phase
 from portbev.signal.calibration import check_calibration
+from portbev_radial.synth.antenna import build_antenna, calibration_table
+from portbev_radial.synth.echoes import Echoes
+from portbev_radial.synth.radar import simulate
 
 Run = Callable[[], object]
 Array = np.ndarray[Any, Any]

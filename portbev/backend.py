@@ -1,4 +1,4 @@
-"""A device family as data plus a few methods. May import: errors, precision.
+"""A device family as data plus a few methods.
 
 Everything that is the same on every device goes through ``torch.accelerator`` or ``getattr(torch, device_type)``;
 what differs is here, in the subclasses that plugins bring, and nowhere else.

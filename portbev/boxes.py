@@ -1,4 +1,4 @@
-"""3-D boxes and their conventions. May import: geometry.
+"""3-D boxes and their conventions.
 
 A box is a row [x y z dx dy dz yaw vx vy]: centre in metres (z too: not the bottom), full extents along its own axes
 (dx is the length, in the heading's direction; dy the width; dz the height), heading in radians from x towards y,

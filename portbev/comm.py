@@ -1,4 +1,4 @@
-"""Processes that train together. May import: backend, errors.
+"""Processes that train together.
 
 One process needs no process group: :func:`join` gives it a :class:`Comm` of size 1 whose calls return what they got.
 Many processes come from ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK.

@@ -1,4 +1,4 @@
-"""Installed distributions: their versions, and conflicts that pip does not see. May import: nothing of portbev."""
+"""Installed distributions: their versions, and conflicts that pip does not see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors that a user can act on. May import: nothing of portbev."""
+"""Errors that a user can act on."""
 
 from __future__ import annotations
 

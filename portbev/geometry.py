@@ -1,4 +1,4 @@
-"""Rotations, poses and camera projection in float64. May import: numpy.
+"""Rotations, poses and camera projection in float64.
 
 Frames, as in nuScenes: *global* (x east, y north, z up), *ego* (x forward, y left, z up, origin on the ground under the
 rear axle), *camera* (x right, y down, z forward), *lidar* (x right, y forward, z up); all right-handed, in metres.

@@ -1,4 +1,4 @@
-"""What a plugin may offer. May import: pluggy only (types of the framework for checking alone).
+"""What a plugin may offer.
 
 A plugin is an importable module named by an entry point of group ``portbev``; it implements any of these hooks with
 :data:`hookimpl`. Hooks return records, they do no work: nothing is probed or imported until it is asked for.

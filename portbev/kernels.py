@@ -1,4 +1,4 @@
-"""Kernel records, their ranking, and the ledger of who served what. May import: errors, plugins.
+"""Kernel records, their ranking, and the ledger of who served what.
 
 An operator of :mod:`portbev.ops` is a ``torch.library`` operator whose body asks :func:`dispatch` for a kernel. The
 candidates of each operator are ranked once, when a backend is activated; a call walks that short list and takes the

@@ -1,4 +1,4 @@
-"""What a model family offers, and what passes between data, models, training and metrics. May import: torch."""
+"""What a model family offers, and what passes between data, models, training and metrics."""
 
 from __future__ import annotations
 
@@ -13,26 +13,11 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 
-class Matrices(TypedDict):
-    """Calibration and augmentation of a batch, float32, kept on the host (devices without matrix inverse exist).
-
-    ``sensor2ego`` (B,S,N,4,4): camera of sweep s to the key frame's ego. ``intrin`` (B,S,N,4,4): K in the top-left 3x3.
-    ``ida`` (B,S,N,4,4): source pixels to network input. ``sensor2sensor`` (B,S,N,4,4).
-    ``bda`` (B,4,4): ego to augmented ego.
-    """
-
-    sensor2ego: Tensor
-    intrin: Tensor
-    ida: Tensor
-    sensor2sensor: Tensor
-    bda: Tensor
-
-
 class Batch(TypedDict):
     """B samples: what every kind of data has. Its tensors move to the device (see :func:`move_batch`).
 
     ``boxes``: B arrays (n,9) float32 [x y z dx dy dz yaw vx vy] in the sample's frame, z = box centre.
-    ``labels``: B arrays (n,) int64; on nuScenes in the order of ``portbev.data.nuscenes.classes.DETECTION_CLASSES``.
+    ``labels``: B arrays (n,) int64; on nuScenes in the order of ``portbev_nuscenes.classes.DETECTION_CLASSES``.
     ``tokens``: sample tokens.
     ``frame2global`` (B,4,4) float64: pose of the frame that boxes and detections are in.
     """
@@ -41,65 +26,6 @@ class Batch(TypedDict):
     labels: list[NDArray[np.int64]]
     tokens: list[str]
     frame2global: NDArray[np.float64]
-
-
-class SweepBatch(Batch):
-    """Batch of data kind ``nuscenes``: key frame and earlier sweeps of each camera; the frame is the key ego after BDA.
-
-    ``images`` (B,S,N,3,H,W) float32, normalised; S sweeps, key frame first; N cameras in training order.
-    ``depth`` (B,N,H,W) float32 lidar depth in metres of the key frame, 0 = none; None when it is not needed.
-    ``frame2global`` is the mean key ego pose of the cameras.
-    """
-
-    images: Tensor
-    mats: Matrices
-    depth: Tensor | None
-
-
-class QueueBatch(Batch):
-    """Batch of data kind ``nuscenes_queue``: T frames of a scene in order, the current one last; the LIDAR_TOP frame.
-
-    T is the queue's length in training and 1 in evaluation.
-
-    ``images`` (B,T,N,3,H,W) float32, normalised and padded.
-    ``lidar2img`` (B,T,N,4,4) float64: LIDAR_TOP frame [m] to (u*d, v*d, d, 1) in pixels of the network's input.
-    ``can_bus`` (B,T,18) float64: [:3] and [17] are differences to the previous frame, 0 where there is none.
-    ``continues`` (B,T) bool: the frame continues the one before it (same scene, next in order).
-    ``previous``: in evaluation the token of the frame that this one continues, "" if none.
-    ``image_size``: (height, width) of the images before padding.
-    """
-
-    images: Tensor
-    lidar2img: NDArray[np.float64]
-    can_bus: NDArray[np.float64]
-    continues: NDArray[np.bool_]
-    previous: list[str]
-    image_size: tuple[int, int]
-
-
-class RadialBatch(Batch):
-    """Batch of data kind ``radial``; the radar frame: x forward, y left, z up. ``frame2global`` is the identity.
-
-    ``images`` (B,3,H,W) float32, normalised and padded; None when the camera is left out.
-    ``image_size``: (height, width) of the images before padding.
-    ``radar_kind``: ``raw``, or the product of the signal chain that ``radar`` holds (rt, rd, ra, adc, pc), or ``none``.
-    ``radar_product``: the product that the data are configured for (``data.radar``), also where samples are raw.
-    ``radar``: raw: (B,4,V) int16, what chips 0 to 3 wrote, V = 2*S*4*C; rt, rd, adc: (B,S,C,16,2) float32 real and
-    imaginary part; ra: (B,S,n_az) float32; pc: B tensors (n,4) float32 range [m], Doppler bin, azimuth and elevation
-    [rad], which stay on the host; none: None.
-    ``calibration``: of the camera, float64: K (B,3,3) in pixels of the network's input, dist (B,5), rvec (B,3) and
-    tvec (B,3) [m] from the world (X right, Y forward, Z up) as OpenCV has them; empty when the camera is left out.
-    ``table``: path of the radar's calibration table. ``description``: its sizes (``portbev.signal.RadarDescription``).
-    """
-
-    images: Tensor | None
-    image_size: tuple[int, int]
-    radar: Tensor | list[Tensor] | None
-    radar_kind: str
-    radar_product: str
-    calibration: dict[str, NDArray[np.float64]]
-    table: str
-    description: Any
 
 
 @dataclass

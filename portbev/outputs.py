@@ -1,4 +1,4 @@
-"""A model's outputs in float32, whatever the forward pass computed in. May import: torch."""
+"""A model's outputs in float32, whatever the forward pass computed in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugin manager: discovery by entry point, errors kept. May import: hookspecs, errors, builtin.
+"""The plugin manager: discovery by entry point, errors kept.
 
 A plugin that fails to import or whose hook raises is recorded with its error and does not take the others down.
 """
@@ -114,7 +114,7 @@ class Plugins:
 
 def load_entry_points(plugins: Plugins) -> None:
     """Register the built-in cpu backend and every module named by an entry point of group ``portbev``."""
-    from portbev import cpu
+    from portbev_cpu import backend as cpu
 
     plugins.register(cpu, "cpu")
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):

@@ -1,4 +1,4 @@
-"""Names of number formats that configurations and backends share. May import: nothing of portbev."""
+"""Names of number formats that configurations and backends share."""
 
 from __future__ import annotations
 

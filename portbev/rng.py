@@ -1,4 +1,4 @@
-"""Random generators keyed by what they are for. May import: nothing of portbev.
+"""Random generators keyed by what they are for.
 
 A draw depends on its key alone (seed, purpose, epoch, sample ...), never on how many draws were made before it,
 by which worker, or on how many ranks there are.

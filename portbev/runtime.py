@@ -1,4 +1,4 @@
-"""Choosing and activating a backend. May import: backend, heap, kernels, plugins, ops, errors."""
+"""Choosing and activating a backend."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import torch
 
-from portbev import heap
 from portbev.backend import Backend, Precision
 from portbev.errors import BackendError, nearest
 from portbev.kernels import KERNELS
 from portbev.plugins import Plugins, plugins
+from portbev_cpu import heap
 
 
 def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | None = None) -> Backend:

@@ -1,4 +1,4 @@
-"""NVIDIA CUDA as a portbev plugin. May import: portbev."""
+"""NVIDIA CUDA as a portbev plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The backend ``cuda``. May import: portbev.backend, probe, driver."""
+"""The backend ``cuda``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fft`` by CuPy, for CUDA and ROCm alike. May import: portbev.kernels.
+"""``fft`` by CuPy, for CUDA and ROCm alike.
 
 Zero copy: tensors go over and come back through DLPack, on torch's current stream. torch itself calls cuFFT and rocFFT
 and is asked first; this one is chosen with ``--kernel fft=cupy``, to tell a library's error from a binding's. Not run

@@ -1,4 +1,4 @@
-"""The NVIDIA driver asked directly, so that its own error is what the user reads. May import: nothing of portbev.
+"""The NVIDIA driver asked directly, so that its own error is what the user reads.
 
 CUDA Driver API: cuInit, cuDriverGetVersion, cuDeviceGetCount, cuDeviceGetName, cuDeviceGetAttribute.
 """

@@ -1,4 +1,4 @@
-"""Looking for an NVIDIA GPU in stages. May import: portbev.backend, driver."""
+"""Looking for an NVIDIA GPU in stages."""
 
 from __future__ import annotations
 

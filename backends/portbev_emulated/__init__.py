@@ -1,4 +1,4 @@
-"""An emulated Ascend npu for machines without one (``--backend npu --emulate``). May import: portbev.
+"""An emulated Ascend npu for machines without one (``--backend npu --emulate``).
 
 A run made on it says ``emulated`` wherever its device is named: it proves that the logic is portable (placement,
 dispatch, argument layouts, limits, collectives), never Ascend's numerics. Its bytes are host memory, its operators

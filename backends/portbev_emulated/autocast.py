@@ -1,4 +1,4 @@
-"""Autocast of the emulated device. May import: memory.
+"""Autocast of the emulated device.
 
 Operators are sorted as torch sorts them for any accelerator: some run in the lower precision, some in float32,
 some in the widest of their arguments; the rest is left alone.

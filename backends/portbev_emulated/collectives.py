@@ -1,4 +1,4 @@
-"""The process group ``hccl`` of the emulated device: gloo over the tensors' host memory. May import: memory.
+"""The process group ``hccl`` of the emulated device: gloo over the tensors' host memory.
 
 Like HCCL it takes tensors of the npu only; a group made with ``cpu:gloo,npu:hccl`` takes both.
 """

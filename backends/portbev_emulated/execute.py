@@ -1,4 +1,4 @@
-"""How the emulated device runs an operator. May import: memory.
+"""How the emulated device runs an operator.
 
 Every operator without a kernel of its own comes to :func:`run`: it is called on CPU aliases of its tensors and its
 results become tensors of the device. View operators run the CPU's kernel on the tensor itself, so that views share

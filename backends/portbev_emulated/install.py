@@ -1,4 +1,4 @@
-"""Installing the emulated npu into this process, once. May import: every file beside it.
+"""Installing the emulated npu into this process, once.
 
 Private interfaces of torch are used here and nowhere else in the project, so the emulator alone pins torch.
 """

@@ -1,4 +1,4 @@
-"""Kernels that the emulated npu has of its own. May import: portbev.kernels, portbev.ops.
+"""Kernels that the emulated npu has of its own.
 
 An emulated run is compared with a run on the CPU bit for bit. Where the CPU has a kernel that adds in another order
 than the reference, the emulated npu computes with that kernel too, on the host memory of its tensors, whenever no
@@ -20,14 +20,14 @@ def _only_emulated() -> str | None:
 
 
 def _forward(*arguments: Any) -> Any:
-    from portbev.ops import ms_deform_attn_cpu
+    from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
     from portbev_emulated.standins.reference import on_host
 
     return on_host(ms_deform_attn_cpu.forward, *arguments)
 
 
 def _backward(*arguments: Any) -> Any:
-    from portbev.ops import ms_deform_attn_cpu
+    from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
     from portbev_emulated.standins.reference import on_host
 
     return on_host(ms_deform_attn_cpu.backward, *arguments)

@@ -1,4 +1,4 @@
-"""Tensors of the emulated device over host memory. May import: torch.
+"""Tensors of the emulated device over host memory.
 
 A CPU tensor's DLPack capsule names its device by a number. Relabelled from kDLCPU to kDLExtDev it is imported by torch
 as a tensor of the PrivateUse1 device over the same bytes, and back: no copy, and DLPack's deleters keep the memory.

@@ -1,4 +1,4 @@
-"""``torch.npu``: the device module, and what torch's C++ side asks of a device. May import: portbev.backend, memory."""
+"""``torch.npu``: the device module, and what torch's C++ side asks of a device."""
 
 # mypy: disable-error-code="attr-defined, name-defined, misc"
 # (private parts of torch, which have no types)

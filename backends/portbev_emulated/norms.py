@@ -1,4 +1,4 @@
-"""The pieces of ``torch.nn.SyncBatchNorm``, for which the CPU has no kernels. May import: memory.
+"""The pieces of ``torch.nn.SyncBatchNorm``, for which the CPU has no kernels.
 
 Formulas of Ioffe and Szegedy, "Batch Normalization" (2015): statistics per channel over N, H, W of all processes.
 """

@@ -1,4 +1,4 @@
-"""What the emulated device refuses: operators that Ascend does not list. May import: nothing of this package's device.
+"""What the emulated device refuses: operators that Ascend does not list.
 
 ``refused.json`` says where the names come from and by which rule.
 """

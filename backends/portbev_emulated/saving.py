@@ -1,4 +1,4 @@
-"""Copies of storages (``deepcopy``, ``torch.load(map_location="npu")``) and pinned host memory. May import: memory."""
+"""Copies of storages (``deepcopy``, ``torch.load(map_location="npu")``) and pinned host memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that move bytes or rewire storages, by hand. May import: memory, execute.
+"""Operators that move bytes or rewire storages, by hand.
 
 They cannot go through the fallback: a copy has tensors of two devices, the others change the tensor itself.
 """

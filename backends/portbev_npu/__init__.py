@@ -1,4 +1,4 @@
-"""Huawei Ascend NPU as a portbev plugin. May import: portbev.
+"""Huawei Ascend NPU as a portbev plugin.
 
 Written from the published interfaces of torch_npu 2.13 and DrivingSDK (mx_driving). No vendor package is imported
 before the backend is probed.

@@ -1,4 +1,4 @@
-"""The backend ``npu``. May import: portbev.backend, probe, vendor."""
+"""The backend ``npu``."""
 
 from __future__ import annotations
 

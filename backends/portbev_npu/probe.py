@@ -1,4 +1,4 @@
-"""Looking for an Ascend npu in stages. May import: portbev.backend, vendor.
+"""Looking for an Ascend npu in stages.
 
 A stage that needs an earlier one is not tried without it: importing torch_npu without CANN only breaks things.
 """

@@ -1,4 +1,4 @@
-"""Importing the vendor's packages without harm. May import: nothing of portbev.
+"""Importing the vendor's packages without harm.
 
 Sources: torch_npu 2.13.0. Its ``__init__`` sets ``TORCH_DEVICE_BACKEND_AUTOLOAD=0`` and restores it after a good import
 only, so a failed one would leak "0" to child processes.

@@ -1,4 +1,4 @@
-"""AMD ROCm as a portbev plugin. May import: portbev.
+"""AMD ROCm as a portbev plugin.
 
 Written from PyTorch's and AMD's documentation and not yet run on such a device.
 """

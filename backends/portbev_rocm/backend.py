@@ -1,4 +1,4 @@
-"""The backend ``rocm``. May import: portbev.backend, probe."""
+"""The backend ``rocm``."""
 
 from __future__ import annotations
 

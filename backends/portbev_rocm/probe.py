@@ -1,4 +1,4 @@
-"""Looking for an AMD GPU in stages. May import: portbev.backend."""
+"""Looking for an AMD GPU in stages."""
 
 from __future__ import annotations
 

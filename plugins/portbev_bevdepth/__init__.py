@@ -1,4 +1,4 @@
-"""BEVDepth and MatrixVT as a plugin of portbev. May import: hookspecs; everything else when it is asked for."""
+"""BEVDepth and MatrixVT as a plugin of portbev."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the original implementation, by key name. May import: torch, portbev.models, portbev.nn."""
+"""Checkpoints of the original implementation, by key name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``model`` section of a BEVDepth or MatrixVT configuration. May import: pydantic, portbev.config.schema."""
+"""The ``model`` section of a BEVDepth or MatrixVT configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from portbev.config.section import Section
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 TASKS = (
     ("car",),
@@ -83,7 +83,7 @@ class BevDepthConfig(Section):
     variant: Literal["bevdepth", "matrixvt"] = "bevdepth"
     quirks: Literal["official", "fixed"] = "official"
     channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
-    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev.nn.conv_gradients; rounding differs
+    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev_cpu.conv_gradients; rounding differs
     key_frames: int = Field(1, ge=1)
     depth_aggregation: bool = False
     final_size: tuple[int, int] = (256, 704)  # (height, width) of the images, as in data.image.final_size

@@ -1,4 +1,4 @@
-"""From the head's outputs to boxes, on the host. May import: numpy, torch, config, nms."""
+"""From the head's outputs to boxes, on the host."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.models import Detections
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.head import TaskOutput, box_code
 from portbev_bevdepth.nms import Indices, circle_nms, size_aware_circle_nms
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 
 def decode(config: BevDepthConfig, outputs: Sequence[TaskOutput]) -> list[Detections]:

@@ -1,4 +1,4 @@
-"""Smoothing of the lifted features along depth and width (BEVDepth's DA). May import: torch."""
+"""Smoothing of the lifted features along depth and width (BEVDepth's DA)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depth and context from image features and camera parameters. May import: torch, portbev.ops, portbev.nn, config."""
+"""Depth and context from image features and camera parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model family ``bevdepth``. May import: config; the model itself when it is built."""
+"""The model family ``bevdepth``."""
 
 from __future__ import annotations
 

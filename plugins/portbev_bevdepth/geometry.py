@@ -1,4 +1,4 @@
-"""From image features to voxels, on the host. May import: torch, scipy, config.
+"""From image features to voxels, on the host.
 
 Devices without a matrix inverse exist, and the same formula on two devices puts some points into different voxels; the
 host does it once for all of them.
@@ -11,8 +11,8 @@ import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
-from portbev.models import Matrices
 from portbev_bevdepth.config import BevDepthConfig
+from portbev_nuscenes.batches import Matrices
 
 
 class Geometry:

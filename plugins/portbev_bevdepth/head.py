@@ -1,4 +1,4 @@
-"""CenterPoint's head on bird's-eye-view features. May import: torch, portbev.nn, config."""
+"""CenterPoint's head on bird's-eye-view features."""
 
 from __future__ import annotations
 

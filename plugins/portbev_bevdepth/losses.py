@@ -1,4 +1,4 @@
-"""Losses of BEVDepth: heatmap, boxes, depth; all in float32. May import: torch, config, targets, head."""
+"""Losses of BEVDepth: heatmap, boxes, depth; all in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lift, splat: from six images to bird's-eye-view features. May import: torch, portbev.ops, portbev.nn, neighbours."""
+"""Lift, splat: from six images to bird's-eye-view features."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from portbev.errors import DataError
-from portbev.models import Matrices
 from portbev.nn.precision import full_precision
 from portbev.nn.resnet import ResNet
 from portbev.nn.secondfpn import SECONDFPN
@@ -15,6 +14,7 @@ from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.depth_aggregation import DepthAggregation, lift_rows, rows_to_points
 from portbev_bevdepth.depthnet import DepthNet
 from portbev_bevdepth.geometry import Geometry, camera_vector
+from portbev_nuscenes.batches import Matrices
 
 STAGE_STRIDES = (4, 8, 16, 32)
 

@@ -1,4 +1,4 @@
-"""MatrixVT's view transformation by two matrices (Zhou et al., ICCV 2023). May import: torch, numpy, lss and below."""
+"""MatrixVT's view transformation by two matrices (Zhou et al., ICCV 2023)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from portbev.models import Matrices
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.geometry import Geometry
 from portbev_bevdepth.lss import LSSFPN
+from portbev_nuscenes.batches import Matrices
 
 
 class MatrixVT(LSSFPN):

@@ -1,4 +1,4 @@
-"""BEVDepth and MatrixVT as a whole. May import: torch and the other modules of this package."""
+"""BEVDepth and MatrixVT as a whole."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from portbev.models import DetectionModel, Detections, SweepBatch
-from portbev.nn.conv_gradients import use_avx2_weight_gradients
+from portbev.models import DetectionModel, Detections
 from portbev.nn.precision import full_precision
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.decode import decode
@@ -17,6 +16,8 @@ from portbev_bevdepth.losses import depth_loss, detection_losses
 from portbev_bevdepth.lss import LSSFPN
 from portbev_bevdepth.matrixvt import MatrixVT
 from portbev_bevdepth.targets import box_targets
+from portbev_cpu.conv_gradients import use_avx2_weight_gradients
+from portbev_nuscenes.batches import SweepBatch
 
 
 class BevDepthOutput(NamedTuple):

@@ -1,4 +1,4 @@
-"""Suppression of detections whose centres are near each other, on the host. May import: numpy.
+"""Suppression of detections whose centres are near each other, on the host.
 
 Both take the best first (equal scores: the later one first, as a reversed stable sort gives them) and return the
 indices of what is kept, best first, at most ``limit``.

@@ -1,4 +1,4 @@
-"""What the head shall say about a batch, made on the host. May import: numpy, torch, config."""
+"""What the head shall say about a batch, made on the host."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev_bevdepth.config import BevDepthConfig
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 CODE = 10
 Float32 = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""BEVFormer as a plugin of portbev. May import: hookspecs; everything else when it is asked for."""
+"""BEVFormer as a plugin of portbev."""
 
 from __future__ import annotations
 

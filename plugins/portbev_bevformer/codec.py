@@ -1,4 +1,4 @@
-"""Box codes of the network and boxes of the project. May import: numpy, torch, portbev.
+"""Box codes of the network and boxes of the project.
 
 The network's code is [cx, cy, log w, log l, cz, log h, sin, cos, vx, vy] in the LIDAR_TOP frame: centres in metres, and
 the heading of mmdet3d before its version 1, -(heading from x towards y) - pi / 2. For boxes see ``portbev.boxes``.

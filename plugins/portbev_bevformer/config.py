@@ -1,4 +1,4 @@
-"""The ``model`` section of a BEVFormer configuration. May import: pydantic, portbev.config."""
+"""The ``model`` section of a BEVFormer configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from portbev.config.quirks import Choice, Quirks
 from portbev.config.schema import Section
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 Range = tuple[float, float, float, float, float, float]
 
@@ -74,7 +74,7 @@ class BevFormerConfig(Section):
     # published before (all of v1, of 2022) were presumably trained so: set it to evaluate them.
     aliased_reference: bool = False
     channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
-    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev.nn.conv_gradients; rounding differs
+    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev_cpu.conv_gradients; rounding differs
     point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres, LIDAR_TOP frame
     bev_size: tuple[int, int] = (50, 50)  # cells (rows along y, columns along x)
     channels: int = Field(256, ge=8)

@@ -1,4 +1,4 @@
-"""How the vehicle moved between two frames, as shift and rotation of the BEV. May import: numpy.
+"""How the vehicle moved between two frames, as shift and rotation of the BEV.
 
 SPEC of the original: PerceptionTransformer.get_bev_features. Everything here is computed on the host.
 """

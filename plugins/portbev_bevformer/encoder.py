@@ -1,4 +1,4 @@
-"""The BEV encoder. May import: torch, numpy, portbev.nn, this plugin."""
+"""The BEV encoder."""
 
 from __future__ import annotations
 

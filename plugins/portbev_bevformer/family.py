@@ -1,4 +1,4 @@
-"""The model family ``bevformer``. May import: config; the model itself when it is built."""
+"""The model family ``bevformer``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images to the flat features that the encoder reads. May import: torch, this plugin."""
+"""Images to the flat features that the encoder reads."""
 
 from __future__ import annotations
 

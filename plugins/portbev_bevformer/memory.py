@@ -1,4 +1,4 @@
-"""The BEV that an evaluation carries from frame to frame. May import: torch, portbev.errors."""
+"""The BEV that an evaluation carries from frame to frame."""
 
 from __future__ import annotations
 

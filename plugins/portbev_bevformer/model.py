@@ -1,4 +1,4 @@
-"""BEVFormer (Li et al., ECCV 2022). May import: torch, numpy, portbev, this plugin."""
+"""BEVFormer (Li et al., ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
-from portbev.models import Batch, DetectionModel, Detections, QueueBatch
-from portbev.nn.conv_gradients import use_avx2_weight_gradients
+from portbev.models import Batch, DetectionModel, Detections
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
@@ -27,6 +25,9 @@ from portbev_bevformer.memory import Memory
 from portbev_bevformer.projection import Visibility, pillar_points, project, visible_pairs
 from portbev_bevformer.queries import BevQueries
 from portbev_bevformer.spatial import Sight
+from portbev_cpu.conv_gradients import use_avx2_weight_gradients
+from portbev_nuscenes.batches import QueueBatch
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 Maps = list[Tensor]
 

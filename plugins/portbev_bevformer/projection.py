@@ -1,4 +1,4 @@
-"""Which camera sees which pillar, and where. May import: numpy.
+"""Which camera sees which pillar, and where.
 
 The original projects on the device in float32. Here the host does it, in float32 and in a fixed order of operations, so
 that the lists of visible queries are the same on every device.

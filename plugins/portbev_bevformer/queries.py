@@ -1,4 +1,4 @@
-"""BEV queries with their positions and the vehicle's state. May import: torch, this plugin."""
+"""BEV queries with their positions and the vehicle's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spatial cross-attention: each BEV query reads the images that see its pillar. May import: torch, numpy, portbev."""
+"""Spatial cross-attention: each BEV query reads the images that see its pillar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporal self-attention: a BEV query reads the BEV of the frame before and the present one. May import: torch, nn."""
+"""Temporal self-attention: a BEV query reads the BEV of the frame before and the present one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EchoFusion as a plugin of portbev. May import: hookspecs; everything else when it is asked for."""
+"""EchoFusion as a plugin of portbev."""
 
 from __future__ import annotations
 

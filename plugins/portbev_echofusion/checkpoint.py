@@ -1,4 +1,4 @@
-"""Checkpoints of the original implementation, by key name. May import: portbev.nn, portbev.models.
+"""Checkpoints of the original implementation, by key name.
 
 The names of the variants' own layers (range transform, layer normalisation, pillars) are ours: those of the original
 are known for range-time maps with images alone.

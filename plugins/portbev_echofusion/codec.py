@@ -1,4 +1,4 @@
-"""Box codes of the network and boxes of the project. May import: numpy, torch, portbev.
+"""Box codes of the network and boxes of the project.
 
 The code is [x, y, log dx, log dy, z, log dz, sin, cos] in the radar frame: centre in metres, and the heading relative
 to the direction to the box, which the original takes as atan2(x, y). For boxes see ``portbev.boxes``.

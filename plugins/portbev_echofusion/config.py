@@ -1,4 +1,4 @@
-"""The ``model`` section of an EchoFusion configuration. May import: pydantic, portbev.config."""
+"""The ``model`` section of an EchoFusion configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder of the polar maps, after Deformable DETR. May import: torch, portbev.nn, this plugin."""
+"""The encoder of the polar maps, after Deformable DETR."""
 
 from __future__ import annotations
 

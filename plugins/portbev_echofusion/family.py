@@ -1,4 +1,4 @@
-"""The model family ``echofusion``. May import: config; the model itself when it is built."""
+"""The model family ``echofusion``."""
 
 from __future__ import annotations
 

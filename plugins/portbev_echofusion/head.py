@@ -1,4 +1,4 @@
-"""Class and box branches of the decoder's layers. May import: torch, portbev.nn, this plugin."""
+"""Class and box branches of the decoder's layers."""
 
 from __future__ import annotations
 

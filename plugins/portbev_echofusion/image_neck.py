@@ -1,4 +1,4 @@
-"""From image columns to a polar bird's-eye view, and what the radar adds to it. May import: numpy, torch, portbev."""
+"""From image columns to a polar bird's-eye view, and what the radar adds to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EchoFusion (Liu et al., NeurIPS 2023). May import: torch, portbev, this plugin."""
+"""EchoFusion (Liu et al., NeurIPS 2023)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.errors import DataError
-from portbev.models import Batch, DetectionModel, Detections, RadialBatch
+from portbev.models import Batch, DetectionModel, Detections
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
@@ -22,6 +21,8 @@ from portbev_echofusion.encoder import Encoder
 from portbev_echofusion.head import Head
 from portbev_echofusion.image_neck import ImageNeck
 from portbev_echofusion.radar import RadarEmbedding, RadarReader
+from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_radial.batches import RadialBatch
 
 CAR = DETECTION_CLASSES.index("car")
 Maps = list[Tensor]

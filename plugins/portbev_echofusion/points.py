@@ -1,4 +1,4 @@
-"""Points to a map of range and azimuth. May import: numpy, torch, this plugin."""
+"""Points to a map of range and azimuth."""
 
 from __future__ import annotations
 

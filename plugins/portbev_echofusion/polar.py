@@ -1,4 +1,4 @@
-"""Where the camera sees the cells of the polar bird's-eye view. May import: numpy, cv2, this plugin.
+"""Where the camera sees the cells of the polar bird's-eye view.
 
 The world of the calibration: X right, Y forward, Z up, metres. Rows are ranges, columns azimuths.
 """

@@ -1,4 +1,4 @@
-"""Sine encodings of places in a map. May import: torch."""
+"""Sine encodings of places in a map."""
 
 from __future__ import annotations
 

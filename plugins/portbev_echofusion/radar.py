@@ -1,4 +1,4 @@
-"""From what a batch holds of the radar to the maps that its backbone reads. May import: torch, portbev, this plugin."""
+"""From what a batch holds of the radar to the maps that its backbone reads."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from portbev.errors import DataError
-from portbev.models import RadialBatch
 from portbev.nn.precision import full_precision
 from portbev.signal import RadarChain, RadarDescription, magnitude_phase, read_calibration, real_imaginary
 from portbev_echofusion.config import EchoFusionConfig, RadarSection
 from portbev_echofusion.points import Pillars
+from portbev_radial.batches import RadialBatch
 
 PRODUCTS = {"rt": "RT", "rd": "RD", "ra": "RA", "adc": "ADC", "pc": "PC"}
 """The signal chain's product for each input."""

@@ -1,4 +1,4 @@
-"""Transformers without encoder layers, run in parts of bounded memory. May import: torch, portbev.nn."""
+"""Transformers without encoder layers, run in parts of bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: one file per command, thin. May import: everything of portbev, when a command runs."""
+"""The command line: one file per command, thin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``portbev backends``: devices, why some are missing, and who serves each operator. May import: everything."""
+"""``portbev backends``: devices, why some are missing, and who serves each operator."""
 
 from __future__ import annotations
 

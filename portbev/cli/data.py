@@ -1,4 +1,4 @@
-"""``portbev data``: generate, convert and check data sets. May import: cli.radial; data, when a command runs."""
+"""``portbev data``: generate, convert and check data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from portbev.cli import radial
+from portbev_radial import commands as radial
 
 
 class Files(str, enum.Enum):
@@ -64,7 +64,8 @@ def synth_nuscenes(
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
     """Generate nuScenes-format scenes: six cameras, lidar, all tables. An interrupted call goes on where it stopped."""
-    from portbev.data.synth import SynthOptions, generate, parse_image_size
+    from portbev_nuscenes.synth import SynthOptions, generate
+    from portbev_nuscenes.synth.options import parse_image_size
 
     options = SynthOptions(
         scenes=scenes,
@@ -98,8 +99,8 @@ def check_nuscenes(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from portbev.data import open_root
-    from portbev.data.nuscenes.check import check_root
-    from portbev.data.nuscenes.tables import only_version
+    from portbev_nuscenes.check import check_root
+    from portbev_nuscenes.tables.rows import only_version
 
     folder = open_root(root)
     version = version or only_version(folder)

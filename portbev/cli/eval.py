@@ -1,4 +1,4 @@
-"""``portbev eval``. May import: evaluate, when the command runs."""
+"""``portbev eval``."""
 
 from __future__ import annotations
 

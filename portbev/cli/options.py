@@ -1,4 +1,4 @@
-"""Options that several commands share. May import: errors."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 

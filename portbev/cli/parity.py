@@ -1,4 +1,4 @@
-"""``portbev parity``: evidence that runs agree. May import: parity, when a command runs."""
+"""``portbev parity``: evidence that runs agree."""
 
 from __future__ import annotations
 

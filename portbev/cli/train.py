@@ -1,4 +1,4 @@
-"""``portbev train``. May import: train, when the command runs."""
+"""``portbev train``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``portbev viz``: a run's detections as pictures. May import: viz, parity.runs, when a command runs."""
+"""``portbev viz``: a run's detections as pictures."""
 
 from __future__ import annotations
 

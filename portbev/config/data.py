@@ -1,4 +1,4 @@
-"""The ``data`` section: one schema for each kind of data. May import: config.section, pydantic.
+"""The ``data`` section: one schema for each kind of data.
 
 ``data.kind`` says which one holds; ``nuscenes`` where it is left out. A new kind is a subclass of :class:`CommonData`
 and a member of :data:`DataSection`; :func:`portbev.data.build_dataset` says who reads it.

@@ -1,7 +1,4 @@
-"""Reading configurations: inheritance, overrides, one clear line for every mistake.
-
-May import: schema, errors, plugins.
-"""
+"""Reading configurations: inheritance, overrides, one clear line for every mistake."""
 
 from __future__ import annotations
 

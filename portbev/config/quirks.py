@@ -1,4 +1,4 @@
-"""Peculiarities of original implementations as switches of a configuration. May import: pydantic, schema."""
+"""Peculiarities of original implementations as switches of a configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of a configuration that every model shares. May import: config.data, precision, pydantic.
+"""The sections of a configuration that every model shares.
 
 No path is in here but ``data.root``, which ``--data-root`` overrides; everything that changes the numbers of a run is.
 """
@@ -83,7 +83,7 @@ class TrainSection(Section):
     find_unused_parameters: bool = False  # several processes: allow steps in which a parameter gets no gradient
     seed: int = 0
     threads: int | None = None  # torch's CPU threads per process
-    keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory; portbev.heap
+    keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory; portbev_cpu.heap
     eval_every: int | None = None  # epochs; null: at the end only
     log_every: int = Field(10, ge=1)  # steps between lines where there is no terminal
     tensorboard: bool = False

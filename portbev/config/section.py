@@ -1,4 +1,4 @@
-"""What every section of a configuration is. May import: pydantic."""
+"""What every section of a configuration is."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Data sets, their augmentation, and batches in a fixed order.
 
-The names below are imported when they are asked for: the facts in ``portbev.data.nuscenes`` need neither PyTorch nor
+The names below are imported when they are asked for: the facts in ``portbev_nuscenes`` need neither PyTorch nor
 Pillow.
 """
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from portbev.config.data import CommonData
     from portbev.data.base import Dataset, Part
     from portbev.data.loader import Loader, build_loader
-    from portbev.data.nuscenes.dataset import DetectionDataset, Sample
     from portbev.data.root import open_root
+    from portbev_nuscenes.samples.dataset import DetectionDataset, Sample
 
 __all__ = ["Dataset", "DetectionDataset", "Loader", "Part", "Sample", "build_dataset", "build_loader", "open_root"]
 
 _HOMES = {
     "Dataset": "portbev.data.base",
-    "DetectionDataset": "portbev.data.nuscenes.dataset",
+    "DetectionDataset": "portbev_nuscenes.samples.dataset",
     "Loader": "portbev.data.loader",
     "Part": "portbev.data.base",
-    "Sample": "portbev.data.nuscenes.dataset",
+    "Sample": "portbev_nuscenes.samples.dataset",
     "build_loader": "portbev.data.loader",
     "open_root": "portbev.data.root",
 }
 
 
 _KINDS = {
-    "nuscenes": "portbev.data.nuscenes.dataset:DetectionDataset",
-    "nuscenes_queue": "portbev.data.nuscenes.queue:QueueDataset",
-    "radial": "portbev.data.radial.dataset:RadialDataset",
+    "nuscenes": "portbev_nuscenes.samples.dataset:DetectionDataset",
+    "nuscenes_queue": "portbev_nuscenes.samples.queue:QueueDataset",
+    "radial": "portbev_radial.dataset:RadialDataset",
 }
 """The class that reads each kind of ``data`` section."""
 

@@ -1,4 +1,4 @@
-"""What the framework asks of a data set, whatever it holds. May import: models (types)."""
+"""What the framework asks of a data set, whatever it holds."""
 
 from __future__ import annotations
 

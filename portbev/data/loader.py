@@ -1,4 +1,4 @@
-"""Batches in a fixed order, whatever the number of workers. May import: data.base, data.streams, rng, errors."""
+"""Batches in a fixed order, whatever the number of workers."""
 
 from __future__ import annotations
 

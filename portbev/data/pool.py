@@ -1,4 +1,4 @@
-"""Jobs shared out over processes. May import: errors.
+"""Jobs shared out over processes.
 
 Not multiprocessing: these processes need no guard in the caller's script and inherit no threads and no open files.
 """

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, or whatever the caller wants to know. May import: rich, when there is a bar."""
+"""A progress bar on stderr, or whatever the caller wants to know."""
 
 from __future__ import annotations
 

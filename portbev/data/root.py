@@ -1,4 +1,4 @@
-"""Where data and derived files are. May import: data.synth, errors."""
+"""Where data and derived files are."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def open_root(text: str | Path | None) -> Path:
     if text is None or str(text) == "":
         raise PortbevError("no data root", cure="Give one: --data-root DIR, or --data-root synthetic: to generate data")
     if str(text).startswith("synthetic:"):
-        from portbev.data.synth import resolve_data_root
+        from portbev_nuscenes.synth import resolve_data_root
 
         return resolve_data_root(str(text))
     if str(text).startswith("synthetic-radial:"):
-        from portbev.data.synth.radial import resolve_data_root as resolve_radial_root
+        from portbev_radial.synth import resolve_data_root as resolve_radial_root
 
         return resolve_radial_root(str(text))
     root = Path(text).expanduser()

@@ -1,4 +1,4 @@
-"""Streams: samples that one process must evaluate in order, for models that remember. May import: data.base."""
+"""Streams: samples that one process must evaluate in order, for models that remember."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from portbev.evaluate.benchmark import Benchmark, Metric, find_benchmark
     from portbev.evaluate.checkpoints import evaluate_checkpoint, evaluate_run, with_data
     from portbev.evaluate.inference import evaluate_model, predict
-    from portbev.evaluate.nuscenes import evaluate_submission
+    from portbev_nuscenes.benchmark import evaluate_submission
 
 __all__ = [
     "Benchmark",

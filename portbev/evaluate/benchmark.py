@@ -1,4 +1,4 @@
-"""What a benchmark is: how detections become a score, and what its figures are called. May import: errors.
+"""What a benchmark is: how detections become a score, and what its figures are called.
 
 A data set names its benchmark (``dataset.benchmark``); training, evaluation, the command line and the parity report
 take names, directions and tables from it. A new one is a class of this shape and a line in ``_HOMES``.
@@ -109,8 +109,8 @@ class Benchmark(Protocol):
 
 
 _HOMES = {
-    "nuscenes": "portbev.evaluate.nuscenes:NuscenesBenchmark",
-    "radial": "portbev.evaluate.radial:RadialBenchmark",
+    "nuscenes": "portbev_nuscenes.benchmark:NuscenesBenchmark",
+    "radial": "portbev_radial.benchmark:RadialBenchmark",
 }
 
 

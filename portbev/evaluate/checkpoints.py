@@ -1,4 +1,4 @@
-"""Evaluation of what a run left: its checkpoints, on its data or other data. May import: evaluate.inference, train."""
+"""Evaluation of what a run left: its checkpoints, on its data or other data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from portbev.evaluate.inference import evaluate_model
 from portbev.files import prepare_folder
 from portbev.models import ModelFamily
 from portbev.plugins import plugins
+from portbev.runs.record import Run, load_run
+from portbev.runs.weights import load_any
 from portbev.runtime import activate, find_backend, prepare_host
-from portbev.train.record import Run, load_run
-from portbev.train.weights import load_any
 
 if TYPE_CHECKING:
     from portbev.train.progress import Reporter
@@ -71,7 +71,7 @@ def evaluate_checkpoint(
     trust_pickle: bool = False,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint of ours or of an original implementation (see :func:`portbev.train.weights.load_any`).
+    """Evaluate a checkpoint of ours or of an original implementation (see :func:`portbev.runs.weights.load_any`).
 
     Returns:
         The content of ``metrics.json``.

@@ -1,4 +1,4 @@
-"""Inference over a split, shared out over the processes. May import: data, comm, models, evaluate.benchmark."""
+"""Inference over a split, shared out over the processes."""
 
 from __future__ import annotations
 

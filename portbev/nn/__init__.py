@@ -1,1 +1,1 @@
-"""Layers that several models share. May import: torch, portbev.ops."""
+"""Layers that several models share."""

@@ -1,4 +1,4 @@
-"""Multi-head attention and feed-forward layers as DETR-like decoders use them. May import: torch, portbev.nn."""
+"""Multi-head attention and feed-forward layers as DETR-like decoders use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation and ReLU as one module. May import: torch."""
+"""Convolution, batch normalisation and ReLU as one module."""
 
 from __future__ import annotations
 

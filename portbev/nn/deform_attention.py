@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention as a layer. May import: torch, portbev.ops, portbev.nn."""
+"""Multi-scale deformable attention as a layer."""
 
 from __future__ import annotations
 

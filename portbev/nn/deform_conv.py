@@ -1,4 +1,4 @@
-"""Deformable convolutions that predict their own offsets. May import: torch, portbev.ops."""
+"""Deformable convolutions that predict their own offsets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What DETR-like heads share: matching and losses. May import: torch, numpy, scipy.
+"""What DETR-like heads share: matching and losses.
 
 Carion et al., ECCV 2020; Zhu et al., ICLR 2021. Formulas and constants are those of mmdet 2.x.
 """

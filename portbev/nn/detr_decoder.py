@@ -1,4 +1,4 @@
-"""The decoder of DETR-like heads with box refinement. May import: torch, portbev.nn.
+"""The decoder of DETR-like heads with box refinement.
 
 Source: Deformable DETR (Zhu et al., ICLR 2021) with 3-D references, as BEVFormer and PolarFormer have it.
 """

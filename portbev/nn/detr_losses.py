@@ -1,4 +1,4 @@
-"""Matching of queries to objects, and the losses of every decoder layer. May import: numpy, torch, portbev.nn.detr."""
+"""Matching of queries to objects, and the losses of every decoder layer."""
 
 from __future__ import annotations
 

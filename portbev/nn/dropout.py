@@ -1,4 +1,4 @@
-"""Dropout layers whose masks are keyed by (seed, module, step). May import: ops."""
+"""Dropout layers whose masks are keyed by (seed, module, step)."""
 
 from __future__ import annotations
 

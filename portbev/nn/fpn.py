@@ -1,4 +1,4 @@
-"""Feature pyramid network (Lin et al., CVPR 2017). May import: torch."""
+"""Feature pyramid network (Lin et al., CVPR 2017)."""
 
 from __future__ import annotations
 

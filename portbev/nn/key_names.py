@@ -1,4 +1,4 @@
-"""A model's keys under the names of the original implementation's checkpoints. May import: torch, nn.pretrained."""
+"""A model's keys under the names of the original implementation's checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a model that compute in float32 under mixed precision. May import: torch."""
+"""Parts of a model that compute in float32 under mixed precision."""
 
 from __future__ import annotations
 

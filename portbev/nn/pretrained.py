@@ -1,4 +1,4 @@
-"""Weights from outside, by key name. May import: torch, safetensors, portbev.errors."""
+"""Weights from outside, by key name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Less memory for more time: activations computed again in the backward pass. May import: torch."""
+"""Less memory for more time: activations computed again in the backward pass."""
 
 from __future__ import annotations
 

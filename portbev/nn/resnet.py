@@ -1,4 +1,4 @@
-"""Residual networks (He et al., CVPR 2016) with torchvision's key names. May import: torch, portbev.nn."""
+"""Residual networks (He et al., CVPR 2016) with torchvision's key names."""
 
 from __future__ import annotations
 

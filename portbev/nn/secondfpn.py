@@ -1,4 +1,4 @@
-"""The neck of SECOND (Yan et al., Sensors 2018) as BEVDepth uses it. May import: torch."""
+"""The neck of SECOND (Yan et al., Sensors 2018) as BEVDepth uses it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Batch normalisation over the batches of all processes, from operations that every device has.
-
-May import: torch. ``torch.nn.SyncBatchNorm`` has kernels for CUDA alone; this one needs all_reduce and arithmetic.
-"""
+"""Batch normalisation over the batches of all processes, from operations that every device has."""
 
 from __future__ import annotations
 

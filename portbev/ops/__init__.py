@@ -2,7 +2,6 @@
 
 Each is a ``torch.library`` operator in the namespace ``portbev``; plugins offer faster kernels, see
 :mod:`portbev.kernels`.
-May import: kernels.
 """
 
 from portbev.ops.deform_conv import deform_conv2d

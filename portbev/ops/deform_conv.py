@@ -1,4 +1,4 @@
-"""Deformable convolution, versions 1 and 2. May import: kernels.
+"""Deformable convolution, versions 1 and 2.
 
 Sources: Dai et al., "Deformable Convolutional Networks" (ICCV 2017); Zhu et al., "Deformable ConvNets v2" (CVPR 2019);
 layouts as in mmcv's ``deform_conv2d`` / ``modulated_deform_conv2d`` and torchvision's ``deform_conv2d``.

@@ -1,4 +1,4 @@
-"""The discrete Fourier transform as products of real matrices, for devices that have no other. May import: torch.
+"""The discrete Fourier transform as products of real matrices, for devices that have no other.
 
 Mixed radix without twiddle factors of its own: with t = u*m + v and f = s + S*g, where S is the product of the radices
 done so far and s the part of the frequency that they settled, a stage of radix r sums over u with the matrix

@@ -1,4 +1,4 @@
-"""Dropout whose mask is counted, not drawn: the same on every device. May import: kernels.
+"""Dropout whose mask is counted, not drawn: the same on every device.
 
 Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011), Philox4x32-10. Element i of the input
 (row-major) takes word ``i % 4`` of the block with counter ``(i // 4 low, i // 4 high, step, site)`` and key ``seed``.

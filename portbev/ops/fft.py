@@ -1,4 +1,4 @@
-"""Discrete Fourier transform along one axis. May import: kernels.
+"""Discrete Fourier transform along one axis.
 
 The reference is :func:`torch.fft.fft` (pocketfft or MKL on the CPU, cuFFT, rocFFT). Devices without complex FFT get a
 provider that writes the transform as products of real matrices.

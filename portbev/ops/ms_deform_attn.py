@@ -1,8 +1,8 @@
-"""Multi-scale deformable attention: weighted bilinear samples of feature maps. May import: kernels.
+"""Multi-scale deformable attention: weighted bilinear samples of feature maps.
 
 Source: Zhu et al., "Deformable DETR" (ICLR 2021), equation 3 without its projections; layouts as in mmcv's
 ``multi_scale_deformable_attn``. One operator serves both forms below: queries are rows, sorted by image.
-The kernels are in :mod:`portbev.ops.ms_deform_attn_reference` and :mod:`portbev.ops.ms_deform_attn_cpu`.
+The kernels are in :mod:`portbev.ops.ms_deform_attn_reference` and :mod:`portbev_cpu.kernels.ms_deform_attn`.
 """
 
 from __future__ import annotations

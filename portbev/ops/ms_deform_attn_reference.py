@@ -1,4 +1,4 @@
-"""Reference kernel of multi-scale deformable attention, in plain torch. May import: ops.precision.
+"""Reference kernel of multi-scale deformable attention, in plain torch.
 
 Arguments as in the operator's schema: value (B,S,M,D), locations (R,M,L,P,2), weights (R,M,L,P), ``counts`` rows for
 each image, ``shapes`` h0, w0, h1, w1 ... of the levels. The values of an image are rows of D channels, numbered

@@ -1,4 +1,4 @@
-"""What autocast means for an operator. May import: kernels.
+"""What autocast means for an operator.
 
 The dtypes of a call are decided before the operator: by :func:`autocast_to` (deformable convolution, a product of
 matrices: the autocast dtype) or :func:`autocast_to_float32` (sums of many terms, transforms). The kernel then computes

@@ -1,4 +1,4 @@
-"""Voxel pooling: features of points summed into the cells of a bird's-eye-view grid. May import: kernels.
+"""Voxel pooling: features of points summed into the cells of a bird's-eye-view grid.
 
 Source: BEVDepth (Li et al., AAAI 2023), "efficient voxel pooling" in training and inference.
 

@@ -1,4 +1,4 @@
-"""Evidence that runs on different devices agree. May import: train.record, metrics, errors, files.
+"""Evidence that runs on different devices agree.
 
 ``runs`` reads run directories, ``grouping`` says which of them may be compared, ``table``, ``curves`` and
 ``differences`` compare, ``document`` is what they fill in, ``assemble`` fills it, ``render`` writes it.

@@ -1,4 +1,4 @@
-"""Fill in the report. May import: the other modules of parity."""
+"""Fill in the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from portbev.files import finite
 from portbev.parity import curves, differences, table
 from portbev.parity.document import Group, ParityReport, RunEntry
 from portbev.parity.grouping import RunGroup, comparable_settings, group_runs
-from portbev.parity.published.load import load_published
+from portbev.parity.published import load_published
 from portbev.parity.render.text import difference
 from portbev.parity.runs import Run, load_runs
 

@@ -1,4 +1,4 @@
-"""Loss curves of a run beside its baseline's: equal bit for bit, or from which step on not. May import: parity.runs."""
+"""Loss curves of a run beside its baseline's: equal bit for bit, or from which step on not."""
 
 from __future__ import annotations
 

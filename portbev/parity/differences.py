@@ -1,4 +1,4 @@
-"""What was not the same: environment, configuration, and who computed each operator. May import: parity.runs."""
+"""What was not the same: environment, configuration, and who computed each operator."""
 
 from __future__ import annotations
 

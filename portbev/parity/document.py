@@ -1,4 +1,4 @@
-"""The report as data: what ``report.json`` holds and what every other form is rendered from. May import: pydantic.
+"""The report as data: what ``report.json`` holds and what every other form is rendered from.
 
 Sections are independent: further evidence (operators, traces, equivalence) becomes further sections.
 """

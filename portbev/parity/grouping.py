@@ -1,4 +1,4 @@
-"""Which runs may be compared: same model family, configuration, data and benchmark. May import: parity.runs, errors."""
+"""Which runs may be compared: same model family, configuration, data and benchmark."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The runs of a report: checked, and named so that an emulated device is always said. May import: train.record, errors.
+"""The runs of a report: checked, and named so that an emulated device is always said.
 
-Run directories are read by :mod:`portbev.train.record`, which writes them.
+Run directories are read by :mod:`portbev.runs.record`, which writes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import METRICS, METRICS_SCHEMA
-from portbev.train.record import RUN, SCALARS, load_run
+from portbev.runs.record import RUN, SCALARS, load_run
 
 _SECTIONS = {
     "status": str,

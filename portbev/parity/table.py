@@ -1,7 +1,4 @@
-"""The figures of a run: accuracy, speed, memory; and their difference to a baseline.
-
-May import: parity.runs, evaluate.benchmark.
-"""
+"""The figures of a run: accuracy, speed, memory; and their difference to a baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's table and verdicts on the terminal. May import: parity.document, parity.render.text."""
+"""The report's table and verdicts on the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Radar signal processing on the fft operator: samples to spectra, azimuth maps and points. May import: ops, errors."""
+"""Radar signal processing on the fft operator: samples to spectra, azimuth maps and points."""
 
 from portbev.signal.calibration import Calibration, read_calibration
 from portbev.signal.chain import PRODUCTS, RadarChain

@@ -1,4 +1,4 @@
-"""The radar's calibration table. May import: errors, description, pickled."""
+"""The radar's calibration table."""
 
 from __future__ import annotations
 

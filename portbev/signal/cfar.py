@@ -1,4 +1,4 @@
-"""Cell-averaging CFAR on the reduced range-Doppler map. May import: description.
+"""Cell-averaging CFAR on the reduced range-Doppler map.
 
 The noise around a cell is the mean power of a window without its middle, over those of its cells that lie on the map;
 Doppler does not wrap around. The sums over boxes are products with banded matrices of ones: of positive terms only, so

@@ -1,4 +1,4 @@
-"""The radar chain: from the chips' samples to range, Doppler, azimuth and points. May import: this package, errors.
+"""The radar chain: from the chips' samples to range, Doppler, azimuth and points.
 
 raw -> ADC -> RT (range) -> RD (range, Doppler) -> RA (range, azimuth)
                                                 -> PC (points)

@@ -1,4 +1,4 @@
-"""What is known of a radar: sizes, array, DDM slots and detector. May import: nothing of portbev."""
+"""What is known of a radar: sizes, array, DDM slots and detector."""
 
 from __future__ import annotations
 

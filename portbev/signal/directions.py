@@ -1,4 +1,4 @@
-"""Where echoes come from: the range-azimuth map and the direction of hits. May import: ops, calibration, description.
+"""Where echoes come from: the range-azimuth map and the direction of hits.
 
 Both are products of the calibration with the virtual array's values, written with real matrices: these run on every
 device and at full speed on CPUs.

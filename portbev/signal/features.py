@@ -1,4 +1,4 @@
-"""Radar tensors as the channels that networks take. May import: nothing of portbev."""
+"""Radar tensors as the channels that networks take."""
 
 from __future__ import annotations
 

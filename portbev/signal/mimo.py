@@ -1,4 +1,4 @@
-"""DDM-MIMO: which Doppler bins belong to which transmitter, and the virtual array. May import: description."""
+"""DDM-MIMO: which Doppler bins belong to which transmitter, and the virtual array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dicts of arrays that were saved with ``np.save``, read without executing code. May import: errors.
+"""Dicts of arrays that were saved with ``np.save``, read without executing code.
 
 ``np.load(allow_pickle=True)`` runs whatever the file asks for, and even NumPy's own reconstruction believes what a
 pickle says of its memory. Here the names that rebuild arrays stand for plain records, from which the arrays are made

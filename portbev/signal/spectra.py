@@ -1,4 +1,4 @@
-"""From the chips' samples to range and Doppler spectra. May import: ops, errors, description.
+"""From the chips' samples to range and Doppler spectra.
 
 Axes are named B frames, S samples or range bins, C chirps or Doppler bins, A antennas. Results have the logical layout
 (B,S,C,A); in memory antennas are outermost and the axis that was transformed last is innermost, so that nothing is

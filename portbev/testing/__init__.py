@@ -1,4 +1,4 @@
-"""What a third party's backend can test itself with. May import: everything of portbev, pytest.
+"""What a third party's backend can test itself with.
 
 >>> from portbev.testing import BackendConformance
 >>> class TestMyBackend(BackendConformance):

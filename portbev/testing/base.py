@@ -1,4 +1,4 @@
-"""What the parts of the conformance suite share. May import: runtime, backend."""
+"""What the parts of the conformance suite share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small calls of every portable operator, and how to compute their results. May import: base, ops."""
+"""Small calls of every portable operator, and how to compute their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: the process group of the backend, with one process. May import: base."""
+"""Conformance: the process group of the backend, with one process."""
 
 from __future__ import annotations
 

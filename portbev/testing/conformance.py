@@ -1,4 +1,4 @@
-"""The conformance suite of a backend, put together. May import: the files beside it."""
+"""The conformance suite of a backend, put together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: probing, activation, facts for the record. May import: base."""
+"""Conformance: probing, activation, facts for the record."""
 
 from __future__ import annotations
 

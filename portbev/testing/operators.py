@@ -1,4 +1,4 @@
-"""Conformance: every operator by every provider against float64. May import: base, cases, ops, kernels.
+"""Conformance: every operator by every provider against float64.
 
 A kernel is judged by the ratio of its error to the reference kernel's own float32 error on the host: that leaves room
 for another order of summation and none for another definition.

@@ -1,4 +1,4 @@
-"""Conformance: placement, copies, views, saving. May import: base."""
+"""Conformance: placement, copies, views, saving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance: gradients, autocast, optimizers, resuming. May import: base."""
+"""Conformance: gradients, autocast, optimizers, resuming."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from portbev.runs.record import Run, load_run
     from portbev.train.loop import train
-    from portbev.train.record import Run, load_run
 
 __all__ = ["Run", "load_run", "train"]
 
-_HOMES = {"Run": "portbev.train.record", "load_run": "portbev.train.record", "train": "portbev.train.loop"}
+_HOMES = {"Run": "portbev.runs.record", "load_run": "portbev.runs.record", "train": "portbev.train.loop"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights (BEVDepth, callbacks/ema.py). May import: config, errors."""
+"""Exponential moving average of the weights (BEVDepth, callbacks/ema.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop. May import: everything of the framework but parity, viz and the command line.
+"""The training loop.
 
 Read :func:`train` and :meth:`Trainer.run` from top to bottom: what is set up, what a step is, and when it ends.
 """
@@ -28,12 +28,12 @@ from portbev.models import Batch, move_batch
 from portbev.nn.dropout import set_dropout_step
 from portbev.outputs import in_float32
 from portbev.rng import key_of
+from portbev.runs.checkpoint import Checkpoint, load_weights
+from portbev.runs.record import Run, load_run, merge_ledgers, now, read_scalars, throughput
 from portbev.runtime import activate, prepare_host
 from portbev.train import nonfinite
-from portbev.train.checkpoint import Checkpoint, load_weights
 from portbev.train.optim import lr_factor, set_lr
 from portbev.train.progress import Reporter
-from portbev.train.record import Run, load_run, merge_ledgers, now, read_scalars, throughput
 from portbev.train.setup import Parts, assemble
 from portbev.train.stop import Stopper
 

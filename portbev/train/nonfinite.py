@@ -1,4 +1,4 @@
-"""What to say when a loss or a gradient is not finite. May import: models, errors."""
+"""What to say when a loss or a gradient is not finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules. May import: config, errors.
+"""Optimizers and learning-rate schedules.
 
 A schedule is a function of the step alone, so it has no state that a checkpoint must carry.
 """

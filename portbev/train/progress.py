@@ -1,4 +1,4 @@
-"""What a person sees of a long run: bars on a terminal, plain lines elsewhere. May import: rich."""
+"""What a person sees of a long run: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, an optional extra. May import: errors; tensorboard when asked for."""
+"""Scalars for TensorBoard, an optional extra."""
 
 from __future__ import annotations
 

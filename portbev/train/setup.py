@@ -1,4 +1,4 @@
-"""Everything a training run needs before its first step. May import: data, models, nn, comm, train."""
+"""Everything a training run needs before its first step."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
 from portbev.plugins import plugins
-from portbev.train.checkpoint import Checkpoint, Checkpoints
+from portbev.runs.checkpoint import Checkpoint, Checkpoints
+from portbev.runs.record import RUN, RUN_SCHEMA, SCALARS, Recorder, load_run, now, read_scalars
+from portbev.runs.weights import load_any
 from portbev.train.ema import Ema
 from portbev.train.optim import build_optimizer, scaled_lr
-from portbev.train.record import RUN, RUN_SCHEMA, SCALARS, Recorder, load_run, now, read_scalars
 from portbev.train.scalars import TensorBoard
-from portbev.train.weights import load_any
 
 # what may differ between a run and its continuation: none of it changes a weight
 HARMLESS = (

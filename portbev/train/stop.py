@@ -1,4 +1,4 @@
-"""Stopping in good order on SIGINT and SIGTERM. May import: nothing of portbev."""
+"""Stopping in good order on SIGINT and SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Pictures of detections: boxes in the cameras and from above. May import: data, boxes, geometry, metrics, errors.
+"""Pictures of detections: boxes in the cameras and from above.
 
 >>> from portbev.viz import open_views
 >>> views = open_views("runs/cpu", data_root="data/nuscenes")
 >>> name, picture = views.draw(views.tokens[0], score=0.3)  # (H, W, 3) uint8
 """
 
-from portbev.viz.compose import draw_view
 from portbev.viz.scene import View
 from portbev.viz.views import Views, open_views
+from portbev_nuscenes.page import draw_view
 
 __all__ = ["View", "Views", "draw_view", "open_views"]

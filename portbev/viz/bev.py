@@ -1,4 +1,4 @@
-"""The bird's-eye view: the car looks up the page. May import: viz, boxes, geometry."""
+"""The bird's-eye view: the car looks up the page."""
 
 from __future__ import annotations
 

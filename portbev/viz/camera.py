@@ -1,4 +1,4 @@
-"""Boxes in a camera's picture. May import: viz, boxes, geometry."""
+"""Boxes in a camera's picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image that takes smooth lines, faces and text. May import: OpenCV, Pillow."""
+"""An image that takes smooth lines, faces and text."""
 
 from __future__ import annotations
 

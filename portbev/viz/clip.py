@@ -1,4 +1,4 @@
-"""Lines and faces cut where they leave what a camera can see. May import: numpy.
+"""Lines and faces cut where they leave what a camera can see.
 
 A box that reaches behind the camera must be cut at the near plane before it is projected: behind it the projection
 mirrors points through the image centre.

@@ -1,8 +1,8 @@
-"""Colours. May import: data.nuscenes.classes."""
+"""Colours."""
 
 from __future__ import annotations
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 Colour = tuple[int, int, int]
 

@@ -1,4 +1,4 @@
-"""Pictures as files. May import: viz, files."""
+"""Pictures as files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is drawn: pictures, points, annotations and predictions of one sample. May import: nothing of portbev.
+"""What is drawn: pictures, points, annotations and predictions of one sample.
 
 Boxes are rows [x y z dx dy dz yaw vx vy] (see :mod:`portbev.boxes`) in the global frame; RADIal's is the radar's.
 """

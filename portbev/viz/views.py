@@ -1,4 +1,4 @@
-"""Samples of a run with what was detected in them. May import: train.record, errors; what opens a benchmark's views."""
+"""Samples of a run with what was detected in them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portbev.errors import PortbevError
-from portbev.train.record import Run, load_run
+from portbev.runs.record import Run, load_run
 
 if TYPE_CHECKING:
     from portbev.viz.canvas import Image
 
 _HOMES = {
-    "nuscenes": "portbev.viz.nuscenes:open_nuscenes",
-    "radial": "portbev.viz.radial:open_radial",
+    "nuscenes": "portbev_nuscenes.views:open_nuscenes",
+    "radial": "portbev_radial.views:open_radial",
 }
 """Benchmark of the data -> who opens (run, data root, version)."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from portbev.data.synth import SynthOptions, generate
+from portbev_nuscenes.synth import SynthOptions, generate
 
 CONFIG = "bevdepth/tiny_test"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

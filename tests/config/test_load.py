@@ -8,10 +8,10 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from portbev.config import config_digest, dump_config, load_config, read_layers
-from portbev.config.data import NuscenesData, NuscenesQueueData
 from portbev.errors import ConfigError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
+from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 
 
 class ToyOptions(BaseModel):

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from portbev.heap import keep_freed_memory
 from portbev.runtime import prepare_host
+from portbev_cpu.heap import keep_freed_memory
 
 PROGRAM = """
 import torch

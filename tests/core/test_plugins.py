@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from portbev import plugins as module
-from portbev.cpu import CpuBackend
 from portbev.errors import PortbevError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
+from portbev_cpu.backend import CpuBackend
 
 
 class Good:

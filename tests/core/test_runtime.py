@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from portbev.backend import Availability, Backend, Emulator, MissingError, Stage, staged
-from portbev.cpu import CpuBackend
 from portbev.errors import BackendError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
 from portbev.runtime import find_backend
+from portbev_cpu.backend import CpuBackend
 
 
 class Fake(Backend):

@@ -14,13 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portbev.config.data import NuscenesData
 from portbev.data import DetectionDataset, build_dataset, build_loader, open_root
 from portbev.data.loader import batch_indices
 from portbev.data.streams import every_nth
-from portbev.data.synth import SynthOptions, generate
 from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.models import Batch
+from portbev_nuscenes.config import NuscenesData
+from portbev_nuscenes.synth import SynthOptions, generate
 
 OPTIONS = SynthOptions(
     scenes=3, val_scenes=1, samples_per_scene=3, seed=5, image_size=(128, 72), sweeps=0, lidar_beams=6, lidar_steps=60

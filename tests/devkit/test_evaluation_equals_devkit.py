@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from nuscenes_cases import random_case, write_tables
 
-from portbev.data.nuscenes.classes import BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES, IGNORED_CATEGORIES
-from portbev.data.nuscenes.splits import OFFICIAL_SPLITS
-from portbev.metrics.nuscenes import evaluate_files, write_predictions
+from portbev_nuscenes.classes import BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES, IGNORED_CATEGORIES
+from portbev_nuscenes.metrics import evaluate_files, write_predictions
+from portbev_nuscenes.tables.splits import OFFICIAL_SPLITS
 
 VERSION = "v1.0-mini"
 
@@ -90,7 +90,7 @@ def test_facts_are_the_devkits(nuscenes_devkit):
     from nuscenes.eval.detection.utils import category_to_detection_name
     from nuscenes.utils.splits import create_splits_scenes
 
-    from portbev.data.nuscenes.classes import ATTRIBUTES, CLASS_RANGE, EVALUATION_CLASSES
+    from portbev_nuscenes.classes import ATTRIBUTES, CLASS_RANGE, EVALUATION_CLASSES
 
     assert tuple(DETECTION_NAMES) == EVALUATION_CLASSES
     assert set(ATTRIBUTE_NAMES) == set(ATTRIBUTES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_evaluation_equals_devkit import VERSION, devkit_numbers, largest_difference
 
-from portbev.data.synth import SynthOptions, generate
+from portbev_nuscenes.synth import SynthOptions, generate
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +64,8 @@ def test_points_in_boxes_are_counted_as_the_devkit_counts(tables):
 
 def test_a_runs_predictions_score_the_same(nuscenes_devkit, generated, tmp_path):
     from portbev.config import load_config
-    from portbev.metrics.nuscenes import evaluate_files
     from portbev.train import train
+    from portbev_nuscenes.metrics import evaluate_files
 
     sets = ["train.epochs=1", "data.image.source_size=[224,400]", "data.image.resize=[0.48,0.55]"]
     config = load_config("bevdepth/tiny_test", [*sets, "model.decode.score_threshold=0.0"])

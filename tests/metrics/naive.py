@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from portbev.data.nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES, EVALUATION_CLASSES
-from portbev.metrics.nuscenes import GroundTruthArrays, PredictionArrays
+from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES, EVALUATION_CLASSES
+from portbev_nuscenes.metrics import GroundTruthArrays, PredictionArrays
 
 THRESHOLDS = (0.5, 1.0, 2.0, 4.0)
 ERRORS = ("trans_err", "scale_err", "orient_err", "vel_err", "attr_err")

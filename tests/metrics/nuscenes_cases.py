@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from portbev.data.nuscenes.classes import ATTRIBUTES, CATEGORY_TO_CLASS, DETECTION_CLASSES
-from portbev.metrics.nuscenes import BoxArrays, GroundTruthArrays, PredictionArrays
+from portbev_nuscenes.classes import ATTRIBUTES, CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev_nuscenes.metrics import BoxArrays, GroundTruthArrays, PredictionArrays
 
 CATEGORY_OF = {name: category for category, name in CATEGORY_TO_CLASS.items()}
 

@@ -11,18 +11,11 @@ from hypothesis import strategies as st
 from naive import naive_metrics
 from nuscenes_cases import random_case
 
-from portbev.data.nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES
 from portbev.errors import ResultsError
-from portbev.metrics.nuscenes import (
-    BoxArrays,
-    DetectionConfig,
-    PredictionArrays,
-    concatenate,
-    distance_bands,
-    evaluate,
-)
-from portbev.metrics.nuscenes.filters import in_racks
-from portbev.metrics.nuscenes.matching import norm2
+from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES
+from portbev_nuscenes.metrics import BoxArrays, DetectionConfig, PredictionArrays, concatenate, distance_bands, evaluate
+from portbev_nuscenes.metrics.filters import in_racks
+from portbev_nuscenes.metrics.matching import norm2
 
 seeds = st.integers(0, 2**32 - 1)
 FEW = ("car", "bicycle", "barrier", "traffic_cone")

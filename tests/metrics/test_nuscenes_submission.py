@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nuscenes_cases import box, random_case, write_tables
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.errors import PortbevError, ResultsError
-from portbev.metrics.nuscenes import (
+from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.metrics import (
     boxstream,
     evaluate,
     evaluate_files,
@@ -22,7 +22,7 @@ from portbev.metrics.nuscenes import (
     load_predictions,
     write_predictions,
 )
-from portbev.metrics.nuscenes import submission as submission_module
+from portbev_nuscenes.metrics import submission as submission_module
 
 META = {"use_camera": True}
 

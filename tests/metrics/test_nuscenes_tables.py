@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nuscenes_cases import random_case, write_tables
 
-from portbev.data.nuscenes.jsonrows import read_rows
-from portbev.data.nuscenes.splits import OFFICIAL_SPLITS, scene_names
 from portbev.errors import DataError
-from portbev.metrics.nuscenes import load_ground_truth
+from portbev_nuscenes.metrics import load_ground_truth
+from portbev_nuscenes.tables.jsonrows import read_rows
+from portbev_nuscenes.tables.splits import OFFICIAL_SPLITS, scene_names
 
 VERSION = "v1.0-mini"
 

@@ -10,16 +10,16 @@ import pytest
 from radial_cases import car, random_frames
 
 from portbev.config import RunConfig
-from portbev.config.data import RadialData
-from portbev.cpu import CpuBackend
 from portbev.data import build_dataset
-from portbev.data.synth.radial import RadialSynthOptions, generate
 from portbev.errors import ResultsError
 from portbev.evaluate import evaluate_model
 from portbev.evaluate.benchmark import benchmark_of, find_benchmark, find_metric, headline
-from portbev.evaluate.radial import evaluate_results, ground_truth
-from portbev.metrics.radial import evaluate_arrays, read_boxes
 from portbev.models import DetectionModel, Detections
+from portbev_cpu.backend import CpuBackend
+from portbev_radial.benchmark import evaluate_results, ground_truth
+from portbev_radial.config import RadialData
+from portbev_radial.metrics import evaluate_arrays, read_boxes
+from portbev_radial.synth import RadialSynthOptions, generate
 
 
 class Annotated:

@@ -13,9 +13,9 @@ from radial_naive import reported, training
 
 from portbev.boxes import footprint
 from portbev.errors import ResultsError
-from portbev.metrics.radial import IOU_THRESHOLDS, OVERLAPS, RANGES, bottom_rows, evaluate, evaluate_arrays, frame_boxes
-from portbev.metrics.radial.constants import QUIRKS
-from portbev.metrics.radial.reported import average_precision
+from portbev_radial.metrics import IOU_THRESHOLDS, OVERLAPS, RANGES, bottom_rows, evaluate, evaluate_arrays, frame_boxes
+from portbev_radial.metrics.constants import QUIRKS
+from portbev_radial.metrics.reported import average_precision
 
 seeds = st.integers(0, 2**32 - 1)
 NAN = pytest.approx(float("nan"), nan_ok=True)

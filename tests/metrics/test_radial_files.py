@@ -12,7 +12,7 @@ import pytest
 from radial_cases import car, random_frames
 
 from portbev.errors import PortbevError, ResultsError
-from portbev.metrics.radial import (
+from portbev_radial.metrics import (
     SCHEMA,
     evaluate_arrays,
     evaluate_files,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from radial_cases import car
 from radial_naive import OVERLAP, corners, shared
 
-from portbev.metrics.radial.constants import OVERLAPS, QUIRKS
-from portbev.metrics.radial.iou import bev_iou, overlap, volume_iou
-from portbev.metrics.radial.polygon import shared_area
+from portbev_radial.metrics.constants import OVERLAPS, QUIRKS
+from portbev_radial.metrics.iou import bev_iou, overlap, volume_iou
+from portbev_radial.metrics.polygon import shared_area
 
 centres = st.floats(-10, 10)
 sizes = st.floats(0.01, 20)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from portbev.nn import conv_gradients
-from portbev.nn.conv_gradients import Avx2Conv2d, use_avx2_weight_gradients, weight_gradient_by_products
+from portbev_cpu import conv_gradients
+from portbev_cpu.conv_gradients import Avx2Conv2d, use_avx2_weight_gradients, weight_gradient_by_products
 
 LAST = torch.channels_last
 

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from portbev.ops import dropout, dropout_cpu
-from portbev.ops.dropout_cpu import fast_dropout
+from portbev.ops import dropout
+from portbev_cpu.kernels import dropout as dropout_cpu
+from portbev_cpu.kernels.dropout import fast_dropout
 
 module = sys.modules[dropout.__module__]
 reference_dropout = module.reference_dropout

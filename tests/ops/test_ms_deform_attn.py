@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from portbev.kernels import KERNELS
-from portbev.ops import ms_deform_attn, ms_deform_attn_cpu, ms_deform_attn_ragged, ms_deform_attn_reference
+from portbev.ops import ms_deform_attn, ms_deform_attn_ragged, ms_deform_attn_reference
+from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
 
 Shapes = list[tuple[int, int]]
 

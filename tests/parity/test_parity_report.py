@@ -15,7 +15,7 @@ from handmade import NPU, losses
 from portbev.errors import PortbevError
 from portbev.parity import ParityReport, build_report
 from portbev.parity.assemble import report_on
-from portbev.parity.published.load import load_published, shipped
+from portbev.parity.published import load_published, shipped
 from portbev.parity.render import write_report
 from portbev.parity.render.figures import _thin
 from portbev.parity.runs import load_runs

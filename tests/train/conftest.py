@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from portbev.config import RunConfig, load_config
-from portbev.data.synth import SynthOptions, generate
 from portbev.plugins import plugins
+from portbev_nuscenes.synth import SynthOptions, generate
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from portbev.train.checkpoint import Checkpoint, Checkpoints
+from portbev.runs.checkpoint import Checkpoint, Checkpoints
 
 
 @pytest.mark.parametrize(("better", "steps"), [("higher", [1, 2, 2, 2, 5]), ("lower", [1, 1, 3, 3, 3])])

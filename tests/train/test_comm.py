@@ -6,8 +6,8 @@ import pytest
 import torch.distributed as dist
 
 from portbev.comm import Comm, join
-from portbev.cpu import CpuBackend
 from portbev.errors import PortbevError
+from portbev_cpu.backend import CpuBackend
 
 
 def test_one_process_makes_no_process_group(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from portbev.config import RunConfig
 from portbev.errors import PortbevError
+from portbev.runs.checkpoint import load_checkpoint
 from portbev.train import Run, load_run, train
-from portbev.train.checkpoint import load_checkpoint
 
 Toy = Callable[..., RunConfig]
 

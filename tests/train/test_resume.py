@@ -13,7 +13,8 @@ import pytest
 
 from portbev.config import RunConfig
 from portbev.errors import CheckpointError, PortbevError
-from portbev.train import Run, checkpoint, load_run, train
+from portbev.runs import checkpoint
+from portbev.train import Run, load_run, train
 from portbev.train.loop import Trainer
 
 Toy = Callable[..., RunConfig]

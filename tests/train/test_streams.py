@@ -14,12 +14,12 @@ from toy_plugin import ToyModel
 
 from portbev.comm import Comm
 from portbev.config import RunConfig
-from portbev.cpu import CpuBackend
 from portbev.data import DetectionDataset, open_root
 from portbev.errors import ConfigError, DataError
 from portbev.evaluate import evaluate_model, predict
 from portbev.models import Detections
 from portbev.train.setup import _check_evaluation
+from portbev_cpu.backend import CpuBackend
 
 pytestmark = pytest.mark.usefixtures("toy_family")
 

@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from portbev.errors import CheckpointError, DataError
 from portbev.hookspecs import hookimpl
-from portbev.models import DetectionModel, Detections, Imported, QueueBatch, SweepBatch
+from portbev.models import DetectionModel, Detections, Imported
 from portbev.nn.dropout import Dropout
+from portbev_nuscenes.batches import QueueBatch, SweepBatch
 
 CELLS, CLASSES, RANGE = 8, 10, 50.0
 

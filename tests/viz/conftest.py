@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portbev.data.synth import SynthOptions, generate
-from portbev.metrics.nuscenes import PredictionArrays, load_ground_truth, write_predictions
+from portbev_nuscenes.metrics import PredictionArrays, load_ground_truth, write_predictions
+from portbev_nuscenes.synth import SynthOptions, generate
 
 VERSION = "v1.0-mini"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
 from portbev.viz import draw_view
 from portbev.viz.bev import RANGE, draw_bev, to_pixels
 from portbev.viz.camera import draw_camera
 from portbev.viz.palette import CLASS_COLOURS, PAGE
 from portbev.viz.scene import Camera, Objects, View
+from portbev_nuscenes.classes import DETECTION_CLASSES
 
 GREY = (90, 90, 90)
 CAR = DETECTION_CLASSES.index("car")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from portbev.boxes import box_corners
-from portbev.config.data import NuscenesQueueData
 from portbev.data import build_dataset
-from portbev.data.nuscenes.cache import load_index
-from portbev.data.synth import SynthOptions, generate
 from portbev.evaluate import find_benchmark
-from portbev.evaluate.nuscenes import _merge
 from portbev.geometry import project, transform
 from portbev.models import Detections
-from portbev.viz.nuscenes import NuscenesViews
+from portbev_nuscenes.benchmark import _merge
+from portbev_nuscenes.config import NuscenesQueueData
+from portbev_nuscenes.synth import SynthOptions, generate
+from portbev_nuscenes.tables.cache import load_index
+from portbev_nuscenes.views import NuscenesViews
 
 
 @pytest.fixture(scope="module")

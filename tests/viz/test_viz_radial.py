@@ -14,15 +14,15 @@ from PIL import Image
 
 from portbev.boxes import box_corners
 from portbev.config import load_config
-from portbev.config.data import RadialData
-from portbev.data.radial.dataset import RadialDataset
-from portbev.data.synth.radial import RadialSynthOptions, generate
 from portbev.errors import PortbevError
 from portbev.geometry import project, transform
-from portbev.metrics.radial import bottom_rows, frame_boxes, write_boxes
 from portbev.viz import open_views
-from portbev.viz.radial_page import draw_radar, draw_radial, to_pixels
 from portbev.viz.scene import AzimuthMap, Objects, RadialView
+from portbev_radial.config import RadialData
+from portbev_radial.dataset import RadialDataset
+from portbev_radial.metrics import bottom_rows, frame_boxes, write_boxes
+from portbev_radial.page import draw_radar, draw_radial, to_pixels
+from portbev_radial.synth import RadialSynthOptions, generate
 
 OPTIONS = RadialSynthOptions(
     sequences=3, frames=2, samples=128, chirps=64, azimuths=61, image_size=(192, 108), reach=50.0

@@ -1,4 +1,4 @@
-"""Stand-ins for ``torch_npu`` and ``mx_driving`` with the documented signatures and limits. May import: portbev.ops.
+"""Stand-ins for ``torch_npu`` and ``mx_driving`` with the documented signatures and limits.
 
 They check every argument against the vendor's documentation on their own, without the npu backend's help, and raise
 as the device would; then they compute with portbev's kernels for the CPU on the host.

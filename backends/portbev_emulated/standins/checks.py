@@ -1,4 +1,4 @@
-"""Checks of arguments, worded as a device's library words them. May import: torch, memory."""
+"""Checks of arguments, worded as a device's library words them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Stand-in for ``mx_driving`` (DrivingSDK), as documented for Atlas A2. May import: portbev.ops, checks,
-reference.
+"""Stand-in for ``mx_driving`` (DrivingSDK), as documented for Atlas A2.
 
 Like the real ones these are autograd functions, some followed by a permutation outside of it.
 """
@@ -13,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from portbev.ops import ms_deform_attn_cpu
 from portbev.ops.voxel_pool import pool_by_ranks, pool_by_ranks_backward
+from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
 from portbev_emulated.standins import reference
 from portbev_emulated.standins.checks import integers, output_size, pair, require, tensor
 

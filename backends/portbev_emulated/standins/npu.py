@@ -1,4 +1,4 @@
-"""Stand-in for the operators of ``torch_npu``. May import: checks, reference.
+"""Stand-in for the operators of ``torch_npu``.
 
 ``npu_deformable_conv2d`` takes offsets as cat([x, y, mask]) on channels, kernel_size [kW, kH], and four values for
 stride, padding and dilation; its second output belongs to the backward function.

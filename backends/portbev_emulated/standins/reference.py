@@ -1,4 +1,4 @@
-"""The reference kernels on the host memory of npu tensors. May import: portbev.kernels, memory."""
+"""The reference kernels on the host memory of npu tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels for portbev's operators, a file per operator and provider. May import: portbev.kernels, portbev.ops.
+"""Kernels for portbev's operators, a file per operator and provider.
 
 Those of the vendor's libraries, and ``fft`` as products of matrices: Ascend lists no complex transform, and the
 reference is refused there.

@@ -1,4 +1,4 @@
-"""Gradients of a vendor's function inside a backward operator. May import: torch."""
+"""Gradients of a vendor's function inside a backward operator."""
 
 from __future__ import annotations
 

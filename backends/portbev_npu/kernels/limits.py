@@ -1,4 +1,4 @@
-"""Phrases for what a vendor's kernel cannot do, and whether its package is there. May import: portbev_npu.vendor."""
+"""Phrases for what a vendor's kernel cannot do, and whether its package is there."""
 
 from __future__ import annotations
 

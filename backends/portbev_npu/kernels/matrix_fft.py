@@ -1,4 +1,4 @@
-"""``fft`` by products of real matrices: Ascend lists no complex transform. May import: portbev.kernels, portbev.ops.
+"""``fft`` by products of real matrices: Ascend lists no complex transform.
 
 Of complex tensors it asks for ``view_as_real`` and ``view_as_complex`` alone, which Ascend lists; everything else is
 real. Not run on a device.

@@ -1,4 +1,4 @@
-"""``ms_deform_attn`` by mx_driving (DrivingSDK), Atlas A2. May import: portbev.kernels, portbev.ops, limits, gradients.
+"""``ms_deform_attn`` by mx_driving (DrivingSDK), Atlas A2.
 
 ``multi_scale_deformable_attn(value (B,S,M,D), spatial_shapes (L,2), level_start_index (L,), sampling_locations
 (B,Q,M,L,P,2), attention_weights (B,Q,M,L,P)) -> (B,Q,M*D)``: mmcv's layout, which is the operator's own. Documented

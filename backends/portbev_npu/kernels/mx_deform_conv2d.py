@@ -1,4 +1,4 @@
-"""``deform_conv2d`` by mx_driving (DrivingSDK), Atlas A2. May import: portbev.kernels, limits, gradients.
+"""``deform_conv2d`` by mx_driving (DrivingSDK), Atlas A2.
 
 ``deform_conv2d(x, offset, weight, stride, padding, dilation, groups, deformable_groups)`` and
 ``modulated_deform_conv2d(x, offset, mask, weight, bias, stride, padding, dilation, groups, deformable_groups)``, both

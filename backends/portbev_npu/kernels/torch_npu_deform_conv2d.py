@@ -1,4 +1,4 @@
-"""``deform_conv2d`` by torch_npu. May import: portbev.kernels, limits.
+"""``deform_conv2d`` by torch_npu.
 
 ``npu_deformable_conv2d(input, weight, offset, bias=None, kernel_size, stride, padding, dilation, groups,
 deformable_groups, modulated) -> (output, offset_output)`` and its backward ``npu_deformable_conv2dbk``. float32 only.

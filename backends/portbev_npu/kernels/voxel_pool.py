@@ -1,4 +1,4 @@
-"""``voxel_pool`` by mx_driving (DrivingSDK), Atlas A2. May import: portbev.kernels, limits.
+"""``voxel_pool`` by mx_driving (DrivingSDK), Atlas A2.
 
 ``npu_voxel_pooling_train(geom_xyz int32 (B,N,3), features (B,N,C), voxel_num [x,y,z]) -> (B,Y,X,C)``; the same
 truncation as the operator's. Documented limits: B <= 128, N <= 100,000, C <= 256, X and Y <= 1000, Z <= 10,

@@ -1,5 +1,4 @@
-"""``voxel_pool_lift`` by mx_driving (DrivingSDK), Atlas A2. May import: portbev.kernels, portbev.ops, limits,
-gradients.
+"""``voxel_pool_lift`` by mx_driving (DrivingSDK), Atlas A2.
 
 ``bev_pool_v3(depth (B,N,D,H,W), feat (B,N,H,W,C), ranks_depth, ranks_feat, ranks_bev int32 (points,),
 [B,Z,Y,X,C]) -> (B,C,Z,Y,X)``: for every point, depth[ranks_depth] * feat[ranks_feat] is added to cell ranks_bev.

@@ -1,4 +1,4 @@
-"""Write a report: JSON, CSV, Markdown with a picture, one self-contained HTML page. May import: parity.document."""
+"""Write a report: JSON, CSV, Markdown with a picture, one self-contained HTML page."""
 
 from portbev.parity.render.write import write_report
 

@@ -1,4 +1,4 @@
-"""The tables as CSV, every figure in full. May import: parity.document."""
+"""The tables as CSV, every figure in full."""
 
 from __future__ import annotations
 

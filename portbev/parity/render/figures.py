@@ -1,4 +1,4 @@
-"""Loss curves as pictures: SVG that follows the page's colours, PNG for Markdown. May import: parity.runs.
+"""Loss curves as pictures: SVG that follows the page's colours, PNG for Markdown.
 
 The same input gives the same bytes: no dates, fixed salts.
 """

@@ -1,4 +1,4 @@
-"""The report as one HTML page that loads nothing. May import: parity.document, parity.runs, parity.render."""
+"""The report as one HTML page that loads nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report as Markdown. May import: parity.document, parity.table, parity.render.text."""
+"""The report as Markdown."""
 
 from __future__ import annotations
 

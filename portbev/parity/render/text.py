@@ -1,4 +1,4 @@
-"""Numbers as people read them. May import: parity.document."""
+"""Numbers as people read them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's files. May import: parity.document, parity.runs, files."""
+"""The report's files."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from portbev.backend import Backend
-from portbev.data.synth.radial.antenna import build_antenna, calibration_table
-from portbev.data.synth.radial.echoes import Echoes
-from portbev.data.synth.radial.radar import simulate
 from portbev.kernels import KERNELS
 from portbev.signal import RadarChain, RadarDescription
 from portbev.signal.calibration import check_calibration
 from portbev.signal.cfar import cfar_ratio, reduce_doppler
 from portbev.signal.chain import sum_amplitudes
+from portbev_radial.synth.antenna import build_antenna, calibration_table
+from portbev_radial.synth.echoes import Echoes
+from portbev_radial.synth.radar import simulate
 
 RADAR = RadarDescription()
 ANTENNA = build_antenna(0)

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from portbev.models import SweepBatch
 from portbev.nn.dropout import Dropout
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_bevdepth.model import BEVDepth, BevDepthOutput
+from portbev_nuscenes.batches import SweepBatch
 
 MATRICES = ("sensor2ego", "intrin", "ida", "sensor2sensor")
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portbev.config.data import BevAug, ImageAug
-from portbev.data.nuscenes import augment, lidar, truth
-from portbev.data.nuscenes.classes import DETECTION_CLASSES
-from portbev.data.nuscenes.images import normalise
-from portbev.data.nuscenes.sampling import balanced_indices
-from portbev.data.nuscenes.submission import to_submission
 from portbev.geometry import mean_pose
 from portbev.models import Detections
+from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.config import BevAug, ImageAug
+from portbev_nuscenes.samples import augment, lidar, truth
+from portbev_nuscenes.samples.images import normalise
+from portbev_nuscenes.samples.sampling import balanced_indices
+from portbev_nuscenes.submission import to_submission
 
 pytestmark = pytest.mark.reference
 FINAL = (256, 704)

@@ -14,11 +14,11 @@ from bevformer_recipe import Recipe, load_recipe
 from numpy.typing import NDArray
 from torch import Tensor
 
-from portbev.models import QueueBatch
 from portbev_bevformer.checkpoint import export_state
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.family import BevFormerFamily
 from portbev_bevformer.model import BEVFormer
+from portbev_nuscenes.batches import QueueBatch
 
 # what the recorded models are, without dropout: the small one, and the largest one's modules over a grid of 40 x 60
 TINY: dict[str, Any] = {"dropout": 0.0}

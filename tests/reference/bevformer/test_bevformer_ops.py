@@ -13,7 +13,8 @@ from bevformer_recipe import load_recipe
 from torch import Tensor
 
 from portbev.kernels import KERNELS
-from portbev.ops import ms_deform_attn, ms_deform_attn_cpu, ms_deform_attn_ragged
+from portbev.ops import ms_deform_attn, ms_deform_attn_ragged
+from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
 
 SHAPES = [(12, 20), (6, 10), (3, 5), (2, 3)]
 QUERIES, IMAGES = 50, 2

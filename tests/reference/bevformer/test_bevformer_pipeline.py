@@ -17,8 +17,9 @@ import pytest
 from bevformer_recipe import Recipe, load_recipe
 from numpy.typing import NDArray
 
-from portbev.data.nuscenes import can_bus, photometric, pixels
-from portbev.data.nuscenes.gridmask import draw_grid_mask
+from portbev.data.pictures import photometric, pixels
+from portbev.data.pictures.gridmask import draw_grid_mask
+from portbev_nuscenes.samples import can_bus
 
 pytestmark = pytest.mark.reference
 

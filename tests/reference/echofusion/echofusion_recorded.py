@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from portbev.models import RadialBatch
 from portbev_echofusion.checkpoint import export_state, official_name
 from portbev_echofusion.config import EchoFusionConfig
 from portbev_echofusion.family import EchoFusionFamily
 from portbev_echofusion.model import EchoFusion, Outputs
+from portbev_radial.batches import RadialBatch
 
 
 def load_recipe(case: Path) -> ModuleType:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from portbev.metrics.radial import IOU_THRESHOLDS, OVERLAPS, RANGES, TP_ERRORS, RadialMetrics, evaluate_arrays
+from portbev_radial.metrics import IOU_THRESHOLDS, OVERLAPS, RANGES, TP_ERRORS, RadialMetrics, evaluate_arrays
 
 pytestmark = pytest.mark.reference
 

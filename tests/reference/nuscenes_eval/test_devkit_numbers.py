@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portbev.data.nuscenes.splits import is_official
-from portbev.metrics.nuscenes import evaluate, evaluate_files, load_ground_truth, load_predictions
+from portbev_nuscenes.metrics import evaluate, evaluate_files, load_ground_truth, load_predictions
+from portbev_nuscenes.tables.splits import is_official
 
 pytestmark = pytest.mark.reference
 

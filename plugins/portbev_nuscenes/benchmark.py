@@ -1,0 +1,132 @@
+"""The nuScenes detection benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from portbev.data.root import open_root
+from portbev.errors import PortbevError
+from portbev.evaluate.benchmark import METRICS_SCHEMA, PREDICTIONS, ClassTable, Metric
+from portbev.files import finite
+from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.metrics import (
+    DetectionMetrics,
+    PredictionArrays,
+    evaluate,
+    evaluate_files,
+    load_ground_truth,
+    write_predictions,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from portbev.data.base import Dataset
+    from portbev.models import Detections
+
+_ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "attribute")
+_WIDTHS = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
+
+
+def _error(key: str, name: str, title: str, unit: str = "") -> Metric:
+    return Metric(key, name, title, "lower", unit, ("tp_errors", key))
+
+
+class NuscenesBenchmark:
+    """mAP, five true-positive errors and NDS over the ten detection classes."""
+
+    name = "nuscenes"
+    metrics = (
+        Metric("mean_ap", "mAP", "mean average precision"),
+        _error("trans_err", "mATE", "translation error", "m"),
+        _error("scale_err", "mASE", "scale error, 1 - IoU"),
+        _error("orient_err", "mAOE", "orientation error", "rad"),
+        _error("vel_err", "mAVE", "velocity error", "m/s"),
+        _error("attr_err", "mAAE", "attribute error, 1 - accuracy"),
+        Metric("nd_score", "NDS", "nuScenes detection score"),
+    )
+    headline = ("mean_ap", "nd_score")
+    best = "nd_score"
+    class_title = "Average precision per class"
+
+    def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
+        """The sample's boxes in the global frame."""
+        from portbev_nuscenes.submission import to_submission
+
+        boxes = to_submission(found, token, frame2global)
+        return {name: getattr(boxes, name).tolist() for name in _ARRAYS}
+
+    def score(self, samples: Sequence[dict[str, Any]], dataset: Dataset, out: Path | None) -> dict[str, Any]:
+        """Score against the tables; with ``out``, write the submission."""
+        predictions = _merge(samples, dataset.tokens)
+        truth = load_ground_truth(dataset.root, dataset.version, dataset.split)
+        if out is not None:
+            write_predictions(out / PREDICTIONS, predictions)
+        result = evaluate(predictions, truth.select(dataset.tokens))
+        return metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
+
+    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+        """Score a detection submission; see :func:`evaluate_submission`."""
+        if version is None:
+            cure = "For example: --version v1.0-trainval"
+            raise PortbevError("a submission needs --version", where=str(results), cure=cure)
+        return evaluate_submission(results, data_root=data_root, version=version, split=split)
+
+    def class_table(self, record: Mapping[str, Any]) -> ClassTable:
+        """AP, true-positive errors and counts per class."""
+        errors = {"trans_err": "ATE", "scale_err": "ASE", "orient_err": "AOE", "vel_err": "AVE", "attr_err": "AAE"}
+        kinds = ("predictions", "ground_truth")
+        rows = [
+            (
+                name,
+                [
+                    ap,
+                    *(record["label_tp_errors"][name][error] for error in errors),
+                    *(record["boxes"][kind].get(name, 0) for kind in kinds),
+                ],
+            )
+            for name, ap in record["mean_dist_aps"].items()
+        ]
+        sums = [sum(record["boxes"][kind].values()) for kind in kinds]
+        total = ("all", [record["mean_ap"], *(record["tp_errors"][error] for error in errors), *sums])
+        return ClassTable(["AP", *errors.values(), "found", "there"], rows, total)
+
+    def class_figures(self, record: Mapping[str, Any]) -> dict[str, float | None]:
+        """AP per class, the mean over the distances."""
+        aps = record.get("mean_dist_aps") or {}
+        return {name: aps.get(name) for name in DETECTION_CLASSES}
+
+
+def metrics_record(result: DetectionMetrics, *, samples: int, split: str, version: str) -> dict[str, Any]:
+    """The content of ``metrics.json`` that comes from the metrics alone. NaN (not defined) becomes None."""
+    summary = result.summary()
+    keys = ("mean_ap", "nd_score", "tp_errors", "tp_scores", "label_aps", "mean_dist_aps", "label_tp_errors")
+    record = {"schema": METRICS_SCHEMA, "benchmark": "nuscenes", **{key: summary[key] for key in keys}}
+    counts = {"ground_truth": dict(result.ground_truth_counts), "predictions": dict(result.prediction_counts)}
+    record.update(samples=samples, split=split, version=version, boxes=counts, notes=list(result.notes))
+    cleaned: dict[str, Any] = finite(record)
+    return cleaned
+
+
+def evaluate_submission(results: Path, *, data_root: Path | str | None, version: str, split: str) -> dict[str, Any]:
+    """Score anyone's nuScenes detection submission.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    metrics = evaluate_files(results, open_root(data_root), version, split)
+    return metrics_record(metrics, samples=metrics.samples, split=split, version=version)
+
+
+def _merge(samples: Sequence[dict[str, Any]], tokens: Sequence[str]) -> PredictionArrays:
+    counts = [len(sample["score"]) for sample in samples]
+    columns: dict[str, Any] = {}
+    for name in _ARRAYS:
+        rows = [row for sample in samples for row in sample[name]]
+        kind = np.int8 if name in ("label", "attribute") else np.float64
+        columns[name] = np.array(rows, kind).reshape(-1, _WIDTHS[name]) if name in _WIDTHS else np.array(rows, kind)
+    return PredictionArrays(tuple(tokens), np.repeat(np.arange(len(tokens)), counts), **columns)

@@ -1,0 +1,74 @@
+"""Settings of the nuScenes detection evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES, EVALUATION_CLASSES, MAX_BOXES_PER_SAMPLE
+
+TP_ERRORS: Final = ("trans_err", "scale_err", "orient_err", "vel_err", "attr_err")
+"""The true-positive errors: ATE [m], ASE [1 - IoU], AOE [rad], AVE [m/s], AAE [1 - accuracy]."""
+
+UNDEFINED_ERRORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "traffic_cone": ("attr_err", "vel_err", "orient_err"),
+    "barrier": ("attr_err", "vel_err"),
+}
+"""Errors that mean nothing for a class: NaN in its row, and left out of the averages."""
+
+RECALL_POINTS: Final = 101
+"""Curves are sampled at this many recalls from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """What the evaluation counts; the defaults are nuScenes' ``detection_cvpr_2019``.
+
+    Attributes:
+        class_range: class -> horizontal distance from the ego in metres within which boxes count (exclusive).
+        min_distance: horizontal distance in metres below which boxes do not count (inclusive lower end). The official
+            evaluation has 0; distance bands use it.
+        distance_thresholds: centre distances in metres below which a prediction matches; AP is averaged over them.
+        tp_threshold: the one of them at which the true-positive errors are taken.
+        min_recall, min_precision: the part of the curve that is cut off.
+        max_boxes_per_sample: more predictions than this in a sample are an error.
+        mean_ap_weight: weight of mAP against one true-positive score in NDS.
+    """
+
+    class_range: Mapping[str, float] = field(default_factory=lambda: CLASS_RANGE)
+    min_distance: float = 0.0
+    distance_thresholds: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    tp_threshold: float = 2.0
+    min_recall: float = 0.1
+    min_precision: float = 0.1
+    max_boxes_per_sample: int = MAX_BOXES_PER_SAMPLE
+    mean_ap_weight: int = 5
+
+    def __post_init__(self) -> None:
+        if set(self.class_range) != set(DETECTION_CLASSES):
+            raise ValueError(f"class_range must name exactly the ten classes: {', '.join(DETECTION_CLASSES)}")
+        if self.tp_threshold not in self.distance_thresholds:
+            raise ValueError(f"tp_threshold {self.tp_threshold} must be one of {self.distance_thresholds}")
+
+    @property
+    def first_recall_index(self) -> int:
+        """Index of the first of the recall points that counts."""
+        return round(100 * self.min_recall) + 1
+
+    def serialize(self) -> dict[str, Any]:
+        """The settings as the devkit writes them into ``metrics_summary.json``."""
+        return {
+            "class_range": {name: _plain(self.class_range[name]) for name in EVALUATION_CLASSES},
+            "dist_fcn": "center_distance",
+            "dist_ths": list(self.distance_thresholds),
+            "dist_th_tp": self.tp_threshold,
+            "min_recall": self.min_recall,
+            "min_precision": self.min_precision,
+            "max_boxes_per_sample": self.max_boxes_per_sample,
+            "mean_ap_weight": self.mean_ap_weight,
+        }
+
+
+def _plain(number: float) -> float | int:
+    return int(number) if float(number).is_integer() else number

@@ -1,0 +1,290 @@
+"""Ground truth from the nuScenes tables.
+
+Only the fields that the evaluation needs are decoded, and only the rows of the split are kept: full trainval tables
+are read in bounded memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from portbev.errors import DataError
+from portbev_nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays
+from portbev_nuscenes.metrics.collection import no_collection
+from portbev_nuscenes.tables.jsonrows import read_rows, table_names
+from portbev_nuscenes.tables.splits import scene_names
+
+MAX_TIME_DIFFERENCE = 1.5
+"""Seconds between two annotations beyond which they give no velocity (twice that around a middle one)."""
+
+_LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
+_RACK = len(DETECTION_CLASSES)
+
+Vector = tuple[float, float, float]
+
+
+class _Named(msgspec.Struct, gc=False):
+    token: str
+    name: str
+
+
+class _Sensor(msgspec.Struct, gc=False):
+    token: str
+    channel: str
+
+
+class _CalibratedSensor(msgspec.Struct, gc=False):
+    token: str
+    sensor_token: str
+
+
+class _Instance(msgspec.Struct, gc=False):
+    token: str
+    category_token: str
+
+
+class _Sample(msgspec.Struct, gc=False):
+    token: str
+    timestamp: float
+    scene_token: str
+
+
+class _SampleData(msgspec.Struct, gc=False):
+    sample_token: str
+    ego_pose_token: str
+    calibrated_sensor_token: str
+    is_key_frame: bool
+
+
+class _EgoPose(msgspec.Struct, gc=False):
+    token: str
+    translation: Vector
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    token: str
+    sample_token: str
+    instance_token: str
+    attribute_tokens: tuple[str, ...]
+    translation: Vector
+    size: Vector
+    rotation: tuple[float, float, float, float]
+    prev: str
+    next: str
+    num_lidar_pts: int
+    num_radar_pts: int
+
+
+@no_collection()
+def load_ground_truth(data_root: Path | str, version: str, split: str) -> GroundTruthArrays:
+    """Ground truth of a split from the tables in ``<data_root>/<version>``.
+
+    Velocities are central differences between the neighbouring annotations of an instance (one-sided at its ends), NaN
+    where there is no neighbour or it is more than 1.5 s (3 s around a middle one) away.
+
+    Args:
+        data_root: folder that holds the version's folder; may be read-only.
+        version: name of the table folder, ``v1.0-trainval`` and the like.
+        split: an official split or one of the version's ``splits.json``.
+
+    Raises:
+        DataError: a missing or damaged table or field, a split without samples, a sample without a LIDAR_TOP key
+            frame, an object with more than one attribute.
+    """
+    folder = Path(data_root) / version
+    if not folder.is_dir():
+        raise DataError(
+            f"no table folder {version!r}",
+            where=str(data_root),
+            cure="Give the folder that holds it as --data-root, and its name as the version",
+        )
+    samples, timestamps = _samples(folder, scene_names(split, data_root, version), split)
+    ego = _ego_translation(folder, samples)
+    annotations = _annotations(folder, samples, split)
+    labels = _labels(folder)
+    rows, racks = _by_kind(annotations, labels, folder)
+    by_token = {row.token: row for row in annotations}
+    outside = _outside_neighbours(folder, rows, by_token)
+    by_token |= outside
+    timestamps |= _timestamps(folder, [row.sample_token for row in outside.values()])
+    return GroundTruthArrays(
+        sample_tokens=tuple(samples),
+        ego_translation=ego,
+        sample_index=np.array([samples[row.sample_token] for row in rows], np.int64),
+        label=np.array([labels[row.instance_token] for row in rows], np.int8),
+        translation=np.array([row.translation for row in rows], np.float64),
+        size=np.array([row.size for row in rows], np.float64),
+        rotation=np.array([row.rotation for row in rows], np.float64),
+        velocity=_velocities(rows, by_token, timestamps, folder),
+        attribute=_attributes(rows, folder),
+        num_pts=np.array([row.num_lidar_pts + row.num_radar_pts for row in rows], np.int64),
+        racks=BoxArrays(
+            np.array([samples[row.sample_token] for row in racks], np.int64),
+            np.array([row.translation for row in racks], np.float64),
+            np.array([row.size for row in racks], np.float64),
+            np.array([row.rotation for row in racks], np.float64),
+        ),
+    )
+
+
+def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
+    """sample token -> index in table order; sample token -> timestamp [us]."""
+    wanted = set(scenes)
+    tokens = {token for token, name in table_names(read_rows(folder / "scene.json", _Named)).items() if name in wanted}
+    rows = [row for some in read_rows(folder / "sample.json", _Sample) for row in some if row.scene_token in tokens]
+    if not rows:
+        raise DataError(f"split {split!r} has no samples in this version", where=str(folder / "sample.json"))
+    return {row.token: index for index, row in enumerate(rows)}, {row.token: row.timestamp for row in rows}
+
+
+def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
+    """Timestamps of samples outside the split."""
+    wanted = set(tokens)
+    if not wanted:
+        return {}
+    rows = read_rows(folder / "sample.json", _Sample)
+    return {row.token: row.timestamp for some in rows for row in some if row.token in wanted}
+
+
+def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
+    """(S, 3) ego position at each sample's LIDAR_TOP key frame."""
+    sensors = read_rows(folder / "sensor.json", _Sensor)
+    lidar = {row.token for some in sensors for row in some if row.channel == "LIDAR_TOP"}
+    calibrated = {
+        row.token
+        for some in read_rows(folder / "calibrated_sensor.json", _CalibratedSensor)
+        for row in some
+        if row.sensor_token in lidar
+    }
+    pose_of = {
+        row.sample_token: row.ego_pose_token
+        for some in read_rows(folder / "sample_data.json", _SampleData)
+        for row in some
+        if row.is_key_frame and row.calibrated_sensor_token in calibrated and row.sample_token in samples
+    }
+    without = [token for token in samples if token not in pose_of]
+    if without:
+        raise DataError(
+            f"{len(without)} samples have no LIDAR_TOP key frame, the first is {without[0]}",
+            where=str(folder / "sample_data.json"),
+        )
+    wanted = set(pose_of.values())
+    position = {
+        row.token: row.translation
+        for some in read_rows(folder / "ego_pose.json", _EgoPose)
+        for row in some
+        if row.token in wanted
+    }
+    try:
+        return np.array([position[pose_of[token]] for token in samples], np.float64).reshape(-1, 3)
+    except KeyError as error:
+        raise DataError(f"no ego pose {error.args[0]}", where=str(folder / "ego_pose.json")) from error
+
+
+def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[_Annotation]:
+    """The split's annotations, in table order."""
+    path = folder / "sample_annotation.json"
+    rows = [row for some in read_rows(path, _Annotation) for row in some if row.sample_token in samples]
+    if not rows:
+        raise DataError(f"split {split!r} has no annotations to compare with", where=str(path))
+    return rows
+
+
+def _outside_neighbours(folder: Path, rows: list[_Annotation], known: dict[str, _Annotation]) -> dict[str, _Annotation]:
+    """Annotations of other splits that are neighbours in time. The official data has none."""
+    wanted = {token for row in rows for token in (row.prev, row.next) if token and token not in known}
+    if not wanted:
+        return {}
+    path = folder / "sample_annotation.json"
+    found = {row.token: row for some in read_rows(path, _Annotation) for row in some if row.token in wanted}
+    if len(found) < len(wanted):
+        raise DataError(f"no annotation {min(wanted - set(found))}, which another names as neighbour", where=str(path))
+    return found
+
+
+def _labels(folder: Path) -> dict[str, int]:
+    """instance token -> class index, or the mark of a bicycle rack; other instances are left out."""
+    names = table_names(read_rows(folder / "category.json", _Named))
+    kinds = {token: _LABEL[CATEGORY_TO_CLASS[name]] for token, name in names.items() if name in CATEGORY_TO_CLASS}
+    kinds |= {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
+    labels, known = {}, set(names)
+    for some in read_rows(folder / "instance.json", _Instance):
+        for row in some:
+            if row.category_token in kinds:
+                labels[row.token] = kinds[row.category_token]
+            elif row.category_token not in known:
+                raise DataError(
+                    f"instance {row.token} has the unknown category {row.category_token!r}",
+                    where=str(folder / "instance.json"),
+                )
+    return labels
+
+
+def _by_kind(
+    annotations: list[_Annotation], labels: dict[str, int], folder: Path
+) -> tuple[list[_Annotation], list[_Annotation]]:
+    """Annotations of the ten classes, and those of bicycle racks. Size must be positive, numbers finite."""
+    rows: list[_Annotation] = []
+    racks: list[_Annotation] = []
+    where = str(folder / "sample_annotation.json")
+    for row in annotations:
+        label = labels.get(row.instance_token, -1)
+        if label < 0:
+            continue
+        if not math.isfinite(sum(row.translation) + sum(row.size) + sum(row.rotation)):
+            raise DataError(f"annotation {row.token} has a number that is not finite", where=where)
+        if label == _RACK:
+            racks.append(row)
+        elif min(row.size) > 0:
+            rows.append(row)
+        else:
+            raise DataError(f"annotation {row.token} has a size that is not positive", where=where)
+    return rows, racks
+
+
+def _velocities(
+    rows: list[_Annotation], by_token: dict[str, _Annotation], timestamps: dict[str, float], folder: Path
+) -> np.ndarray:
+    """(G, 2) velocity in x and y of the global frame [m/s], NaN where unknown."""
+    if not rows:
+        return np.zeros((0, 2))
+    first = [by_token[row.prev] if row.prev else row for row in rows]
+    last = [by_token[row.next] if row.next else row for row in rows]
+    try:
+        times = [np.array([timestamps[row.sample_token] for row in ends], np.float64) for ends in (first, last)]
+    except KeyError as error:
+        raise DataError(f"no sample {error.args[0]}", where=str(folder / "sample.json")) from error
+    # to seconds before the subtraction, as in the original: it changes the last bits
+    elapsed = 1e-6 * times[1] - 1e-6 * times[0]
+    moved = np.array([row.translation[:2] for row in last]) - np.array([row.translation[:2] for row in first])
+    middle = np.array([bool(row.prev and row.next) for row in rows])
+    known = np.array([bool(row.prev or row.next) for row in rows])
+    known &= elapsed <= np.where(middle, 2 * MAX_TIME_DIFFERENCE, MAX_TIME_DIFFERENCE)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(known[:, None], moved / elapsed[:, None], np.nan)
+
+
+def _attributes(rows: list[_Annotation], folder: Path) -> np.ndarray:
+    """(G,) index of each object's attribute, -1 for none."""
+    index = {name: position for position, name in enumerate(ATTRIBUTES)}
+    names = table_names(read_rows(folder / "attribute.json", _Named))
+    where = str(folder / "sample_annotation.json")
+    attributes = np.full(len(rows), -1, np.int8)
+    for position, row in enumerate(rows):
+        if not row.attribute_tokens:
+            continue
+        if len(row.attribute_tokens) > 1:
+            count = len(row.attribute_tokens)
+            raise DataError(f"annotation {row.token} has {count} attributes, at most 1", where=where)
+        name = names.get(row.attribute_tokens[0])
+        if name not in index:
+            unknown = name or row.attribute_tokens[0]
+            raise DataError(f"annotation {row.token} has the unknown attribute {unknown!r}", where=where)
+        attributes[position] = index[name]
+    return attributes

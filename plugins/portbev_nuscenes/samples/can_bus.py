@@ -1,0 +1,113 @@
+"""The 18 numbers of ego motion that BEVFormer takes from the CAN bus expansion.
+
+Of ``can_bus/<scene>_pose.json`` only acceleration, rotation rate and velocity are used; position and orientation come
+from the ego poses of the tables. The files: https://github.com/nutonomy/nuscenes-devkit/tree/master/python-sdk/nuscenes/
+can_bus. What is done with them: fundamentalvision/BEVFormer, ``tools/data_converter/nuscenes_converter.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from portbev.errors import DataError
+from portbev.geometry import quaternion_yaw
+from portbev_nuscenes.tables.jsonrows import read_rows
+from portbev_nuscenes.tables.rows import Vector
+
+Array = NDArray[np.float64]
+Quirks = Literal["official", "fixed"]
+
+FOLDER = "can_bus"
+FAR = 0.5
+"""Seconds between a sample and the nearest message from which on the file is said not to cover it."""
+
+
+class PoseMessage(msgspec.Struct, gc=False):
+    """A message: microseconds, m/s^2, rad/s and m/s in the ego frame."""
+
+    utime: float
+    accel: Vector
+    rotation_rate: Vector
+    vel: Vector
+
+
+def pose_file(root: Path, scene: str) -> Path:
+    """Where the expansion keeps a scene's pose messages."""
+    return root / FOLDER / f"{scene}_pose.json"
+
+
+def read_messages(path: Path) -> tuple[Array, Array]:
+    """Times (n,) in microseconds and motions (n, 9), acceleration, rotation rate and velocity, of a scene's file.
+
+    Raises:
+        DataError: no messages, damaged JSON, a missing field, numbers that are not finite, times out of order.
+    """
+    messages = [row for some in read_rows(path, PoseMessage) for row in some]
+    times = np.array([row.utime for row in messages], np.float64)
+    motion = np.array([(*row.accel, *row.rotation_rate, *row.vel) for row in messages], np.float64).reshape(-1, 9)
+    if not messages:
+        raise _damaged(path, "holds no messages")
+    if not (np.isfinite(times).all() and np.isfinite(motion).all()):
+        raise _damaged(path, "has a number that is not finite")
+    if (np.diff(times) < 0).any():
+        first = int(np.flatnonzero(np.diff(times) < 0)[0]) + 1
+        raise _damaged(path, f"message {first} is earlier than the one before it")
+    return times, motion
+
+
+def motion_at(times: ArrayLike, message_times: Array, motion: Array, quirks: Quirks = "official") -> Array:
+    """(m, 9) motion of samples at ``times`` (m,) in microseconds from the messages of their scene.
+
+    ``official``: of the first message that is later than the sample (the original searches for the last one that is
+    not, and reads the one that ended the search); ``fixed``: of the last one that is not later. Before the first
+    message and after the last one it is that message's.
+    """
+    later = np.searchsorted(message_times, np.asarray(times, np.float64), side="right")
+    row = later if quirks == "official" else later - 1
+    # before the first message the original's search ends at once: nothing but the first is read
+    return motion[np.clip(np.where(later == 0, 0, row), 0, len(motion) - 1)]
+
+
+def uncovered(times: ArrayLike, message_times: Array) -> int:
+    """How many of the samples lie more than :data:`FAR` seconds before the first message or after the last."""
+    stamps = np.asarray(times, np.float64)
+    outside = np.maximum(message_times[0] - stamps, stamps - message_times[-1])
+    return int((outside > FAR * 1e6).sum())
+
+
+def absolute(translation: ArrayLike, rotation: ArrayLike, motion: ArrayLike) -> Array:
+    """(n, 18) of ego poses (n, 3), (n, 4) and motions (n, 9).
+
+    [:3] position [m, global], [3:7] orientation w, x, y, z, [7:10] acceleration, [10:13] rotation rate,
+    [13:16] velocity, [16] and [17] yaw in radians and in degrees, from 0 to a full turn.
+    """
+    turn = np.asarray(rotation, np.float64)
+    degrees = quaternion_yaw(turn) / np.pi * 180
+    degrees = np.where(degrees < 0, degrees + 360, degrees)[:, None]
+    parts: list[Any] = [translation, turn, motion, degrees / 180 * np.pi, degrees]
+    return np.concatenate([np.asarray(part, np.float64) for part in parts], 1)
+
+
+def relative(vectors: Array, continues: NDArray[np.bool_]) -> Array:
+    """(n, 18) of absolute ones in order: [:3] and [17] become differences to the row before, 0 where there is none.
+
+    The difference of the degrees is not brought below half a turn, as in the original: it may be -356.
+
+    Args:
+        vectors: (n, 18) as :func:`absolute` gives them.
+        continues: (n,) whether the row continues the one before; the first one does not.
+    """
+    result = np.array(vectors, np.float64)
+    for columns in (slice(0, 3), slice(17, 18)):
+        change = np.diff(vectors[:, columns], axis=0, prepend=vectors[:1, columns])
+        result[:, columns] = np.where(continues[:, None], change, 0.0)
+    return result
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(what, where=str(path), cure="Fetch it again, or set data.can_bus=poses")

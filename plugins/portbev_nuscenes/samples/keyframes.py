@@ -1,0 +1,162 @@
+"""The samples of one split: what every nuScenes data set shares."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.data.base import Part
+from portbev.errors import DataError
+from portbev_nuscenes.classes import IGNORED_CATEGORIES
+from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
+from portbev_nuscenes.samples import truth
+from portbev_nuscenes.tables.cache import load_index
+from portbev_nuscenes.tables.index import Index
+from portbev_nuscenes.tables.rows import LIDAR
+from portbev_nuscenes.tables.splits import scene_names
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class KeyFrames:
+    """One split's samples, checked, with what the tables say of them; a data set makes network inputs of it.
+
+    Attributes:
+        samples: (n,) row of each sample in the index; one may come several times.
+        tokens: their sample tokens.
+        augmented: training samples are changed at random.
+        root, version, split, part, seed: where the samples are from and what for.
+        notes: what was repaired or left out, for the run's record.
+    """
+
+    benchmark = "nuscenes"
+
+    def __init__(
+        self, section: NuscenesData | NuscenesQueueData, root: Path, part: Part, *, seed: int, lidar: bool
+    ) -> None:
+        """Read the split of ``part``.
+
+        Args:
+            section: the ``data`` section.
+            root: data root; only read.
+            part: training or evaluation split.
+            seed: of every random draw.
+            lidar: whether every sample needs a LIDAR_TOP key frame.
+
+        Raises:
+            DataError: missing version, table, field, split, samples or key frames.
+        """
+        self.root, self.version, self.part, self.seed = Path(root), section.version, part, seed
+        self.split = section.train_split if part == "train" else section.eval_split
+        self.augmented = part == "train" and section.augment
+        self.notes: list[str] = []
+        self._index = load_index(self.root, self.version, notes=self.notes)
+        self._cameras = [self._index.channel(name) for name in section.cameras]
+        self._lidar = self._index.channel(LIDAR) if lidar else -1
+        self._labels = truth.category_labels([name.decode() for name in self._index.categories])
+        self.samples = self._of_split()
+        self._check()
+        self.tokens = [self._token(sample) for sample in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def index(self) -> Index:
+        """The version's index, for tools that need more than samples."""
+        return self._index
+
+    def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> Self:
+        """The same data set with only these of its samples, in this order."""
+        return self._with(self.samples[indices])
+
+    def digest(self) -> str:
+        """sha256 of what the tables say of this split: samples, files, calibrations, poses, boxes."""
+        index, total = self._index, hashlib.sha256()
+        for sample in np.unique(self.samples):
+            frames = index.key_frames[sample][index.key_frames[sample] >= 0]
+            boxes = slice(*index.box_start[sample : sample + 2])
+            calibration = index.frame_calibration[frames]
+            total.update(index.sample_token[sample])
+            for file in index.frame_file[frames].tolist():
+                total.update(file + b"\n")
+            for column in (
+                index.frame_rotation[frames],
+                index.frame_translation[frames],
+                index.calibration_rotation[calibration],
+                index.calibration_translation[calibration],
+                index.calibration_intrinsic[calibration],
+                self._labels[index.box_category[boxes]],
+                index.box_translation[boxes],
+                index.box_size[boxes],
+                index.box_rotation[boxes],
+                index.box_velocity[boxes],
+                index.box_points[boxes],
+            ):
+                total.update(np.ascontiguousarray(column).tobytes())
+        return total.hexdigest()
+
+    def _with(self, samples: NDArray[np.int64]) -> Self:
+        part = copy.copy(self)
+        part.samples = samples
+        part.tokens = [part._token(sample) for sample in samples]
+        return part
+
+    def _of_split(self) -> NDArray[np.int64]:
+        names = scene_names(self.split, self.root, self.version)
+        chosen = self._index.samples_of(names)
+        if not len(chosen):
+            what = f"split {self.split!r} has no samples in {self.version}"
+            raise DataError(what, where=str(self.root), cure="Choose another split or version")
+        present = len(set(self._index.sample_scene[chosen].tolist()))
+        if present < len(names):
+            self.notes.append(f"split {self.split}: {present} of its {len(names)} scenes are in {self.version}")
+        return chosen
+
+    def _check(self) -> None:
+        """Every sample has its key frames; a training split has annotations; categories are known ones."""
+        index, chosen, folder = self._index, self.samples, self.root / self.version
+        for column in [*self._cameras, *([self._lidar] if self._lidar >= 0 else [])]:
+            without = chosen[index.key_frames[chosen, column] < 0]
+            if len(without):
+                channel, first = index.channels[column].decode(), self._token(without[0])
+                what = f"{len(without)} samples have no {channel} key frame, the first is {first}"
+                raise DataError(what, where=str(folder / "sample_data.json"))
+        rows = np.concatenate([np.arange(*index.box_start[sample : sample + 2]) for sample in chosen])
+        if self.part == "train" and not len(rows):
+            what = f"split {self.split!r} has no annotations to train on"
+            raise DataError(what, where=str(folder / "sample_annotation.json"))
+        counts = np.bincount(index.box_category[rows], minlength=len(index.categories))
+        for category in np.flatnonzero((self._labels < 0) & (counts > 0)):
+            name = index.categories[category].decode()
+            if name not in IGNORED_CATEGORIES:
+                left = f"{counts[category]} boxes of {self.split} are left out"
+                self.notes.append(f"category {name!r} belongs to no detection class: {left}")
+
+    def _token(self, sample: int) -> str:
+        return str(self._index.sample_token[sample].decode())
+
+    def _file(self, frame: int) -> Path:
+        return self.root / str(self._index.frame_file[frame].decode())
+
+    def _boxes(
+        self, sample: int, frame2global: NDArray[np.float64], keep: truth.Keep = truth.SEEN
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Ground truth (m, 9) and labels (m,) of a sample in the frame whose pose is given."""
+        index, rows = self._index, slice(*self._index.box_start[sample : sample + 2])
+        return truth.ground_truth(
+            frame2global,
+            self._labels[index.box_category[rows]],
+            index.box_translation[rows],
+            index.box_size[rows],
+            index.box_rotation[rows],
+            index.box_velocity[rows],
+            index.box_points[rows].sum(1),
+            keep,
+        )

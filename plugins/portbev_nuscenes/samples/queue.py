@@ -1,0 +1,280 @@
+"""nuScenes samples with their history for BEVFormer.
+
+Training samples are queues of frames; evaluation goes through the scenes frame by frame and the model remembers.
+Source: fundamentalvision/BEVFormer, ``datasets/nuscenes_dataset.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.data.base import Part
+from portbev.data.pictures import pixels
+from portbev.data.pictures.gridmask import draw_grid_mask
+from portbev.data.pictures.photometric import distort, draw_distortion
+from portbev.errors import DataError
+from portbev.geometry import inverse_pose, pose, transform
+from portbev.rng import generator
+from portbev_nuscenes.config import NuscenesQueueData
+from portbev_nuscenes.samples import can_bus
+from portbev_nuscenes.samples.images import image_size, read_image
+from portbev_nuscenes.samples.keyframes import KeyFrames
+from portbev_nuscenes.samples.motion import split_motion
+from portbev_nuscenes.samples.queue_collate import collate
+from portbev_nuscenes.samples.truth import Keep
+from portbev_nuscenes.tables.chain import check_chain
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Array = NDArray[np.float64]
+Places = list[int]
+
+SMALLEST = 8  # pixels of height and width
+OTHER_SIZE = "The pictures of a data set must be of one size"
+
+
+class QueueSample(TypedDict):
+    """One sample; the shapes are those of :class:`portbev.models.QueueBatch` without B."""
+
+    images: NDArray[np.float32]
+    lidar2img: Array
+    can_bus: Array
+    continues: NDArray[np.bool_]
+    previous: str
+    image_size: tuple[int, int]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    token: str
+    frame2global: Array
+
+
+class QueueDataset(KeyFrames):
+    """The samples of one split in order of time, as queues for training or one by one for evaluation.
+
+    Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
+    or ranks, so that a run resumed in the middle of an epoch sees what it would have seen.
+
+    A training sample whose queue holds a frame without ground truth is replaced by another one, as in the original.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(self, section: NuscenesQueueData, root: Path, part: Part, *, seed: int) -> None:
+        super().__init__(section, root, part, seed=seed, lidar=True)
+        self.section, index = section, self._index
+        self.notes += check_chain(index, self.samples)
+        motion = split_motion(self.root, index, self.samples, self._lidar, section.can_bus, section.quirks)
+        self.notes += motion.notes
+        self._motion, self._motion_digest = motion.values, motion.digest
+        self._keep = Keep(section.use_valid_flag, section.point_cloud_range)
+        self._lidar2global = self._poses()
+        self._has_truth = self._samples_with_truth()
+        self._source_size = self._picture_size()
+        self._arrange(self.samples[self._scene_order(self.samples)])
+        self._note_rejected()
+
+    def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> Self:
+        """The same data set with only these of its samples, in this order; history is what comes before among them."""
+        part = super().subset(indices)
+        part._arrange(part.samples)
+        return part
+
+    def streams(self) -> list[list[int]]:
+        """The indices of each scene's samples in order of time, scenes in order of time."""
+        scenes = self._index.sample_scene[self.samples[self._by_time]]
+        cuts = np.flatnonzero(np.diff(scenes)) + 1
+        return [places.tolist() for places in np.split(self._by_time, cuts)]
+
+    def digest(self) -> str:
+        """sha256 of what the tables and the CAN bus files say of this split."""
+        return hashlib.sha256((super().digest() + self._motion_digest).encode()).hexdigest()
+
+    def sample(self, index: int, epoch: int) -> QueueSample:
+        """The sample at ``index`` as it is seen in ``epoch``.
+
+        Raises:
+            DataError: a picture that is missing, damaged or of another size.
+        """
+        if self.part == "train":
+            places = self._draw_queue(index, epoch)
+            continues, vectors = self._history(places)
+            previous = ""
+        else:
+            places = [index]
+            before = self._before(index)
+            continues, vectors = self._history([index] if before is None else [before, index])
+            continues, vectors = continues[-1:], vectors[-1:]
+            previous = "" if before is None else self.tokens[before]
+        current = int(self.samples[places[-1]])
+        lidar2global = self._lidar2global[current]
+        boxes, labels = self._boxes(current, lidar2global, self._keep)
+        return QueueSample(
+            images=self._images(places, index, epoch),
+            lidar2img=np.stack([self._lidar2img(int(self.samples[place])) for place in places]),
+            can_bus=vectors,
+            continues=continues,
+            previous=previous,
+            image_size=pixels.scaled_size(self._source_size, self.section.scale),
+            boxes=boxes.astype(np.float32),
+            labels=labels,
+            token=self.tokens[places[-1]],
+            frame2global=lidar2global,
+        )
+
+    # order
+
+    def _scene_order(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Order by time. Scenes that overlap in time, as of two cars, stay whole: the earlier beginning first."""
+        scene, time = self._index.sample_scene[samples], self._index.sample_time[samples]
+        begin = np.full(len(self._index.scenes), np.inf)
+        np.minimum.at(begin, scene, time)
+        return np.lexsort((time, scene, begin[scene]))
+
+    def _arrange(self, samples: NDArray[np.int64]) -> None:
+        """Take these samples; the order of time and whose history can be trained on follow from them."""
+        self.samples = samples
+        self.tokens = [self._token(sample) for sample in samples]
+        self._by_time = self._scene_order(samples)
+        self._rank = np.empty(len(samples), np.int64)
+        self._rank[self._by_time] = np.arange(len(samples))
+        valid = self._has_truth[samples[self._by_time]]
+        missing = np.zeros(len(samples), np.int64)
+        for back in self._backs():
+            missing += ~valid[np.maximum(np.arange(len(samples)) - back, 0)]
+        self._usable = self._by_time[valid & (missing <= self._dropped())]
+        if self.part == "train" and not len(self._usable):
+            what = f"split {self.split!r} has no queue of {self.section.queue_length} frames that all have ground truth"
+            raise DataError(what, where=str(self.root), cure="Lower data.queue_length or widen point_cloud_range")
+
+    def _backs(self) -> range:
+        """How far back the frames are that a queue is made of, before some are dropped."""
+        return range(self.section.queue_length - 1 + self._dropped(), 0, -1)
+
+    def _dropped(self) -> int:
+        """How many of them are left out at random."""
+        return int(self.augmented)
+
+    def _before(self, place: int) -> int | None:
+        """The sample before in time, of the same scene and in this data set."""
+        rank = int(self._rank[place])
+        if rank == 0:
+            return None
+        before = int(self._by_time[rank - 1])
+        scene = self._index.sample_scene
+        return before if scene[self.samples[before]] == scene[self.samples[place]] else None
+
+    # queues
+
+    def _draw_queue(self, index: int, epoch: int) -> Places:
+        """Places of the queue's frames, oldest first: those before the sample but one, and the sample.
+
+        At the beginning of the split its first sample is repeated. Without augmentation no frame is left out.
+        """
+        rng = generator(self.seed, "queue", epoch, index)
+        place = index
+        while True:
+            backs = list(self._backs())
+            for _ in range(self._dropped()):
+                del backs[int(rng.integers(len(backs)))]
+            ranks = np.maximum(self._rank[place] - np.array([*backs, 0]), 0)
+            places: Places = self._by_time[ranks].tolist()
+            if self._has_truth[self.samples[places]].all():
+                return places
+            place = int(rng.choice(self._usable))
+
+    def _history(self, places: Places) -> tuple[NDArray[np.bool_], Array]:
+        """Which of the frames continue the one before (T,), and their CAN bus vectors (T, 18), relative."""
+        index, rows = self._index, self.samples[places]
+        scene = index.sample_scene[rows]
+        continues = np.concatenate([[False], scene[1:] == scene[:-1]])
+        frames = index.key_frames[rows, self._lidar]
+        vectors = can_bus.absolute(index.frame_translation[frames], index.frame_rotation[frames], self._motion[rows])
+        return continues, can_bus.relative(vectors, continues)
+
+    # ground truth
+
+    def _poses(self) -> Array:
+        """(S, 4, 4) LIDAR_TOP to global per row of the index; NaN where there is no key frame."""
+        index = self._index
+        frames = index.key_frames[:, self._lidar]
+        there = frames >= 0
+        poses = np.full((len(frames), 4, 4), np.nan)
+        calibration = index.frame_calibration[frames[there]]
+        ego2global = pose(index.frame_rotation[frames[there]], index.frame_translation[frames[there]])
+        lidar2ego = pose(index.calibration_rotation[calibration], index.calibration_translation[calibration])
+        poses[there] = ego2global @ lidar2ego
+        return poses
+
+    def _samples_with_truth(self) -> NDArray[np.bool_]:
+        """(S,) whether a sample of the split has boxes to train on."""
+        index, found = self._index, np.zeros(len(self._index.sample_token), bool)
+        points = index.box_points.sum(1)
+        for sample in self.samples:
+            rows = slice(*index.box_start[sample : sample + 2])
+            centres = transform(inverse_pose(self._lidar2global[sample]), index.box_translation[rows])
+            found[sample] = self._keep(self._labels[index.box_category[rows]], points[rows], centres).any()
+        return found
+
+    def _note_rejected(self) -> None:
+        without = int((~self._has_truth[self.samples]).sum())
+        if self.part == "train" and without:
+            self.notes.append(
+                f"{without} of {len(self)} samples have no ground truth in range: a queue that holds one is replaced "
+                f"by another drawn at random ({len(self) - len(self._usable)} samples are never trained on)"
+            )
+
+    # pictures
+
+    def _picture_size(self) -> tuple[int, int]:
+        """(height, width) of the data set's first picture, which all must have."""
+        path = self._file(self._index.key_frames[self.samples[0], self._cameras[0]])
+        size = image_size(path)
+        if min(pixels.scaled_size(size, self.section.scale)) < SMALLEST:
+            what = f"images of {size[1]} x {size[0]} are less than {SMALLEST} pixels at data.scale={self.section.scale}"
+            raise DataError(what, where=str(path), cure="Raise data.scale")
+        return size
+
+    def _lidar2img(self, sample: int) -> Array:
+        """(N, 4, 4) LIDAR_TOP to pixels of the input, through the ego poses at the times of both sensors."""
+        index = self._index
+        frames = index.key_frames[sample, self._cameras]
+        calibration = index.frame_calibration[frames]
+        camera2ego = pose(index.calibration_rotation[calibration], index.calibration_translation[calibration])
+        ego2global = pose(index.frame_rotation[frames], index.frame_translation[frames])
+        intrinsic = np.zeros((len(frames), 4, 4))
+        intrinsic[:, :3, :3] = index.calibration_intrinsic[calibration]
+        intrinsic[:, 3, 3] = 1
+        lidar2camera = inverse_pose(ego2global @ camera2ego) @ self._lidar2global[sample]
+        return pixels.scale_matrix(self.section.scale) @ intrinsic @ lidar2camera
+
+    def _images(self, places: Places, index: int, epoch: int) -> NDArray[np.float32]:
+        """(T, N, 3, H, W): each picture distorted on its own, the current frame's masked alike in all cameras."""
+        section = self.section
+        size = pixels.padded_size(pixels.scaled_size(self._source_size, section.scale), section.pad_divisor)
+        images = np.zeros((len(places), len(self._cameras), 3, *size), np.float32)
+        rng = generator(self.seed, "photometric", epoch, index) if self.augmented and section.photometric else None
+        for t, place in enumerate(places):
+            sample = int(self.samples[place])
+            for n, column in enumerate(self._cameras):
+                picture = self._picture(self._file(self._index.key_frames[sample, column]), self.tokens[place], rng)
+                height, width = picture.shape[:2]
+                images[t, n, :, :height, :width] = picture.transpose(2, 0, 1)
+        if self.augmented and section.grid_mask:
+            images[-1] *= draw_grid_mask(size, generator(self.seed, "gridmask", epoch, index))
+        return images
+
+    def _picture(self, path: Path, token: str, rng: np.random.Generator | None) -> NDArray[np.float32]:
+        """(h, w, 3) normalised and scaled, in the network's order of channels."""
+        section = self.section
+        source = np.asarray(read_image(path, self._source_size, token=token, cure=OTHER_SIZE))
+        if rng is None:
+            image, bgr = source.astype(np.float32), False
+        else:
+            image, bgr = distort(pixels.swap_red_blue(source).astype(np.float32), draw_distortion(rng)), True
+        return pixels.to_input(image, section.mean, section.std, section.scale, swap=bgr != section.bgr)

@@ -1,0 +1,138 @@
+"""Samples of nuScenes data with a submission's detections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.boxes import extents_from_wlh
+from portbev.data.root import open_root
+from portbev.errors import DataError, PortbevError
+from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
+from portbev.runs.record import Run
+from portbev.viz.canvas import Image
+from portbev.viz.scene import CAMERAS, Array, Camera, Objects, View
+from portbev.viz.views import Views, run_title
+from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev_nuscenes.metrics.arrays import PredictionArrays
+from portbev_nuscenes.metrics.submission import load_predictions
+from portbev_nuscenes.page import draw_view
+from portbev_nuscenes.samples.lidar import read_lidar
+from portbev_nuscenes.tables.cache import load_index
+from portbev_nuscenes.tables.index import Index
+
+LIDAR = "LIDAR_TOP"
+
+
+class NuscenesViews(Views):
+    """Samples of a submission beside their nuScenes data."""
+
+    def __init__(self, root: Path, index: Index, predictions: PredictionArrays, title: str = "") -> None:
+        self.root, self.index, self.predictions, self.title = root, index, predictions, title
+        order = {token.decode(): place for place, token in enumerate(index.sample_token.tolist())}
+        for token in predictions.sample_tokens:
+            if token not in order:
+                raise PortbevError(
+                    f"sample {token} of the predictions is not in the data",
+                    where=str(root),
+                    cure="Give the data that the predictions were made on: --data-root, --version",
+                )
+        self._place = {token: order[token] for token in sorted(predictions.sample_tokens, key=order.__getitem__)}
+        self._submitted = {token: place for place, token in enumerate(predictions.sample_tokens)}
+
+    @property
+    def tokens(self) -> list[str]:
+        """Samples that have predictions, by scene and time."""
+        return list(self._place)
+
+    def draw(self, token: str, score: float) -> tuple[str, Image]:
+        view = self.view(token)
+        return f"{view.scene}_{token}", draw_view(view, title=self.title, score=score)
+
+    def view(self, token: str) -> View:
+        """Read one sample.
+
+        Raises:
+            PortbevError: the predictions have no such sample.
+            DataError: a picture or the point cloud is missing or damaged.
+        """
+        self.check(token)
+        sample, index = self._place[token], self.index
+        cameras = {name: self._camera(sample, name) for row in CAMERAS for name in row}
+        lidar = int(index.key_frames[sample, index.channel(LIDAR)])
+        reference = lidar if lidar >= 0 else int(index.key_frames[sample].max())
+        return View(
+            token=token,
+            scene=index.scenes[index.sample_scene[sample]].decode(),
+            cameras={name: camera for name, camera in cameras.items() if camera is not None},
+            points=self._points(lidar),
+            global2ego=inverse_pose(self._ego(reference)),
+            truth=self._truth(sample),
+            found=self._found(self._submitted[token]),
+        )
+
+    def _camera(self, sample: int, name: str) -> Camera | None:
+        if name.encode() not in self.index.channels:
+            return None
+        frame = int(self.index.key_frames[sample, self.index.channel(name)])
+        if frame < 0:
+            return None
+        calibration = self.index.frame_calibration[frame]
+        sensor2global = self._ego(frame) @ self._sensor(calibration)
+        intrinsic = self.index.calibration_intrinsic[calibration]
+        return Camera(name, self._image(frame), intrinsic, inverse_pose(sensor2global))
+
+    def _image(self, frame: int) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        path = self.root / self.index.frame_file[frame].decode()
+        try:
+            with Image.open(path) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except OSError as error:
+            what = "no such picture" if isinstance(error, FileNotFoundError) else f"damaged picture ({error})"
+            raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens") from error
+
+    def _points(self, frame: int) -> Array:
+        if frame < 0:
+            return np.zeros((0, 3))
+        points = read_lidar(self.root / self.index.frame_file[frame].decode())
+        return transform(self._sensor(self.index.frame_calibration[frame]), points[:, :3])
+
+    def _ego(self, frame: int) -> Array:
+        return pose(self.index.frame_rotation[frame], self.index.frame_translation[frame])
+
+    def _sensor(self, calibration: int) -> Array:
+        return pose(self.index.calibration_rotation[calibration], self.index.calibration_translation[calibration])
+
+    def _truth(self, sample: int) -> Objects:
+        index = self.index
+        rows = np.arange(index.box_start[sample], index.box_start[sample + 1])
+        names = [CATEGORY_TO_CLASS.get(index.categories[c].decode()) for c in index.box_category[rows]]
+        counted = np.array([name is not None for name in names], bool) & (index.box_points[rows].sum(1) > 0)
+        labels = [DETECTION_CLASSES.index(name) for name, keep in zip(names, counted, strict=True) if keep and name]
+        rows = rows[counted]
+        velocity = index.box_velocity[rows, :2]
+        boxes = _boxes(index.box_translation[rows], index.box_size[rows], index.box_rotation[rows], velocity)
+        return Objects(boxes, np.array(labels, np.int64), np.ones(len(rows)))
+
+    def _found(self, place: int) -> Objects:
+        all_ = self.predictions
+        rows = np.flatnonzero(all_.sample_index == place)
+        boxes = _boxes(all_.translation[rows], all_.size[rows], all_.rotation[rows], all_.velocity[rows])
+        return Objects(boxes, all_.label[rows].astype(np.int64), all_.score[rows])
+
+
+def open_nuscenes(run: Run, data_root: str | Path | None, version: str | None) -> NuscenesViews:
+    """The samples of a run's predictions; see :func:`portbev.viz.open_views`."""
+    data = run.info["data"]
+    root = open_root(data_root or data.get("root"))
+    index = load_index(root, version or str(data.get("version")))
+    return NuscenesViews(root, index, load_predictions(run.predictions), run_title(run))
+
+
+def _boxes(translation: Array, size: Array, rotation: Array, velocity: Array) -> Array:
+    heading = np.asarray(quaternion_yaw(np.asarray(rotation)))[:, None]
+    return np.concatenate([translation, extents_from_wlh(size), heading, velocity], 1)

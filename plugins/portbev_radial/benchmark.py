@@ -1,0 +1,167 @@
+"""The RADIal detection benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from portbev.evaluate.benchmark import METRICS_SCHEMA, PREDICTIONS, ClassTable, Metric
+from portbev.files import finite
+from portbev_radial.metrics import (
+    IOU_THRESHOLDS,
+    OVERLAPS,
+    RANGES,
+    FrameBoxes,
+    RadialMetrics,
+    bottom_rows,
+    evaluate,
+    evaluate_files,
+    frame_boxes,
+    write_boxes,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from portbev.data.base import Dataset
+    from portbev.models import Detections
+
+
+class Annotated(Protocol):
+    """What the benchmark needs of its data set besides tokens."""
+
+    tokens: list[str]
+
+    def truth(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Boxes (n, 7 or more) of a sample, z = centre, and labels (n,)."""
+        ...
+
+
+_TITLES = {
+    "bev": "AP seen from above",
+    "3d": "AP in space",
+    "let": "AP with a tenth of the range forgiven",
+}
+
+
+def _ap(kind: str, quirks: str) -> Metric:
+    official = quirks == "official"
+    rules = "rules of the original" if official else "mended rules"
+    return Metric(
+        f"{kind}_ap" if official else f"{kind}_ap_fixed",
+        f"{kind.upper()} AP" if official else f"{kind.upper()} AP fixed",
+        f"{_TITLES[kind]}, mean over IoU 0.7 and 0.5, all ranges; {rules}",
+        unit="%",
+        path=(quirks, "mean_ap", kind, "overall"),
+    )
+
+
+def _training(key: str, name: str, title: str, unit: str = "", *, error: bool = False) -> Metric:
+    path = ("fixed", "training", key)
+    return Metric(key, name, f"{title}; mended rules", "lower" if error else "higher", unit, path)
+
+
+class RadialBenchmark:
+    """AP by overlap and range, and the training-time numbers; under the original's rules and under mended ones.
+
+    The best checkpoint is chosen under the mended rules: the original's leave out frames without predictions, so a
+    model that finds less can score more.
+    """
+
+    name = "radial"
+    metrics = (
+        *(_ap(kind, quirks) for kind in OVERLAPS for quirks in ("official", "fixed")),
+        _training("mAP", "mAP", "mean precision over the scores 0.1 to 0.9"),
+        _training("mAR", "mAR", "mean recall over the scores 0.1 to 0.9"),
+        _training("F1", "F1", "harmonic mean of mAP and mAR"),
+        _training("range_error", "RE", "range error of the pairs", "m", error=True),
+        _training("angle_error", "AE", "angle error of the pairs", "deg", error=True),
+    )
+    headline = ("bev_ap", "bev_ap_fixed", "3d_ap", "3d_ap_fixed")
+    best = "bev_ap_fixed"
+    class_title = "AP [%] per overlap, IoU and range, rules of the original"
+
+    def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
+        """The sample's boxes in the radar's frame; RADIal has one class, so labels say nothing."""
+        return {"rows": bottom_rows(found.boxes, found.scores).tolist()}
+
+    def score(self, samples: Sequence[dict[str, Any]], dataset: Dataset, out: Path | None) -> dict[str, Any]:
+        """Score against the data set's boxes; with ``out``, write ``portbev.radial/1``."""
+        predictions = frame_boxes([sample["rows"] for sample in samples], dataset.tokens, scored=True)
+        if out is not None:
+            meta = {"benchmark": self.name, "split": dataset.split, "version": dataset.version}
+            write_boxes(out / PREDICTIONS, predictions, meta=meta)
+        result = evaluate(predictions, ground_truth(cast("Annotated", dataset)))
+        return metrics_record(result, split=dataset.split, version=dataset.version)
+
+    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+        """Score results in our format or the original's; see :func:`evaluate_results`. There is one version."""
+        return evaluate_results(results, data_root=data_root, split=split)
+
+    def class_table(self, record: Mapping[str, Any]) -> ClassTable:
+        """AP and recall per overlap, IoU threshold and range; pairs and counts under the mended rules."""
+        rows = []
+        for kind, threshold, name in _cells():
+            official, fixed = (_cell(record, quirks, kind, threshold, name) for quirks in ("official", "fixed"))
+            counts = [fixed["boxes"][count] for count in ("pairs", "predictions", "ground_truth")]
+            figures = [official["AP"], fixed["AP"], official["recall"], fixed["recall"]]
+            rows.append((_row_name(kind, threshold, name), [*figures, *counts]))
+        columns = ["AP", "AP fixed", "recall", "recall fixed", "pairs", "found", "there"]
+        return ClassTable(columns, rows, head="overlap, IoU, range")
+
+    def class_figures(self, record: Mapping[str, Any]) -> dict[str, float | None]:
+        """AP per overlap, IoU threshold and range, under the original's rules."""
+        return {_row_name(*cell): _cell(record, "official", *cell).get("AP") for cell in _cells()}
+
+
+def ground_truth(dataset: Annotated) -> FrameBoxes:
+    """All annotated boxes of a data set."""
+    boxes = [bottom_rows(dataset.truth(index)[0]) for index in range(len(dataset.tokens))]
+    return frame_boxes(boxes, dataset.tokens, scored=False)
+
+
+def metrics_record(result: RadialMetrics, *, split: str, version: str) -> dict[str, Any]:
+    """The content of ``metrics.json`` that comes from the metrics alone. NaN (not defined) becomes None."""
+    summary = result.summary()
+    record = {"schema": METRICS_SCHEMA, "benchmark": RadialBenchmark.name, **summary}
+    record.update(samples=record.pop("frames"), split=split, version=version)
+    cleaned: dict[str, Any] = finite(record)
+    return cleaned
+
+
+def evaluate_results(results: Path | str, *, data_root: Path | str | None, split: str) -> dict[str, Any]:
+    """Score anyone's results on a split: ``portbev.radial/1``, or the original's ``results_3d.npy``.
+
+    Args:
+        data_root: raw recordings or the converted layout.
+
+    Returns:
+        The content of ``metrics.json``.
+
+    Raises:
+        DataError: a root without that split.
+        ResultsError: results that cannot be scored; says which frame and box.
+    """
+    from portbev.data.root import open_root
+    from portbev_radial.config import RadialData
+    from portbev_radial.dataset import RadialDataset
+
+    section = RadialData(eval_split=split, radar="none", camera=False)
+    dataset = RadialDataset(section, open_root(data_root), "eval", seed=0)
+    result = evaluate_files(results, ground_truth(dataset))
+    return metrics_record(result, split=split, version=dataset.version)
+
+
+def _cells() -> list[tuple[str, float, str]]:
+    return [(kind, threshold, name) for kind in OVERLAPS for threshold in IOU_THRESHOLDS for name in RANGES]
+
+
+def _row_name(kind: str, threshold: float, name: str) -> str:
+    return f"{kind} {threshold} {name}"
+
+
+def _cell(record: Mapping[str, Any], quirks: str, kind: str, threshold: float, name: str) -> dict[str, Any]:
+    found = ((record.get(quirks) or {}).get("reported") or {}).get(kind) or {}
+    cell: dict[str, Any] = found.get(f"IoU{threshold}/{name}") or {}
+    return cell

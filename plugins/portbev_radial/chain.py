@@ -1,0 +1,48 @@
+"""The signal chain as data needs it: one frame, on the CPU, from arrays to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from portbev.signal import RadarChain, RadarDescription, read_calibration
+
+PRODUCTS = {"adc": "ADC", "rt": "RT", "rd": "RD", "ra": "RA", "pcd": "PC"}
+"""The chain's product for each radar part of the converted layout."""
+
+
+class Chain:
+    """Computes the parts of the converted layout.
+
+    Args:
+        radar: the radar.
+        table: its calibration table, for ``ra`` and ``pcd``; None where neither is wanted.
+        precision: complex128 (as the original) or complex64 (fast).
+
+    Raises:
+        DataError: the table is missing, damaged, would execute code, or has another shape.
+    """
+
+    def __init__(
+        self,
+        radar: RadarDescription,
+        table: Path | None,
+        precision: Literal["complex64", "complex128"] = "complex128",
+    ) -> None:
+        calibration = None if table is None else read_calibration(table, radar)
+        self._chain = RadarChain(radar, calibration, dtype=getattr(torch, precision))
+
+    @torch.no_grad()
+    def compute(self, samples: NDArray[np.int16], parts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The parts of one frame, from the samples (4, values) of its chips.
+
+        adc, rt, rd: (S, C, 16) complex; ra: (S, n_az) real; pcd: (n, 4) float64 range [m], Doppler bin, azimuth and
+        elevation [rad].
+        """
+        made = self._chain.products(torch.from_numpy(samples)[None], [PRODUCTS[part] for part in parts])
+        return {part: made[PRODUCTS[part]][0].numpy() for part in parts}

@@ -1,0 +1,36 @@
+"""The ``data`` section of RADIal."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from portbev.config.data import CommonData
+
+Triple = tuple[float, float, float]
+
+
+class RadialData(CommonData):
+    """RADIal: a radar's samples and a camera, in the radar frame (x forward, y left, z up)."""
+
+    kind: Literal["radial"] = "radial"
+    eval_split: str = "test"
+    layout: Literal["auto", "raw", "converted"] = "auto"  # raw recordings, or EchoFusion's KITTI-like layout
+    boxes: str | None = None  # the re-annotated boxes where raw recordings lack radial_bbox_labels.csv
+    tolerance: int = Field(20_000, ge=0)  # microseconds between a radar frame and the other sensors
+    radar: Literal["rt", "ra", "rd", "adc", "pc", "none"] = "rt"  # what the model takes of the radar
+    signal_on: Literal["device", "loader"] = "device"  # who computes it; device: batches hold the chips' samples
+    signal_precision: Literal["complex64", "complex128"] = "complex64"  # of the loader's signal chain
+    camera: bool = True  # load the pictures
+    scale: float = Field(1.0, gt=0)  # of the pictures, before padding
+    pad_divisor: int = Field(32, ge=1)  # height and width are padded to multiples of it
+    mean: Triple = (103.53, 116.28, 123.675)  # in the order of the channels that the network sees
+    std: Triple = (1.0, 1.0, 1.0)
+    bgr: bool = True  # the network sees BGR
+    photometric: bool = True  # distort the colours of training images
+    grid_mask: bool = True  # mask stripes of training images
+    x_range: tuple[float, float] = (0.0, 103.0)  # metres; training boxes lie strictly inside
+    y_range: tuple[float, float] = (-103.0, 103.0)
+    filter_empty: bool = True  # train on another sample in place of one without boxes
+    repeat: int = Field(1, ge=1)  # times that an epoch takes each training sample

@@ -1,0 +1,122 @@
+"""The converted layout, as EchoFusion's users have it.
+
+``images/%06d.png``, ``lidars/%06d.bin`` float32 (n, 11), ``radars_adc|rt|rd/%06d.bin`` complex128 (512, 256, 16),
+``radars_ra/%06d.bin`` float64 (512, 751), ``radars_pcd/%06d.bin`` float32 (n, 4), ``labels/%06d.txt`` the 17 columns of
+labels.csv, ``labels_x/%06d.txt`` the boxes annotated anew, ``ImageSets/{train,val,test}.txt``, and the calibrations,
+``calibs/camera_calib.npy`` and ``CalibrationTable.npy``. The number is the numSample of RADIal's labels.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import DataError, nearest
+from portbev_radial.recordings.calibration import CameraCalibration, read_camera_calibration
+from portbev_radial.recordings.description import read_description
+from portbev_radial.recordings.labels import box_array, read_box_file
+from portbev_radial.recordings.layout import CAMERA_CALIBRATION, RADAR_CALIBRATION, SPLITS
+from portbev_radial.recordings.sensors import AGAIN
+
+FOLDERS = {
+    "images": "images",
+    "lidars": "lidars",
+    "adc": "radars_adc",
+    "rt": "radars_rt",
+    "rd": "radars_rd",
+    "ra": "radars_ra",
+    "pcd": "radars_pcd",
+    "labels": "labels",
+    "labels_x": "labels_x",
+}
+"""Folder of each part."""
+SUFFIXES = {"images": "png", "labels": "txt", "labels_x": "txt"}
+DTYPES = {"lidars": "<f4", "adc": "<c16", "rt": "<c16", "rd": "<c16", "ra": "<f8", "pcd": "<f4"}
+
+
+def part_file(root: Path, part: str, number: int) -> Path:
+    """File of a part of a sample."""
+    return root / FOLDERS[part] / f"{number:06d}.{SUFFIXES.get(part, 'bin')}"
+
+
+def split_file(root: Path, split: str) -> Path:
+    """List of a split's samples, one per line."""
+    return root / "ImageSets" / f"{split}.txt"
+
+
+def is_converted(root: Path) -> bool:
+    """Whether a folder has the converted layout."""
+    return (root / "ImageSets").is_dir()
+
+
+class ConvertedRoot:
+    """A data root in the converted layout, read only.
+
+    Raises:
+        DataError: no such folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DataError("no such data root", where=str(root), cure="Give the folder that holds ImageSets/")
+        self.radar = read_description(self.root)
+        self.table_file = self.root / RADAR_CALIBRATION
+        self.camera_file = self.root / "calibs" / CAMERA_CALIBRATION
+
+    @cached_property
+    def camera(self) -> CameraCalibration:
+        """The camera's calibration."""
+        return read_camera_calibration(self.camera_file)
+
+    def of_split(self, split: str) -> list[int]:
+        """Sample numbers of a split, ascending.
+
+        Raises:
+            DataError: no such split, or a list that cannot be read.
+        """
+        path = split_file(self.root, split)
+        if not path.exists():
+            found = [name for name in SPLITS if split_file(self.root, name).exists()]
+            raise DataError(f"no split {split!r}", where=str(path), cure=nearest(split, found, label="Splits"))
+        try:
+            return sorted({int(token) for token in path.read_text(encoding="ascii").split()})
+        except (OSError, ValueError) as error:
+            raise DataError(f"is no list of samples: {error}", where=str(path)) from error
+
+    def boxes(self, number: int) -> NDArray[np.float64]:
+        """(n, 9) boxes of a sample."""
+        return box_array(read_box_file(part_file(self.root, "labels_x", number)))
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        """(H, W, 3) blue green red.
+
+        Raises:
+            DataError: missing or damaged.
+        """
+        path = part_file(self.root, "images", number)
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.exists() else None
+        if image is None:
+            what = "picture is damaged" if path.exists() else "picture is missing"
+            raise DataError(what, where=str(path), cure=AGAIN)
+        return np.asarray(image, np.uint8)
+
+    def array(self, part: str, number: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
+        """An array of a ``.bin`` file; -1 stands for a length that the file decides.
+
+        Raises:
+            DataError: missing file, or another number of values.
+        """
+        path = part_file(self.root, part, number)
+        try:
+            values = np.fromfile(path, DTYPES[part])
+            return values.reshape(shape)
+        except FileNotFoundError as error:
+            raise DataError("file is missing", where=str(path), cure="Convert this part of the recordings") from error
+        except (OSError, ValueError) as error:
+            what = f"does not hold {DTYPES[part]} values of shape {shape}: {path.stat().st_size} bytes"
+            raise DataError(what, where=str(path), cure="Remove the file and convert again") from error

@@ -1,0 +1,192 @@
+"""RADIal samples for EchoFusion-like models."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from portbev.boxes import wrap_angle
+from portbev.data.base import Part
+from portbev.errors import DataError
+from portbev.models import Batch
+from portbev.rng import generator
+from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_radial.batches import RadialBatch
+from portbev_radial.config import RadialData
+from portbev_radial.pictures import network_input
+from portbev_radial.sources import Source, open_source
+
+Array = NDArray[np.float64]
+CAR = DETECTION_CLASSES.index("car")
+"""RADIal has one class, vehicles, which the converted layout calls Car."""
+
+
+class Sample(TypedDict):
+    """One sample; the shapes are those of :class:`portbev.models.RadialBatch` without B."""
+
+    image: NDArray[np.float32] | None
+    image_size: tuple[int, int]
+    radar: NDArray[Any] | None
+    radar_kind: str
+    radar_product: str
+    calibration: dict[str, Array]
+    table: str
+    description: Any
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    token: str
+
+
+class RadialDataset:
+    """The samples of one split, augmented for training or as they are for evaluation.
+
+    Every random draw depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers or ranks.
+
+    Attributes:
+        tokens: numSample of each index with six digits; with ``data.repeat`` a training sample comes several times.
+        root, version, split: where the samples are from; the version is ``raw`` or ``converted``.
+        notes: what was left out, for the run's record.
+        source: reads the split's files.
+    """
+
+    benchmark = "radial"
+
+    def __init__(self, section: RadialData, root: Path, part: Part, *, seed: int) -> None:
+        self.root, self.part, self.seed, self.section = Path(root), part, seed, section
+        self.split = section.train_split if part == "train" else section.eval_split
+        self.notes: list[str] = []
+        self.source: Source = open_source(section, self.root, self.split, self.notes)
+        self.version = self.source.version
+        self._calibration = self._camera() if section.camera else {}
+        self._boxes = [self.source.boxes(number) for number in self.source.numbers]
+        self.samples = self._choose()
+        self.tokens = [self._token(sample) for sample in self.samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def _choose(self) -> NDArray[np.int64]:
+        """Positions among the source's samples."""
+        count = len(self.source.numbers)
+        if not count:
+            what = f"split {self.split!r} has no samples that can be read"
+            first = f"The first problem: {self.notes[0]}" if self.notes else "Choose another split"
+            raise DataError(what, where=str(self.root), cure=first)
+        self._filled = np.array([i for i in range(count) if len(self._boxes_in_range(i))], np.int64)
+        if self.part == "eval":
+            return np.arange(count)
+        if not len(self._filled):
+            raise DataError(f"split {self.split!r} has no boxes to train on", where=str(self.root))
+        empty = count - len(self._filled)
+        if empty and self.section.filter_empty:
+            self.notes.append(f"{empty} samples of {self.split} without boxes are replaced by others when they come up")
+        return np.tile(np.arange(count), self.section.repeat)
+
+    def _camera(self) -> dict[str, Array]:
+        """The camera's calibration in pixels of the network's input, under the batch's names."""
+        camera = self.source.camera.scaled(self.section.scale)
+        named = {"K": camera.intrinsic, "dist": camera.distortion}
+        return {**named, "rvec": camera.rotation, "tvec": camera.translation}
+
+    def _token(self, sample: int) -> str:
+        return f"{self.source.numbers[int(sample)]:06d}"
+
+    def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> RadialDataset:
+        """The same dataset with only these of its samples, in this order."""
+        part = copy.copy(self)
+        part.samples = self.samples[indices]
+        part.tokens = [part._token(sample) for sample in part.samples]
+        return part
+
+    def streams(self) -> list[list[int]] | None:
+        """None: samples are independent of each other."""
+        return None
+
+    def digest(self) -> str:
+        """SHA-256 of what the labels say of this split: frames, boxes, calibrations, the radar."""
+        total = hashlib.sha256(self.source.identity(self.section.radar in ("ra", "pc")).encode())
+        for sample in np.unique(self.samples):
+            total.update(f"{self._token(sample)} {self.source.where(self.source.numbers[sample])}\n".encode())
+            total.update(np.ascontiguousarray(self._boxes[sample]).tobytes())
+        return total.hexdigest()
+
+    def truth(self, index: int) -> tuple[Array, NDArray[np.int64]]:
+        """All boxes (n, 9) of a sample, whatever their range, and labels (n,): what the evaluation scores against."""
+        boxes = self._boxes[self.samples[index]]
+        return boxes, np.full(len(boxes), CAR, np.int64)
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        """The sample at ``index`` as it is seen in ``epoch``.
+
+        Raises:
+            DataError: a file that is missing or damaged.
+        """
+        training = self.part == "train"
+        position = self._refill(int(self.samples[index]), index, epoch)
+        number = self.source.numbers[position]
+        rng = generator(self.seed, "radial augment", epoch, index) if training and self.section.augment else None
+        image, size = None, (0, 0)
+        if self.section.camera:
+            image, size = network_input(self.source.picture(number), self.section, rng)
+        boxes = self._boxes_in_range(position) if training else self._boxes[position]
+        return Sample(
+            image=image,
+            image_size=size,
+            radar=None if self.section.radar == "none" else self.source.radar(number),
+            radar_kind=self.source.radar_kind,
+            radar_product=self.section.radar,
+            calibration=self._calibration,
+            table=str(self.source.table_file),
+            description=self.source.description,
+            boxes=boxes.astype(np.float32),
+            labels=np.full(len(boxes), CAR, np.int64),
+            token=self._token(position),
+        )
+
+    def _refill(self, position: int, index: int, epoch: int) -> int:
+        """The sample itself, or in training, when it has no boxes, another one drawn from those that have."""
+        if self.part == "eval" or not self.section.filter_empty or len(self._boxes_in_range(position)):
+            return position
+        rng = generator(self.seed, "radial refill", epoch, index)
+        return int(self._filled[int(rng.integers(len(self._filled)))])
+
+    def _boxes_in_range(self, position: int) -> Array:
+        """Boxes whose centre lies strictly inside the ranges, yaw in [-pi, pi)."""
+        boxes, section = self._boxes[position].copy(), self.section
+        kept = np.ones(len(boxes), bool)
+        for axis, (low, high) in enumerate((section.x_range, section.y_range)):
+            kept &= (boxes[:, axis] > low) & (boxes[:, axis] < high)
+        boxes[:, 6] = wrap_angle(boxes[:, 6])
+        return np.asarray(boxes[kept])
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """A batch of at least one sample."""
+        images = [sample["image"] for sample in samples if sample["image"] is not None]
+        radar = [torch.from_numpy(sample["radar"]) for sample in samples if sample["radar"] is not None]
+        identity: Array = np.broadcast_to(np.eye(4), (len(samples), 4, 4)).copy()
+        batch = RadialBatch(
+            images=torch.from_numpy(np.stack(images)) if images else None,
+            image_size=samples[0]["image_size"],
+            radar=(radar if samples[0]["radar_kind"] == "pc" else torch.stack(radar)) if radar else None,
+            radar_kind=samples[0]["radar_kind"],
+            radar_product=samples[0]["radar_product"],
+            calibration={
+                name: np.stack([sample["calibration"][name] for sample in samples])
+                for name in samples[0]["calibration"]
+            },
+            table=samples[0]["table"],
+            description=samples[0]["description"],
+            boxes=[sample["boxes"] for sample in samples],
+            labels=[sample["labels"] for sample in samples],
+            tokens=[sample["token"] for sample in samples],
+            frame2global=identity,
+        )
+        return batch

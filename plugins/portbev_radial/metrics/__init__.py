@@ -1,0 +1,40 @@
+"""RADIal's metrics, with the quirks of the original tools and without them, side by side.
+
+``evaluate_arrays`` scores arrays in memory, ``evaluate_files`` a results file. There are two evaluations: the one that
+papers report (``reported``), and the one that runs during training (``training``). What they share: boxes of frames
+(``boxes``), overlaps (``polygon``, ``iou``), who takes whom (``matching``); the files are ``files`` (ours) and
+``original`` (``results_3d.npy``).
+"""
+
+from portbev_radial.metrics.boxes import FrameBoxes, bottom_rows, frame_boxes
+from portbev_radial.metrics.constants import IOU_THRESHOLDS, OVERLAPS, RANGES, TP_ERRORS
+from portbev_radial.metrics.evaluate import evaluate, evaluate_arrays, evaluate_files
+from portbev_radial.metrics.files import SCHEMA, read_boxes, write_boxes
+from portbev_radial.metrics.iou import bev_iou, volume_iou
+from portbev_radial.metrics.original import read_original
+from portbev_radial.metrics.reported import Score
+from portbev_radial.metrics.result import RadialMetrics, Scores
+from portbev_radial.metrics.training import TrainingScore
+
+__all__ = [
+    "IOU_THRESHOLDS",
+    "OVERLAPS",
+    "RANGES",
+    "SCHEMA",
+    "TP_ERRORS",
+    "FrameBoxes",
+    "RadialMetrics",
+    "Score",
+    "Scores",
+    "TrainingScore",
+    "bev_iou",
+    "bottom_rows",
+    "evaluate",
+    "evaluate_arrays",
+    "evaluate_files",
+    "frame_boxes",
+    "read_boxes",
+    "read_original",
+    "volume_iou",
+    "write_boxes",
+]

@@ -1,0 +1,102 @@
+"""One picture per sample of radar and camera: the camera's picture, and the radar's map from above."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.boxes import footprint
+from portbev.viz import palette
+from portbev.viz.camera import draw_camera
+from portbev.viz.canvas import Canvas, Image, write
+from portbev.viz.clip import clip_to_rectangle, dashes
+from portbev.viz.scene import Array, AzimuthMap, Objects, RadialView
+from portbev_nuscenes.page import FOOT, GAP, HEAD, MARGIN, Text, legend
+
+CAMERA_WIDTH, RADAR_HEIGHT = 960, 720
+_WIDE = 1.2
+"""Width of the radar's panel over its height; the radar is in the middle of its lower edge."""
+
+
+def draw_radial(view: RadialView, *, title: str = "", score: float = 0.3) -> Image:
+    """The sample as one picture (H, W, 3) RGB; arguments as of :func:`portbev.viz.draw_view`."""
+    found = view.found.above(score)
+    radar_width = round(RADAR_HEIGHT * _WIDE)
+    width = 2 * MARGIN + CAMERA_WIDTH + GAP + radar_width
+    page = np.full((HEAD + RADAR_HEIGHT + FOOT, width, 3), palette.PAGE, np.uint8)
+    if view.camera is not None:
+        picture = draw_camera(view.camera, view.truth, found, CAMERA_WIDTH, farthest=view.reach)[:RADAR_HEIGHT]
+        page[HEAD : HEAD + len(picture), MARGIN : MARGIN + CAMERA_WIDTH] = picture
+    left = MARGIN + CAMERA_WIDTH + GAP
+    page[HEAD : HEAD + RADAR_HEIGHT, left : left + radar_width] = draw_radar(view, found, (radar_width, RADAR_HEIGHT))
+    texts: list[Text] = [
+        (MARGIN, HEAD / 2, title, palette.TEXT, 17.0, "lm"),
+        (width - MARGIN, HEAD / 2, f"frame {view.token}", palette.SOFT, 13.0, "rm"),
+    ]
+    page, below = legend(page, view.truth, found.labels, score)
+    return write(page, texts + below)
+
+
+def to_pixels(points: Array, size: tuple[int, int], reach: float) -> Array:
+    """Points (..., 2) [x forward, y left] in metres to pixels (..., 2) of a picture (width, height)."""
+    scale = size[1] / reach
+    return np.stack([(size[0] - 1) / 2 - points[..., 1] * scale, size[1] - 0.5 - points[..., 0] * scale], -1)
+
+
+def draw_radar(view: RadialView, found: Objects, size: tuple[int, int]) -> Image:
+    """The radar's map of ``size`` (width, height) with range rings, annotations and predictions."""
+    background = palette.PANEL if view.radar is None else _heat(view.radar, size)
+    canvas = Canvas(background, size)
+    scale, origin = size[1] / view.reach, to_pixels(np.zeros(2), size, view.reach)
+    rings = range(20, int(view.reach) + 1, 20)
+    for radius in rings:
+        canvas.circle((float(origin[0]), float(origin[1])), radius * scale, palette.RING, 0.8)
+    for corners, _ in _outlines(view.truth, view.reach, size):
+        canvas.lines(dashes(corners, 4, 2.5), palette.TRUTH, 0.9)
+    colours = palette.colours()
+    for corners, label in _outlines(found, view.reach, size):
+        canvas.lines(corners, palette.SHADOW, 2.6)
+        canvas.lines(corners, colours[label], 1.5)
+    marks = [(origin[0] + 3, origin[1] - r * scale - 1, f"{r} m", palette.SOFT, 11.0, "lb") for r in rings]
+    if view.radar is None:
+        marks.append((10.0, 8.0, "the data have no range-azimuth map", palette.SOFT, 13.0, "la"))
+    return write(canvas.finish(), list(marks))
+
+
+def _heat(radar: AzimuthMap, size: tuple[int, int]) -> Image:
+    """The map seen from above: the brighter, the more decibels above the median of all azimuths at that range.
+
+    Every echo reaches all azimuths through the transmitters' other slots; the median takes that off.
+    """
+    across, up = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    scale = size[1] / radar.reach
+    x, y = (size[1] - 0.5 - up) / scale, ((size[0] - 1) / 2 - across) / scale
+    bins, columns = radar.amplitude.shape
+    row = np.hypot(x, y) / radar.reach * bins
+    column = np.interp(np.degrees(np.arctan2(y, x)), radar.azimuth, np.arange(columns), left=-2, right=columns + 1)
+    level = 20 * np.log10(np.maximum(radar.amplitude, np.finfo(np.float64).tiny))
+    above = (level - np.median(level, axis=1, keepdims=True)).clip(min=0)
+    share = (above / max(above.max(), 1.0)).astype(np.float32)
+    shares = cv2.remap(share, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderValue=0)
+    return _coloured(np.asarray(shares, np.float64))
+
+
+def _coloured(share: Array) -> NDArray[np.uint8]:
+    """From the panel's dark over blue to a warm white."""
+    stops = np.array([palette.PANEL, (30, 62, 98), (48, 128, 160), (222, 226, 205)], np.float64)
+    at = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(share, at, stops[:, channel]) for channel in range(3)], -1).astype(np.uint8)
+
+
+def _outlines(objects: Objects, reach: float, size: tuple[int, int]) -> list[tuple[Array, int]]:
+    """Edges (m, 2, 2) in pixels of each footprint with its heading, and its label."""
+    if not len(objects):
+        return []
+    result = []
+    for corners, label in zip(footprint(objects.boxes), objects.labels, strict=True):
+        ring = np.stack([corners, np.roll(corners, -1, 0)], 1)
+        heading = np.stack([corners.mean(0), corners[:2].mean(0)])
+        edges = to_pixels(np.concatenate([ring, heading[None]]), size, reach)
+        result.append((clip_to_rectangle(edges, *size), int(label)))
+    return result

@@ -1,0 +1,165 @@
+"""RADIal's label tables, kept as the text that they are.
+
+``labels.csv`` says which frame of which sequence a sample is, and where objects were seen; a row of -1 is a frame
+without any. ``radial_bbox_labels.csv`` holds boxes that were annotated anew (Liu et al., "Echoes Beyond Points", 2023).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import DataError
+
+LABEL_COLUMNS = (
+    "numSample", "x1_pix", "y1_pix", "x2_pix", "y2_pix", "laser_X_m", "laser_Y_m", "laser_Z_m",
+    "radar_X_m", "radar_Y_m", "radar_R_m", "radar_A_deg", "radar_D_mps", "radar_P_db", "dataset", "index", "Difficult",
+)  # fmt: skip
+"""radar_X_m is to the right, radar_Y_m forward; the index counts the synchronised frames of the sequence."""
+
+BOX_COLUMNS = ("numSample", "X", "Y", "Z", "dimX", "dimY", "dimZ", "rotation_y", "class")
+"""Geometric centre and extents in metres, yaw in radians; radar frame, x forward, y left, z up. Class -1: no object."""
+
+NO_BOX = ("-1",) * (len(BOX_COLUMNS) - 1)
+_SEPARATOR = re.compile("[\t,;]")
+
+
+@dataclass(frozen=True)
+class Label:
+    """One labelled frame.
+
+    Attributes:
+        number: its numSample.
+        sequence, index: folder, and position among the folder's synchronised frames.
+        rows: its rows in labels.csv, all 17 fields as they are written.
+    """
+
+    number: int
+    sequence: str
+    index: int
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+
+def read_labels(path: Path) -> tuple[dict[int, Label], list[str]]:
+    """Labels by numSample in ascending order, and a line for each row that cannot be used.
+
+    Raises:
+        DataError: the file is missing or lacks a column.
+    """
+    labels: dict[int, Label] = {}
+    problems: list[str] = []
+    dataset, index = LABEL_COLUMNS.index("dataset"), LABEL_COLUMNS.index("index")
+    for line, row in _rows(path, LABEL_COLUMNS, {"radar_D_mps": "radar_D"}, problems):
+        try:
+            label = Label(_whole(row[0]), row[dataset], _whole(row[index]))
+        except ValueError as error:
+            problems.append(f"{path}:{line}: {error}; the row is left out")
+            continue
+        known = labels.setdefault(label.number, label)
+        if (known.sequence, known.index) != (label.sequence, label.index):
+            what = f"sample {label.number} is frame {known.index} of {known.sequence} in an earlier row"
+            problems.append(f"{path}:{line}: {what}; the row is left out")
+            continue
+        known.rows.append(row)
+    return dict(sorted(labels.items())), problems
+
+
+def read_boxes(path: Path) -> tuple[dict[int, list[tuple[str, ...]]], list[str]]:
+    """Box rows by numSample, without the numSample, and a line for each row that cannot be used.
+
+    Raises:
+        DataError: the file is missing or lacks a column.
+    """
+    boxes: dict[int, list[tuple[str, ...]]] = {}
+    problems: list[str] = []
+    for line, row in _rows(path, BOX_COLUMNS, {}, problems):
+        try:
+            number = _whole(row[0])
+            values = [float(token) for token in row[1:]]
+            if not all(np.isfinite(values)):
+                raise ValueError("a number is not finite")
+        except ValueError as error:
+            problems.append(f"{path}:{line}: {error}; the row is left out")
+            continue
+        boxes.setdefault(number, []).append(NO_BOX if values[-1] == -1 else row[1:])
+    return boxes, problems
+
+
+def read_box_file(path: Path) -> list[tuple[str, ...]]:
+    """Rows of a ``labels_x`` file: x y z dx dy dz yaw and whatever follows.
+
+    Raises:
+        DataError: missing file, or a row that is no box.
+    """
+    try:
+        rows = [tuple(line.split()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for row in rows:
+            if len(row) < 7:
+                raise ValueError(f"a row has {len(row)} fields, expected at least 7")
+            [float(token) for token in row[:7]]
+    except FileNotFoundError as error:
+        raise DataError("file is missing", where=str(path), cure="Check the data root") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path)) from error
+    return rows
+
+
+def is_empty(rows: list[tuple[str, ...]]) -> bool:
+    """Whether rows of boxes hold no object: in each the second field is ``-1`` (EchoFusion's rule)."""
+    return all(row[1] == "-1" for row in rows)
+
+
+def box_array(rows: list[tuple[str, ...]]) -> NDArray[np.float64]:
+    """(n, 9) boxes [x y z dx dy dz yaw vx vy] of the rows that are objects; RADIal has no velocities: they are 0.
+
+    Beside objects a row of -1 is left out; the original would keep it as a box (see :func:`is_empty`).
+    """
+    kept = (
+        []
+        if is_empty(rows)
+        else [[float(token) for token in row[:7]] for row in rows if not set(row[:7]) <= {"-1", "-1.0"}]
+    )
+    boxes = np.zeros((len(kept), 9))
+    if kept:
+        boxes[:, :7] = kept
+    return boxes
+
+
+def _rows(
+    path: Path, columns: tuple[str, ...], other: dict[str, str], problems: list[str]
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """(line, fields in the order of ``columns``) of a table; ``other``: second names of columns."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise DataError("label table is missing", where=str(path), cure="Check the data root") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path)) from error
+    header = [name.strip() for name in _SEPARATOR.split(lines[0])] if lines else []
+    places = []
+    for name in columns:
+        found = next((header.index(n) for n in (name, other.get(name, name)) if n in header), -1)
+        if found < 0:
+            what = f"no column {name!r}, there are: {', '.join(header) or 'none'}"
+            raise DataError(what, where=str(path), cure="Check that this is the right table")
+        places.append(found)
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        fields = [token.strip() for token in _SEPARATOR.split(line)]
+        if len(fields) <= max(places):
+            problems.append(f"{path}:{number}: {len(fields)} fields, expected {len(header)}; the row is left out")
+            continue
+        yield number, tuple(fields[place] for place in places)
+
+
+def _whole(token: str) -> int:
+    value = float(token)
+    if value != int(value) or value < 0:
+        raise ValueError(f"{token!r} is no sample number or index")
+    return int(value)

@@ -1,0 +1,52 @@
+"""Names of a RADIal recording's files and sensors, and the official split by sequence.
+
+RADIal: Rebut et al., "Raw High-Definition Radar for Multi-Task Learning", CVPR 2022. A data root holds a folder per
+sequence, ``RECORD@2020-11-22_12.49.56``, whose files are named ``<folder>_<sensor>.<ext>``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CAMERA, LIDAR, CAN, GPS = "camera", "scala", "can", "gps"
+RADAR_CHIPS = ("radar_ch0", "radar_ch1", "radar_ch2", "radar_ch3")
+
+MASTER = "radar_ch3"
+"""The chip that a frame is counted by; the others carry its sample number plus :data:`PARTNERS`."""
+PARTNERS = {"radar_ch0": 1, "radar_ch2": 2, "radar_ch1": 3}
+
+SENSORS = (CAMERA, LIDAR, *RADAR_CHIPS, CAN, GPS)
+"""Sensors that a log may name; events of any other are skipped."""
+
+DELAYS = {LIDAR: -40_000, **dict.fromkeys(RADAR_CHIPS, -180_000)}
+"""Microseconds that a sensor's timestamps are corrected by; 0 for those that are not named."""
+
+TOLERANCE = 20_000
+"""Microseconds between a radar frame and the nearest event of another sensor (EchoFusion; RADIal's own is 200 000)."""
+
+SUFFIXES = {CAMERA: "mjpg", LIDAR: "bin", CAN: "bin", GPS: "ascii", **dict.fromkeys(RADAR_CHIPS, "bin")}
+
+LABELS, BOXES, SPLITS = "labels.csv", "radial_bbox_labels.csv", ("train", "val", "test")
+CAMERA_CALIBRATION, RADAR_CALIBRATION = "camera_calib.npy", "CalibrationTable.npy"
+RADAR_DESCRIPTION = "radar.json"
+"""Beside recordings of another radar than RADIal's: its sizes (generated data)."""
+
+PREFIX = "RECORD@"
+VAL_SEQUENCES = ("2020-11-22_12.49.56", "2020-11-22_12.11.49", "2020-11-22_12.28.47", "2020-11-21_14.25.06")
+TEST_SEQUENCES = ("2020-11-22_12.45.05", "2020-11-22_12.25.47", "2020-11-22_12.03.47", "2020-11-22_12.54.38")
+
+
+def split_of(sequence: str) -> str:
+    """``train``, ``val`` or ``test``: where the official split puts a sequence."""
+    name = sequence.removeprefix(PREFIX)
+    return "val" if name in VAL_SEQUENCES else "test" if name in TEST_SEQUENCES else "train"
+
+
+def sensor_file(folder: Path, sensor: str) -> Path:
+    """A sensor's file in a sequence's folder."""
+    return folder / f"{folder.name}_{sensor}.{SUFFIXES[sensor]}"
+
+
+def log_file(folder: Path) -> Path:
+    """A sequence's event log."""
+    return folder / f"{folder.name}_events_log.rec"

@@ -1,0 +1,114 @@
+"""The event log of a recording, ``.rec``.
+
+One event per line. Of its tokens (between blanks, counted from 0) 1 is the timestamp in microseconds, 4 the time of
+issue, 7 the sample number, 10 the sensor; a line of 17 tokens has the event's byte offset (13) and size (16) in the
+sensor's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import DataError
+from portbev_radial.recordings.layout import DELAYS, SENSORS
+
+Integers = NDArray[np.int64]
+_SHORT, _FULL = 11, 17
+_NOWHERE = -1
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of one sensor in the order of the log, each column (n,) int64.
+
+    Attributes:
+        time: corrected timestamp: the raw one, shifted by (first time of issue - first timestamp + the sensor's delay).
+        sample: the sensor's sample number.
+        offset, size: where the event lies in the sensor's file, -1 where the log does not say.
+        line: of the log, from 1.
+    """
+
+    time: Integers
+    sample: Integers
+    offset: Integers
+    size: Integers
+    line: Integers
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+@dataclass
+class Log:
+    """What a log says.
+
+    Attributes:
+        events: by sensor; a sensor that the log does not name is absent.
+        damaged: numbers of the lines that could not be read.
+        problems: a line of text for each of them.
+    """
+
+    events: dict[str, Events]
+    damaged: list[int] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_log(path: Path) -> Log:
+    """Read a log. A line that cannot be understood is a problem of the log, not the end of it.
+
+    Raises:
+        DataError: the file is missing or cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise DataError(
+            f"cannot read the event log: {error.strerror or error}", where=str(path), cure="Check the data root"
+        ) from error
+    rows: dict[str, list[tuple[int, ...]]] = {}
+    log = Log({})
+    for number, line in enumerate(lines, 1):
+        tokens = line.split()
+        if not tokens:
+            continue
+        try:
+            sensor, row = _parse(tokens, number)
+        except ValueError as error:
+            log.damaged.append(number)
+            log.problems.append(f"{path}:{number}: {error}; the event is left out")
+            continue
+        if sensor in SENSORS:
+            rows.setdefault(sensor, []).append(row)
+    for sensor, found in rows.items():
+        log.events[sensor] = _corrected(sensor, found)
+    return log
+
+
+def _parse(tokens: Sequence[str], line: int) -> tuple[str, tuple[int, ...]]:
+    """(sensor, (timestamp, time of issue, sample, offset, size, line))."""
+    if len(tokens) < _SHORT:
+        raise ValueError(f"log line has {len(tokens)} fields, expected {_FULL} (or {_SHORT} without offset and size)")
+    places = (1, 4, 7, 13, 16) if len(tokens) == _FULL else (1, 4, 7)
+    numbers = []
+    for place in places:
+        try:
+            numbers.append(int(float(tokens[place])) if "." in tokens[place] else int(tokens[place]))
+        except (ValueError, OverflowError):
+            raise ValueError(f"log line has {tokens[place]!r} in field {place}, expected a whole number") from None
+    if len(places) == 5 and min(numbers[3:]) < 0:
+        raise ValueError(f"log line has a negative offset or size: {numbers[3]}, {numbers[4]}")
+    if not all(abs(number) < 1 << 62 for number in numbers):
+        raise ValueError("log line has a number that is out of range")
+    if tokens[10] not in SENSORS and any(name.startswith(tokens[10]) for name in SENSORS):
+        raise ValueError(f"log line ends within the name of its sensor, {tokens[10]!r}")
+    return tokens[10], (*numbers, *([_NOWHERE] * (5 - len(numbers))), line)
+
+
+def _corrected(sensor: str, rows: list[tuple[int, ...]]) -> Events:
+    time, issue, sample, offset, size, line = np.array(rows, np.int64).T
+    return Events(time + (issue[0] - time[0] + DELAYS.get(sensor, 0)), sample, offset, size, line)

@@ -1,0 +1,133 @@
+"""One recorded sequence: its frames, each sensor decoded when asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import DataError
+from portbev_radial.recordings.layout import CAMERA, CAN, LIDAR, RADAR_CHIPS, TOLERANCE, log_file, sensor_file
+from portbev_radial.recordings.log import read_log
+from portbev_radial.recordings.sensors import (
+    check_extent,
+    check_radar_size,
+    read_can,
+    read_jpeg,
+    read_lidar,
+    read_radar_chip,
+    read_video_frame,
+)
+from portbev_radial.recordings.sync import Frame, synchronise
+
+
+class Recording:
+    """A sequence's folder. Opening it reads the log alone.
+
+    Args:
+        folder: ``RECORD@...``; read only.
+        tolerance: microseconds between a radar frame and the other sensors' events.
+
+    Attributes:
+        frames: the synchronised frames; labels count them by position.
+        problems: a line for each event of the log that is left out.
+        dropped: a line for each radar frame without partners; recordings often begin with one.
+
+    Raises:
+        DataError: there is no log.
+    """
+
+    def __init__(self, folder: Path, *, tolerance: int = TOLERANCE) -> None:
+        self.folder = Path(folder)
+        path = log_file(self.folder)
+        self._log = read_log(path)
+        table = synchronise(self._log, path, tolerance)
+        self.frames = table.frames
+        self.problems, self.dropped = self._log.problems, table.dropped
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def frame(self, index: int) -> Frame:
+        """The frame that a label's index means.
+
+        Raises:
+            DataError: there is no such frame, or its log line is damaged.
+        """
+        if not 0 <= index < len(self.frames):
+            what = f"frame {index} does not exist: {len(self.frames)} frames are synchronised"
+            raise DataError(what, where=str(self.folder), cure="Check that log and labels belong together")
+        frame = self.frames[index]
+        if frame.fault:
+            raise DataError(f"frame {index} cannot be read: {frame.fault}", where=str(log_file(self.folder)))
+        return frame
+
+    def check(self, index: int, sensors: tuple[str, ...], values: int) -> None:
+        """Raise what reading these sensors of a frame would raise, as far as that shows without reading.
+
+        Files that are missing or too short, and radar events that do not hold ``values`` int16.
+        """
+        frame = self.frame(index)
+        for sensor in sensors:
+            offset, size, _ = self._place(frame, sensor)
+            path = sensor_file(self.folder, sensor)
+            if sensor in RADAR_CHIPS:
+                check_radar_size(path, offset, size, values)
+            if offset >= 0:
+                check_extent(path, offset, size)
+
+    def radar(self, index: int, values: int) -> NDArray[np.int16]:
+        """(4, values) int16 samples of chips 0 to 3, I and Q interleaved.
+
+        Raises:
+            DataError: a file that is missing or truncated, or frames of another size.
+        """
+        frame = self.frame(index)
+        chips = np.empty((len(RADAR_CHIPS), values), np.int16)
+        for row, sensor in enumerate(RADAR_CHIPS):
+            offset, size, _ = self._place(frame, sensor)
+            chips[row] = read_radar_chip(sensor_file(self.folder, sensor), offset, size, values)
+        return chips
+
+    def camera(self, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) blue green red picture.
+
+        A log without offsets means that the file is a video, whose frames the sample numbers count from 0.
+
+        Raises:
+            DataError: missing, truncated or damaged.
+        """
+        offset, size, sample = self._place(self.frame(index), CAMERA)
+        path = sensor_file(self.folder, CAMERA)
+        return read_video_frame(path, sample) if offset < 0 else read_jpeg(path, offset, size)
+
+    def lidar(self, index: int) -> NDArray[np.float32]:
+        """(n, 11) float32: x y z [m] intensity distance elevation azimuth and four bytes, layer first."""
+        offset, size, _ = self._place(self.frame(index), LIDAR)
+        return read_lidar(sensor_file(self.folder, LIDAR), offset, size)
+
+    def can(self, index: int) -> NDArray[np.void]:
+        """(n,) CAN messages of the event nearest to the frame."""
+        offset, size, _ = self._place(self.frame(index), CAN)
+        return read_can(sensor_file(self.folder, CAN), offset, size)
+
+    def time(self, index: int) -> int:
+        """Corrected timestamp of a frame, microseconds."""
+        return self.frame(index).time
+
+    def _place(self, frame: Frame, sensor: str) -> tuple[int, int, int]:
+        """(offset, size, sample number) of a frame's event of a sensor."""
+        if sensor not in frame.events:
+            raise DataError(f"the log has no {sensor} events", where=str(log_file(self.folder)))
+        events, at = self._log.events[sensor], frame.events[sensor]
+        offset, size = int(events.offset[at]), int(events.size[at])
+        if offset < 0 and (sensor != CAMERA or (events.offset >= 0).any()):
+            what = f"{sensor} event of radar frame {frame.sample} has no offset and size"
+            raise DataError(what, where=f"{log_file(self.folder)}:{events.line[at]}")
+        return offset, size, int(events.sample[at])
+
+
+def is_recording(folder: Path) -> bool:
+    """Whether a folder is a recorded sequence."""
+    return log_file(folder).is_file()

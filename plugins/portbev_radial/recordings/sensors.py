@@ -1,0 +1,135 @@
+"""What the sensors of a recording wrote, read event by event.
+
+A file is opened for each event, so that nothing is held between frames and the data root may be read-only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import DataError
+
+AGAIN = "Fetch the file again"
+
+SCALA = np.dtype([("values", "<f4", 7), ("bytes", "u1", 4)])
+"""A lidar return, 32 bytes: x y z [m] intensity, distance [m], elevation, azimuth [rad]; four bytes, layer first."""
+
+CAN_MESSAGE = np.dtype([("time", "<u8"), ("id", "<u4"), ("data", "u1", 8), ("rest", "u1", 4)])
+"""A CAN message, 24 bytes: timestamp [us], identifier, eight bytes of data, four more."""
+
+
+def read_bytes(path: Path, offset: int, size: int) -> bytes:
+    """``size`` bytes of a file from ``offset`` on.
+
+    Raises:
+        DataError: the file is missing or ends before.
+    """
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+    except FileNotFoundError as error:
+        raise DataError("file is missing", where=str(path), cure="Check the data root") from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path), cure=AGAIN) from error
+    if len(data) < size:
+        have = path.stat().st_size
+        raise DataError(
+            f"file is truncated: it has {have} bytes, expected {offset + size}", where=str(path), cure=AGAIN
+        )
+    return data
+
+
+def check_extent(path: Path, offset: int, size: int) -> None:
+    """Raise what :func:`read_bytes` would raise, without reading."""
+    try:
+        have = path.stat().st_size
+    except FileNotFoundError as error:
+        raise DataError("file is missing", where=str(path), cure="Check the data root") from error
+    if have < offset + size:
+        raise DataError(
+            f"file is truncated: it has {have} bytes, expected {offset + size}", where=str(path), cure=AGAIN
+        )
+
+
+def check_radar_size(path: Path, offset: int, size: int, values: int) -> None:
+    """Raise DataError when a chip's event does not hold one frame of ``values`` int16."""
+    if size != 2 * values:
+        what = f"radar event at byte {offset} has {size} bytes, expected {2 * values}"
+        raise DataError(what, where=str(path), cure="Check the log, and that radar.json, if any, describes this radar")
+
+
+def read_radar_chip(path: Path, offset: int, size: int, values: int) -> NDArray[np.int16]:
+    """(values,) int16 of one frame of one chip, I and Q interleaved.
+
+    Raises:
+        DataError: missing or truncated file, or an event of another size.
+    """
+    check_radar_size(path, offset, size, values)
+    return np.frombuffer(read_bytes(path, offset, size), "<i2").astype(np.int16, copy=False)
+
+
+def read_lidar(path: Path, offset: int, size: int) -> NDArray[np.float32]:
+    """(n, 11) float32 returns of one scan: the seven floats and the four bytes of :data:`SCALA`.
+
+    Raises:
+        DataError: missing or truncated file, or a scan that is no whole number of returns.
+    """
+    if size % SCALA.itemsize:
+        what = f"lidar scan at byte {offset} has {size} bytes, no multiple of {SCALA.itemsize}"
+        raise DataError(what, where=str(path), cure=AGAIN)
+    returns = np.frombuffer(read_bytes(path, offset, size), SCALA)
+    return np.concatenate([returns["values"], returns["bytes"].astype(np.float32)], 1).astype(np.float32)
+
+
+def read_can(path: Path, offset: int, size: int) -> NDArray[np.void]:
+    """(n,) messages of :data:`CAN_MESSAGE`.
+
+    Raises:
+        DataError: missing or truncated file, or no whole number of messages.
+    """
+    if size % CAN_MESSAGE.itemsize:
+        what = f"CAN event at byte {offset} has {size} bytes, no multiple of {CAN_MESSAGE.itemsize}"
+        raise DataError(what, where=str(path), cure=AGAIN)
+    messages: NDArray[np.void] = np.frombuffer(read_bytes(path, offset, size), CAN_MESSAGE)
+    return messages
+
+
+def read_jpeg(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
+    """(H, W, 3) blue green red picture of a JPEG within a file.
+
+    Raises:
+        DataError: missing or truncated file, or a picture that is damaged. OpenCV would fill what is lost with grey.
+    """
+    data = read_bytes(path, offset, size)
+    image = None
+    if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") > 0:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"picture at byte {offset} is damaged or truncated", where=str(path), cure=AGAIN)
+    return np.asarray(image, np.uint8)
+
+
+def read_video_frame(path: Path, number: int) -> NDArray[np.uint8]:
+    """(H, W, 3) blue green red: frame ``number`` (from 0) of a camera file that is an AVI.
+
+    Raises:
+        DataError: missing file, one that OpenCV cannot read, or too few frames.
+    """
+    if not path.exists():
+        raise DataError("file is missing", where=str(path), cure="Check the data root")
+    video = cv2.VideoCapture(str(path))
+    try:
+        found, image = False, None
+        if video.isOpened():
+            video.set(cv2.CAP_PROP_POS_FRAMES, number)
+            found, image = video.read()
+    finally:
+        video.release()
+    if not found or image is None:
+        raise DataError(f"video frame {number} cannot be read", where=str(path), cure=AGAIN)
+    return np.asarray(image, np.uint8)

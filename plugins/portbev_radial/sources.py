@@ -1,0 +1,182 @@
+"""Where samples come from: raw recordings or the converted layout."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import DataError
+from portbev.signal.description import RadarDescription
+from portbev_radial.chain import Chain
+from portbev_radial.config import RadialData
+from portbev_radial.converted.kitti import ConvertedRoot, is_converted, part_file
+from portbev_radial.recordings.calibration import CameraCalibration
+from portbev_radial.recordings.labels import NO_BOX, box_array
+from portbev_radial.recordings.layout import CAMERA, LABELS, RADAR_CHIPS
+from portbev_radial.recordings.raw import RawRoot
+
+PARTS = {"rt": "rt", "rd": "rd", "ra": "ra", "adc": "adc", "pc": "pcd"}
+"""Part of the converted layout for each value of ``data.radar``."""
+
+
+class Source(Protocol):
+    """One split of a data root.
+
+    Attributes:
+        version: ``raw`` or ``converted``.
+        numbers: the samples that can be read, ascending.
+        radar_kind: what :meth:`radar` gives: ``raw``, or the value of ``data.radar``.
+        description: the radar.
+        table_file: its calibration table, which may be absent where nothing needs it.
+        camera: the camera's calibration.
+    """
+
+    version: str
+    numbers: list[int]
+    radar_kind: str
+    description: RadarDescription
+    table_file: Path
+
+    @property
+    def camera(self) -> CameraCalibration: ...
+
+    def boxes(self, number: int) -> NDArray[np.float64]: ...
+
+    def picture(self, number: int) -> NDArray[np.uint8]: ...
+
+    def radar(self, number: int) -> NDArray[Any]: ...
+
+    def where(self, number: int) -> str:
+        """What tells the frame apart from others, without reading it."""
+        ...
+
+    def identity(self, table: bool) -> str:
+        """Radar and calibrations, with the calibration table's content if it is used."""
+        ...
+
+
+def open_source(section: RadialData, root: Path, split: str, notes: list[str]) -> Source:
+    """The split of a root; what is left out is added to ``notes``.
+
+    Raises:
+        DataError: the root has neither layout, or not the one that ``data.layout`` asks for.
+    """
+    layout = section.layout
+    if layout == "auto":
+        layout = "converted" if is_converted(root) and not (root / LABELS).exists() else "raw"
+    if layout == "converted":
+        return ConvertedSource(section, root, split, notes)
+    if is_converted(root) and not (root / LABELS).exists():
+        cure = "Set data.layout=converted"
+        raise DataError("holds the converted layout, not raw recordings", where=str(root), cure=cure)
+    return RawSource(section, root, split, notes)
+
+
+class RawSource:
+    """Samples straight from the recordings."""
+
+    version = "raw"
+
+    def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
+        boxes = Path(section.boxes).expanduser() if section.boxes else None
+        self._root = RawRoot(root, boxes=boxes, tolerance=section.tolerance)
+        radar = RADAR_CHIPS if section.radar != "none" else ()
+        sensors = (*radar, CAMERA) if section.camera else radar
+        wanted = self._root.of_split(split)
+        self._labels = {label.number: label for label in self._root.usable(wanted, sensors)}
+        self.numbers = list(self._labels)
+        without = sum(number not in self._root.boxes for number in self.numbers)
+        notes += self._root.problems
+        if dropped := self._root.dropped:
+            notes.append(
+                dropped[0] if len(dropped) == 1 else f"{len(dropped)} radar frames like this one: {dropped[0]}"
+            )
+        if without:
+            notes.append(f"{without} samples of {split} are not in {self._root.boxes_file.name}: they count as empty")
+        self.description, self.table_file = self._root.radar, self._root.table_file
+        self.radar_kind: str = "raw" if radar and section.signal_on == "device" else section.radar
+        self._kind, table = section.radar, section.radar in ("ra", "pc")
+        self._chain = Chain(self.description, self.table_file if table else None, section.signal_precision)
+
+    @property
+    def camera(self) -> CameraCalibration:
+        return self._root.camera
+
+    def boxes(self, number: int) -> NDArray[np.float64]:
+        return box_array(self._root.boxes.get(number, [NO_BOX]))
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        return self._root.picture(self._labels[number])
+
+    def radar(self, number: int) -> NDArray[Any]:
+        samples = self._root.radar_samples(self._labels[number])
+        if self.radar_kind == "raw":
+            return samples
+        part = PARTS[self._kind]
+        return as_real(self._chain.compute(samples, [part])[part])
+
+    def where(self, number: int) -> str:
+        label = self._labels[number]
+        return f"{label.sequence} {label.index}"
+
+    def identity(self, table: bool) -> str:
+        return _identity(self.description, self._root.camera_file, self.table_file if table else None)
+
+
+class ConvertedSource:
+    """Samples of the converted layout; the maps are read, so that nothing is left to compute."""
+
+    version = "converted"
+
+    def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
+        self._root = ConvertedRoot(root)
+        self.radar_kind: str = section.radar
+        self._part = PARTS.get(section.radar, "")
+        needed = (*([self._part] if self._part else []), "labels_x", *(["images"] if section.camera else []))
+        self.numbers = []
+        for number in self._root.of_split(split):
+            gone = [part for part in needed if not part_file(root, part, number).exists()]
+            if gone:
+                notes.append(f"sample {number:06d} is left out: {part_file(root, gone[0], number)} is missing")
+            else:
+                self.numbers.append(number)
+        self.description, self.table_file = self._root.radar, self._root.table_file
+
+    @property
+    def camera(self) -> CameraCalibration:
+        return self._root.camera
+
+    def boxes(self, number: int) -> NDArray[np.float64]:
+        return self._root.boxes(number)
+
+    def picture(self, number: int) -> NDArray[np.uint8]:
+        return self._root.picture(number)
+
+    def radar(self, number: int) -> NDArray[Any]:
+        radar = self.description
+        frame = (radar.samples, radar.chirps, radar.receivers)
+        shape = {"ra": (radar.samples, -1), "pcd": (-1, 4)}.get(self._part, frame)
+        return as_real(self._root.array(self._part, number, shape))
+
+    def where(self, number: int) -> str:
+        return "converted"
+
+    def identity(self, table: bool) -> str:
+        return _identity(self.description, self._root.camera_file, self.table_file if table else None)
+
+
+def as_real(values: NDArray[Any]) -> NDArray[np.float32]:
+    """float32; complex values get a last axis of real and imaginary part, for devices without complex numbers."""
+    if not np.iscomplexobj(values):
+        return np.ascontiguousarray(values, np.float32)
+    return np.stack([values.real, values.imag], -1).astype(np.float32)
+
+
+def _identity(radar: RadarDescription, camera: Path, table: Path | None) -> str:
+    files = [path for path in (camera, table) if path is not None and path.exists()]
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return f"{sorted(radar.as_dict().items())} {sums}"

@@ -1,0 +1,13 @@
+"""``synthetic-radial:`` as a data root."""
+
+from __future__ import annotations
+
+from portbev.data.generated.scheme import Scheme
+from portbev_radial.synth.generate import generate
+from portbev_radial.synth.options import from_query
+
+SCHEME = Scheme("synthetic-radial:", "radial", "sequences=8&frames=4&seed=1", from_query, generate)
+
+is_synthetic = SCHEME.is_mine
+parse_root = SCHEME.parse
+resolve_data_root = SCHEME.resolve

@@ -1,0 +1,109 @@
+"""Samples of radar and camera with a run's detections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.data.root import open_root
+from portbev.errors import DataError, PortbevError
+from portbev.runs.record import Run
+from portbev.signal import read_calibration
+from portbev.viz.canvas import Image
+from portbev.viz.scene import Array, AzimuthMap, Camera, Objects, RadialView
+from portbev.viz.views import Views, run_title
+from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_radial.config import RadialData
+from portbev_radial.dataset import RadialDataset
+from portbev_radial.metrics import read_boxes
+from portbev_radial.page import draw_radial
+from portbev_radial.recordings.calibration import CameraCalibration
+
+_TO_WORLD = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+"""From x forward, y left, z up to the calibration's world: X right, Y forward, Z up."""
+
+
+class RadialViews(Views):
+    """Samples of a results file beside their data.
+
+    Args:
+        dataset: frames with pictures; ``radar`` may be ``ra`` (a map is drawn) or ``none``.
+        found: rows [x y z_bottom dx dy dz yaw score] of each frame.
+    """
+
+    def __init__(self, dataset: RadialDataset, found: dict[str, Array], title: str = "") -> None:
+        self.dataset, self.title = dataset, title
+        place = {token: index for index, token in enumerate(dataset.tokens)}
+        for token in found:
+            if token not in place:
+                cure = "Give the data that the predictions were made on: --data-root"
+                what = f"frame {token} of the predictions is not in the data"
+                raise PortbevError(what, where=str(dataset.root), cure=cure)
+        self._place = {token: place[token] for token in sorted(found, key=place.__getitem__)}
+        self._found = found
+
+    @property
+    def tokens(self) -> list[str]:
+        return list(self._place)
+
+    def draw(self, token: str, score: float) -> tuple[str, Image]:
+        return token, draw_radial(self.view(token), title=self.title, score=score)
+
+    def view(self, token: str) -> RadialView:
+        """Read one sample; raises as :meth:`draw`."""
+        self.check(token)
+        index = self._place[token]
+        source = self.dataset.source
+        number = int(token)
+        truth, labels = self.dataset.truth(index)
+        return RadialView(
+            token=token,
+            camera=_camera(source.picture(number), source.camera),
+            radar=self._map(number),
+            reach=source.description.range_max,
+            truth=Objects(truth, labels, np.ones(len(truth))),
+            found=_objects(self._found[token]),
+        )
+
+    def _map(self, number: int) -> AzimuthMap | None:
+        source = self.dataset.source
+        if source.radar_kind != "ra":
+            return None
+        azimuth = read_calibration(source.table_file, source.description).azimuth
+        order = np.argsort(azimuth, kind="stable")
+        amplitude = source.radar(number).astype(np.float64)
+        return AzimuthMap(amplitude[:, order], azimuth[order], source.description.range_max)
+
+
+def open_radial(run: Run, data_root: str | Path | None, version: str | None) -> RadialViews:
+    """The samples of a run's predictions; see :func:`portbev.viz.open_views`. There is one version of RADIal."""
+    root = open_root(data_root or run.info["data"].get("root"))
+    found = read_boxes(run.predictions, scored=True)
+    own = cast("RadialData", run.config.data)
+    split = str((run.metrics or {}).get("split", own.eval_split))
+    section = own.model_copy(update={"eval_split": split, "camera": True, "signal_on": "loader", "radar": "ra"})
+    title = run_title(run)
+    try:
+        dataset = RadialDataset(section, root, "eval", seed=0)
+    except DataError as error:  # no usable calibration table, or a converted layout without azimuth maps
+        title += f"   no range-azimuth map: {error.what}"
+        dataset = RadialDataset(section.model_copy(update={"radar": "none"}), root, "eval", seed=0)
+    return RadialViews(dataset, dict(zip(found.frames, found.arrays(), strict=True)), title)
+
+
+def _camera(picture: NDArray[np.uint8], calibration: CameraCalibration) -> Camera:
+    """The picture without the lens's distortion, so that straight edges of boxes stay straight."""
+    straight = cv2.undistort(picture, calibration.intrinsic, calibration.distortion)
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = calibration.matrix @ _TO_WORLD, calibration.translation
+    return Camera("camera", np.asarray(straight, np.uint8), calibration.intrinsic, matrix)
+
+
+def _objects(rows: Array) -> Objects:
+    boxes = np.concatenate([rows[:, :7], np.zeros((len(rows), 2))], 1)
+    boxes[:, 2] += boxes[:, 5] / 2
+    return Objects(boxes, np.full(len(rows), DETECTION_CLASSES.index("car"), np.int64), rows[:, 7])

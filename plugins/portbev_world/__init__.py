@@ -1,0 +1,1 @@
+"""The synthetic world that generated data sets share: solids, vehicles, roads, light, cameras and a lidar."""

@@ -1,0 +1,1 @@
+"""What camera pictures go through in training, whatever data set they are of."""

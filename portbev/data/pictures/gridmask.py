@@ -1,0 +1,42 @@
+"""GridMask: regular stripes of a training picture are blanked.
+
+Chen et al. 2020, arXiv:2001.04086, with BEVFormer's settings: rows and columns, no rotation, half of each period,
+inverted: pixels on a stripe of either direction are kept.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev_nuscenes.samples.augment import Draws
+
+PROBABILITY = 0.7
+
+
+def draw_grid_mask(size: tuple[int, int], rng: Draws) -> NDArray[np.bool_]:
+    """(H, W) True where a picture of ``size`` is kept; everywhere in three cases of ten.
+
+    Order of the draws: whether, period, first row stripe, first column stripe.
+    """
+    height, width = size
+    if rng.uniform() > PROBABILITY:
+        return np.ones(size, bool)
+    period = 2 + int(rng.choice(height - 2))
+    rows = _stripes(height, period, int(rng.choice(period)))
+    columns = _stripes(width, period, int(rng.choice(period)))
+    return rows[:, None] | columns[None, :]
+
+
+def _stripes(side: int, period: int, first: int) -> NDArray[np.bool_]:
+    """(side,) the middle of a line of 1.5 times that length, True on its stripes.
+
+    Quirk of the original: there are as many stripes as whole periods in the line, so that none may begin near its end.
+    """
+    line = np.zeros(int(1.5 * side), bool)
+    thickness = min(max(int(period * 0.5 + 0.5), 1), period - 1)
+    for number in range(len(line) // period):
+        start = number * period + first
+        line[start : start + thickness] = True
+    skipped = (len(line) - side) // 2
+    return line[skipped : skipped + side]

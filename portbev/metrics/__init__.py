@@ -1,1 +1,0 @@
-"""Metrics of the tasks: nuScenes detection, RADIal detection."""

@@ -1,0 +1,1 @@
+"""A run directory: its record, scalars, checkpoints and weights."""
