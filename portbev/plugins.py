@@ -113,10 +113,7 @@ class Plugins:
 
 
 def load_entry_points(plugins: Plugins) -> None:
-    """Register the built-in cpu backend and every module named by an entry point of group ``portbev``."""
-    from portbev_cpu import backend as cpu
-
-    plugins.register(cpu, "cpu")
+    """Register every module named by an entry point of group ``portbev``, in the order of their names."""
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         try:
             module = entry.load()
