@@ -1,17 +1,21 @@
 """What a plugin may offer.
 
 A plugin is an importable module named by an entry point of group ``portbev``; it implements any of these hooks with
-:data:`hookimpl`. Hooks return records, they do no work: nothing is probed or imported until it is asked for.
+:data:`hookimpl`. Hooks return records, they do no work: nothing is probed, and no heavy library imported, until it is
+asked for. They are called through pluggy's hook caller: ``tryfirst``, ``trylast`` and wrappers mean what pluggy says.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
     from portbev.backend import Backend, Emulator
+    from portbev.data.kinds import DataSet
+    from portbev.evaluate.benchmark import Benchmark
     from portbev.kernels import Kernel
     from portbev.models import ModelFamily
 
@@ -38,3 +42,18 @@ def portbev_kernels() -> list[Kernel]:  # type: ignore[empty-body]
 @hookspec
 def portbev_models() -> list[ModelFamily]:  # type: ignore[empty-body]
     """Model families: the schema of their configuration and how to build them."""
+
+
+@hookspec
+def portbev_datasets() -> list[DataSet]:  # type: ignore[empty-body]
+    """Data sets: kinds of ``data`` sections with their readers, ``portbev data`` commands, generated roots."""
+
+
+@hookspec
+def portbev_benchmarks() -> list[Benchmark]:  # type: ignore[empty-body]
+    """Benchmarks: how detections are scored, what the figures are called, and how samples are drawn."""
+
+
+@hookspec
+def portbev_published() -> list[Path]:  # type: ignore[empty-body]
+    """YAML files of figures that others published, for ``portbev parity report --published NAME`` (the file's stem)."""

@@ -9,15 +9,16 @@ from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel
 from torch import Tensor, nn
+
+from portbev.config.schema import ModelSection
 
 
 class Batch(TypedDict):
     """B samples: what every kind of data has. Its tensors move to the device (see :func:`move_batch`).
 
     ``boxes``: B arrays (n,9) float32 [x y z dx dy dz yaw vx vy] in the sample's frame, z = box centre.
-    ``labels``: B arrays (n,) int64; on nuScenes in the order of ``portbev_nuscenes.classes.DETECTION_CLASSES``.
+    ``labels``: B arrays (n,) int64; indices into the data set's ``classes``.
     ``tokens``: sample tokens.
     ``frame2global`` (B,4,4) float64: pose of the frame that boxes and detections are in.
     """
@@ -77,11 +78,13 @@ class ModelFamily(Protocol):
 
     Attributes:
         name: value of ``model.family`` in a configuration.
-        config: pydantic model of the rest of the ``model`` section.
+        config: schema of the ``model`` section; a :class:`portbev.config.schema.ModelSection`.
+        takes: kinds of data that its models read; ``data.kind`` is the first of them where it is left out.
     """
 
     name: str
-    config: type[BaseModel]
+    config: type[ModelSection]
+    takes: tuple[str, ...]
 
     def build(self, config: Any) -> DetectionModel:
         """Model on the CPU with initial weights drawn from torch's generator."""

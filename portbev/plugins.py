@@ -6,10 +6,11 @@ A plugin that fails to import or whose hook raises is recorded with its error an
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -20,6 +21,8 @@ from portbev.hookspecs import GROUP
 
 if TYPE_CHECKING:
     from portbev.backend import Backend, Emulator
+    from portbev.data.kinds import DataKind, DataSet
+    from portbev.evaluate.benchmark import Benchmark
     from portbev.kernels import Kernel
     from portbev.models import ModelFamily
 
@@ -69,16 +72,25 @@ class Plugins:
         self.failures.append(PluginFailure(plugin, hook, text, "".join(traceback.format_exception(error))))
 
     def collect(self, hook: str) -> list[Any]:
-        """Records of every plugin for ``hook``, in order of registration; a hook that raises is recorded, once."""
+        """Records of every plugin for ``hook``, in pluggy's order; a hook that raises is recorded, once."""
         if hook not in self._cache:
-            records: list[Any] = []
-            for implementation in getattr(self.manager.hook, hook).get_hookimpls():
-                try:
-                    records.extend(implementation.function())
-                except Exception as error:
-                    self.fail(implementation.plugin_name, hook, error)
-            self._cache[hook] = records
+            self._cache[hook] = [record for records in self._call(hook) for record in records]
         return self._cache[hook]
+
+    def _call(self, hook: str) -> list[Any]:
+        """What the plugins return; whoever raises is left out, and the others are asked again."""
+        broken: set[object] = set()
+        while True:
+            caller = self.manager.subset_hook_caller(hook, broken)
+            try:
+                results: list[Any] = caller()
+                return results
+            except Exception as error:
+                culprit = _raised_by(error, caller.get_hookimpls())
+                if culprit is None or culprit.plugin in broken:
+                    raise
+                broken.add(culprit.plugin)
+                self.fail(culprit.plugin_name, hook, error)
 
     def said(self) -> str:
         """What failed, for the end of an error about something that is missing; empty when all loaded."""
@@ -100,21 +112,54 @@ class Plugins:
         """Model families by name."""
         return self._by_name("portbev_models", "model family")
 
+    def datasets(self) -> dict[str, DataSet]:
+        """Data sets by name."""
+        return self._by_name("portbev_datasets", "data set")
+
+    def data_kinds(self) -> dict[str, DataKind]:
+        """Kinds of ``data`` sections by name, of all data sets."""
+        return _by_name((kind for data_set in self.datasets().values() for kind in data_set.kinds), "kind of data")
+
+    def benchmarks(self) -> dict[str, Benchmark]:
+        """Benchmarks by name."""
+        return self._by_name("portbev_benchmarks", "benchmark")
+
+    def published(self) -> dict[str, Path]:
+        """Files of published figures by their stem."""
+        return {path.stem: path for path in self.collect("portbev_published")}
+
     def _by_name(self, hook: str, what: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for record in self.collect(hook):
-            if record.name in found:
-                raise PortbevError(
-                    f"two plugins offer a {what} named {record.name!r}",
-                    cure="Uninstall one of them (pip list shows the distributions)",
-                )
-            found[record.name] = record
-        return found
+        return _by_name(self.collect(hook), what)
+
+
+def _by_name(records: Iterable[Any], what: str) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for record in records:
+        if record.name in named:
+            raise PortbevError(
+                f"two plugins offer a {what} named {record.name!r}",
+                cure="Uninstall one of them (pip list shows the distributions)",
+            )
+        named[record.name] = record
+    return named
+
+
+def _raised_by(error: Exception, implementations: Sequence[pluggy.HookImpl]) -> pluggy.HookImpl | None:
+    """The implementation in whose call ``error`` was raised."""
+    called = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+    for implementation in implementations:
+        function = getattr(implementation.function, "__func__", implementation.function)
+        if getattr(function, "__code__", None) in called:
+            return implementation
+    return None
 
 
 def load_entry_points(plugins: Plugins) -> None:
-    """Register every module named by an entry point of group ``portbev``, in the order of their names."""
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+    """Register every module named by an entry point of group ``portbev``.
+
+    Pluggy calls the last one first, so they are registered backwards: hooks then run in the order of the names.
+    """
+    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name, reverse=True):
         try:
             module = entry.load()
         except Exception as error:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from portbev.config.schema import ModelSection
 from portbev.config.section import Section
 from portbev_nuscenes.classes import DETECTION_CLASSES
 
@@ -77,13 +78,12 @@ class DecodeSection(Section):
     center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 
 
-class BevDepthConfig(Section):
+class BevDepthConfig(ModelSection):
     """Defaults are BEVDepth R50 256x704 with a 128x128 BEV and one key frame."""
 
+    family: Literal["bevdepth"] = "bevdepth"
     variant: Literal["bevdepth", "matrixvt"] = "bevdepth"
     quirks: Literal["official", "fixed"] = "official"
-    channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
-    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev_cpu.conv_gradients; rounding differs
     key_frames: int = Field(1, ge=1)
     depth_aggregation: bool = False
     final_size: tuple[int, int] = (256, 704)  # (height, width) of the images, as in data.image.final_size

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from portbev.config.schema import ModelSection
 from portbev.models import DetectionModel, Imported
 from portbev_bevdepth.config import BevDepthConfig
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 
 class BevDepthFamily:
     """BEVDepth with one or more key frames, with or without depth aggregation, and MatrixVT."""
 
     name = "bevdepth"
-    config: type[BaseModel] = BevDepthConfig
+    config: type[ModelSection] = BevDepthConfig
+    takes = ("nuscenes",)
 
-    def build(self, config: BevDepthConfig | Mapping[str, Any]) -> DetectionModel:
+    def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
         from portbev.nn.pretrained import load_resnet
         from portbev_bevdepth.model import BEVDepth

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.errors import DataError
+from portbev.nn.image_path import ImagePath
 from portbev.nn.precision import full_precision
 from portbev.nn.resnet import ResNet
 from portbev.nn.secondfpn import SECONDFPN
@@ -19,7 +20,7 @@ from portbev_nuscenes.batches import Matrices
 STAGE_STRIDES = (4, 8, 16, 32)
 
 
-class LSSFPN(nn.Module):
+class LSSFPN(ImagePath, nn.Module):
     """Image backbone, neck, DepthNet and voxel pooling (Philion and Fidler, ECCV 2020; BEVDepth's BaseLSSFPN).
 
     Quirk, kept under ``quirks: official``: DepthNet is told the key frame's cameras whatever sweep it looks at;
@@ -74,10 +75,7 @@ class LSSFPN(nn.Module):
 
     def image_features(self, images: Tensor, mats: Matrices, index: int) -> tuple[Tensor, Tensor]:
         """Depth logits (B*N,D,h,w) and context (B*N,C,h,w) of images (B,N,3,H,W)."""
-        images = images.flatten(0, 1)
-        if self.config.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        features = self.img_neck(self.img_backbone(images))
+        features = self.img_neck(self.img_backbone(self.arrange(images.flatten(0, 1))))
         told = 0 if self.config.quirks == "official" else index
         camera = camera_vector(mats, told).to(features.device)
         return self.depth_net(features, camera)

@@ -16,7 +16,6 @@ from portbev_bevdepth.losses import depth_loss, detection_losses
 from portbev_bevdepth.lss import LSSFPN
 from portbev_bevdepth.matrixvt import MatrixVT
 from portbev_bevdepth.targets import box_targets
-from portbev_cpu.conv_gradients import use_avx2_weight_gradients
 from portbev_nuscenes.batches import SweepBatch
 
 
@@ -38,8 +37,6 @@ class BEVDepth(DetectionModel):
         self.config = config
         self.backbone = (MatrixVT if config.variant == "matrixvt" else LSSFPN)(config)
         self.head = BEVDepthHead(config)
-        if config.weight_gradients == "avx2":
-            use_avx2_weight_gradients(self)
 
     def forward(self, batch: SweepBatch) -> BevDepthOutput:
         """Raw outputs of a batch; ``batch["images"]`` is on the model's device, ``batch["mats"]`` on the host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portbev.hookspecs import hookimpl
@@ -16,3 +17,9 @@ def portbev_models() -> list[ModelFamily]:
     from portbev_bevformer.family import BevFormerFamily
 
     return [BevFormerFamily()]
+
+
+@hookimpl
+def portbev_published() -> list[Path]:
+    """Figures that others published of this family."""
+    return [Path(__file__).with_name("bevformer_readme.yaml")]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from portbev.config.quirks import Choice, Quirks
-from portbev.config.schema import Section
+from portbev.config.schema import ModelSection, Section
 from portbev_nuscenes.classes import DETECTION_CLASSES
 
 Range = tuple[float, float, float, float, float, float]
@@ -66,15 +66,14 @@ class DecodeSection(Section):
     center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 
 
-class BevFormerConfig(Section):
+class BevFormerConfig(ModelSection):
     """Defaults are BEVFormer-tiny."""
 
+    family: Literal["bevformer"] = "bevformer"
     quirks: QuirksSection = QuirksSection()
     # Until July 2023 the shift of the history's reference points went into those of the present too. Checkpoints
     # published before (all of v1, of 2022) were presumably trained so: set it to evaluate them.
     aliased_reference: bool = False
-    channels_last: bool = False  # memory format of the image path: less time on CPUs, rounding differs
-    weight_gradients: Literal["torch", "avx2"] = "torch"  # see portbev_cpu.conv_gradients; rounding differs
     point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres, LIDAR_TOP frame
     bev_size: tuple[int, int] = (50, 50)  # cells (rows along y, columns along x)
     channels: int = Field(256, ge=8)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from portbev.config.schema import ModelSection
 from portbev.models import DetectionModel, Imported
 from portbev_bevformer.config import BevFormerConfig
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 
 class BevFormerFamily:
     """BEVFormer (version 1) of any size; takes data of kind ``nuscenes_queue``."""
 
     name = "bevformer"
-    config: type[BaseModel] = BevFormerConfig
+    config: type[ModelSection] = BevFormerConfig
+    takes = ("nuscenes_queue",)
 
-    def build(self, config: BevFormerConfig | Mapping[str, Any]) -> DetectionModel:
+    def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
         from portbev.nn.pretrained import load_resnet
         from portbev_bevformer.model import BEVFormer

@@ -15,6 +15,7 @@ from portbev.models import Batch, DetectionModel, Detections
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
+from portbev.nn.image_path import ImagePath
 from portbev.nn.resnet import ResNet
 from portbev_bevformer import codec, ego_motion
 from portbev_bevformer.config import BevFormerConfig
@@ -25,7 +26,6 @@ from portbev_bevformer.memory import Memory
 from portbev_bevformer.projection import Visibility, pillar_points, project, visible_pairs
 from portbev_bevformer.queries import BevQueries
 from portbev_bevformer.spatial import Sight
-from portbev_cpu.conv_gradients import use_avx2_weight_gradients
 from portbev_nuscenes.batches import QueueBatch
 from portbev_nuscenes.classes import DETECTION_CLASSES
 
@@ -40,7 +40,7 @@ class Outputs(NamedTuple):
     bev: Tensor
 
 
-class BEVFormer(DetectionModel):
+class BEVFormer(ImagePath, DetectionModel):
     """Multi-camera queue of frames to boxes in the LIDAR_TOP frame of the last one.
 
     In training the frames before the last are encoded without gradient and without dropout. In evaluation a batch is
@@ -78,8 +78,6 @@ class BEVFormer(DetectionModel):
         )
         self.head = Head(config)
         _spread(self.encoder, self.decoder)
-        if config.weight_gradients == "avx2":
-            use_avx2_weight_gradients(self)
         self._points = pillar_points(config.bev_size, config.encoder.anchors, config.point_cloud_range)
         self._memory = Memory()
         order = {name: label for label, name in enumerate(config.classes)}
@@ -109,10 +107,7 @@ class BEVFormer(DetectionModel):
 
     def extract(self, images: Tensor) -> Maps:
         """Images (B,N,3,H,W) to the neck's maps (B*N,C,h,w)."""
-        x = images.flatten(0, 1)
-        if self.config.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        stages = self.img_backbone(x)
+        stages = self.img_backbone(self.arrange(images.flatten(0, 1)))
         return list(self.img_neck([stages[stage - 1] for stage in self.config.image_backbone.stages]))
 
     def encode(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from portbev.config.quirks import Choice, Quirks
-from portbev.config.schema import Section
+from portbev.config.schema import ModelSection, Section
 
 Range = tuple[float, float, float, float, float, float]
 LEVELS = 3
@@ -107,9 +107,10 @@ class DecodeSection(Section):
     center_range: Range = (0.0, -103.0, -5.0, 103.0, 103.0, 3.0)
 
 
-class EchoFusionConfig(Section):
+class EchoFusionConfig(ModelSection):
     """Defaults are EchoFusion on range-time maps and images."""
 
+    family: Literal["echofusion"] = "echofusion"
     quirks: QuirksSection = QuirksSection()
     # Azimuths of the camera's view grow to the right, those of boxes to the left: in the released code the view is
     # mirrored against what it is trained to find. Checkpoints need "official".

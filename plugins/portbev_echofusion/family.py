@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from portbev.config.schema import ModelSection
 from portbev.models import DetectionModel, Imported
 from portbev_echofusion.config import EchoFusionConfig
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 
 class EchoFusionFamily:
     """EchoFusion on any of the radar's products, with or without camera; takes data of kind ``radial``."""
 
     name = "echofusion"
-    config: type[BaseModel] = EchoFusionConfig
+    config: type[ModelSection] = EchoFusionConfig
+    takes = ("radial",)
 
-    def build(self, config: EchoFusionConfig | Mapping[str, Any]) -> DetectionModel:
+    def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
         from portbev.nn.pretrained import load_resnet
         from portbev_echofusion.model import EchoFusion

@@ -1,0 +1,58 @@
+"""nuScenes as a plugin: tables, samples, scoring, pictures, commands, and generated scenes in its format.
+
+``tables`` reads a version, ``samples`` makes batches of it, ``metrics`` and ``benchmark`` score detections, ``views``
+draws them, ``synth`` generates scenes, ``check`` and ``commands`` are ``portbev data``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from portbev.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from portbev.data import DataSet, Dataset, Part
+    from portbev.data.kinds import Group
+    from portbev.evaluate.benchmark import Benchmark
+
+
+@hookimpl
+def portbev_datasets() -> list[DataSet]:
+    """nuScenes, as key frames with sweeps and as queues of frames."""
+    from portbev.data.kinds import DataKind, DataSet
+    from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
+    from portbev_nuscenes.synth.root import SCHEME
+
+    kinds = (
+        DataKind("nuscenes", NuscenesData, _open_sweeps),
+        DataKind("nuscenes_queue", NuscenesQueueData, _open_queue),
+    )
+    return [DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME)]
+
+
+@hookimpl
+def portbev_benchmarks() -> list[Benchmark]:
+    """The nuScenes detection benchmark."""
+    from portbev_nuscenes.benchmark import NuscenesBenchmark
+
+    return [NuscenesBenchmark()]
+
+
+def _open_sweeps(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+    from portbev_nuscenes.samples.dataset import DetectionDataset
+
+    return DetectionDataset(section, root, part, seed=seed)
+
+
+def _open_queue(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+    from portbev_nuscenes.samples.queue import QueueDataset
+
+    return QueueDataset(section, root, part, seed=seed)
+
+
+def _commands() -> Mapping[Group, Callable[..., None]]:
+    from portbev_nuscenes import commands
+
+    return {"synth": commands.synth, "check": commands.check}

@@ -1,1 +1,49 @@
-"""RADIal: raw recordings, their conversion, and samples for training."""
+"""RADIal as a plugin: raw recordings, their conversion, samples, scoring, pictures, and generated recordings.
+
+``recordings`` reads what the sensors wrote, ``converted`` EchoFusion's layout, ``dataset`` makes batches of either;
+``metrics`` and ``benchmark`` score detections, ``views`` draws them, ``synth`` generates recordings, ``check`` and
+``commands`` are ``portbev data``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from portbev.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from portbev.data import DataSet, Dataset, Part
+    from portbev.data.kinds import Group
+    from portbev.evaluate.benchmark import Benchmark
+
+
+@hookimpl
+def portbev_datasets() -> list[DataSet]:
+    """RADIal, raw or converted."""
+    from portbev.data.kinds import DataKind, DataSet
+    from portbev_radial.config import RadialData
+    from portbev_radial.synth.root import SCHEME
+
+    return [DataSet("radial", (DataKind("radial", RadialData, _open),), commands=_commands, generated=SCHEME)]
+
+
+@hookimpl
+def portbev_benchmarks() -> list[Benchmark]:
+    """The RADIal detection benchmark."""
+    from portbev_radial.benchmark import RadialBenchmark
+
+    return [RadialBenchmark()]
+
+
+def _open(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+    from portbev_radial.dataset import RadialDataset
+
+    return RadialDataset(section, root, part, seed=seed)
+
+
+def _commands() -> Mapping[Group, Callable[..., None]]:
+    from portbev_radial import commands
+
+    return {"synth": commands.synth, "check": commands.check, "convert": commands.convert}

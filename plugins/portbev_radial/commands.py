@@ -1,4 +1,4 @@
-"""The RADIal commands of ``portbev data``."""
+"""``portbev data synth radial``, ``check`` and ``convert``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 
-def synth_radial(
+def synth(
     out: Path = typer.Argument(..., metavar="OUT", help="Folder to make."),  # noqa: B008
     sequences: int = typer.Option(4, "--sequences", help="Recorded sequences in all."),
     frames: int = typer.Option(10, "--frames", help="Labelled radar frames of each."),
@@ -56,7 +56,7 @@ def synth_radial(
     print(f"{root}: {sequences} sequences ({split}), {sequences * frames} frames")
 
 
-def convert_radial(
+def convert(
     root: str = typer.Argument(..., metavar="ROOT", help="Raw recordings, or synthetic-radial:?..."),
     out: Path = typer.Argument(..., metavar="OUT", help="Folder to make, or to go on with."),  # noqa: B008
     parts: str = typer.Option("all", "--parts", help="Some of images,lidars,adc,rt,rd,ra,pcd,labels,labels_x,infos."),
@@ -74,10 +74,12 @@ def convert_radial(
     on stderr; exit status 2 when a labelled sample is lost.
     """
     from portbev.data import open_root
-    from portbev_radial.converted.convert import PARTS, convert
+    from portbev_radial.converted import convert as conversion
 
-    chosen = PARTS if parts == "all" else tuple(part.strip() for part in parts.split(",") if part.strip())
-    done = convert(open_root(root), out, parts=chosen, boxes=boxes, tolerance=tolerance, workers=workers, progress=True)
+    chosen = conversion.PARTS if parts == "all" else tuple(part.strip() for part in parts.split(",") if part.strip())
+    done = conversion.convert(
+        open_root(root), out, parts=chosen, boxes=boxes, tolerance=tolerance, workers=workers, progress=True
+    )
     for problem in done.problems:
         print(problem, file=sys.stderr)
     per_sample = done.size / max(len(done.samples), 1) / 1e6
@@ -87,7 +89,7 @@ def convert_radial(
         raise typer.Exit(2)
 
 
-def check_radial(
+def check(
     root: str = typer.Argument(..., metavar="ROOT", help="Raw recordings, or synthetic-radial:?..."),
     boxes: Path | None = typer.Option(  # noqa: B008
         None, "--boxes", help="The re-annotated boxes; default: radial_bbox_labels.csv in ROOT."

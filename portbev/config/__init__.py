@@ -1,6 +1,16 @@
 """Configuration: YAML with ``extends:``, validated, with overrides."""
 
-from portbev.config.load import LATER_KEYS, NEUTRAL_KEYS, config_digest, dump_config, load_config, read_layers
-from portbev.config.schema import RunConfig
+from portbev.config.load import config_digest, dump_config, load_config, meanings, read_layers
+from portbev.config.meaning import Meaning
+from portbev.config.schema import ComputeSection, RunConfig
 
-__all__ = ["LATER_KEYS", "NEUTRAL_KEYS", "RunConfig", "config_digest", "dump_config", "load_config", "read_layers"]
+__all__ = [
+    "ComputeSection",
+    "Meaning",
+    "RunConfig",
+    "config_digest",
+    "dump_config",
+    "load_config",
+    "meanings",
+    "read_layers",
+]

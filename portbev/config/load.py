@@ -7,14 +7,19 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from portbev.config.meaning import Meaning
 from portbev.config.schema import RunConfig
+from portbev.config.section import keys_of
 from portbev.errors import ConfigError, nearest
 from portbev.plugins import Plugins, plugins
+
+if TYPE_CHECKING:
+    from portbev.models import ModelFamily
 
 
 def load_config(
@@ -36,8 +41,13 @@ def load_config(
         where, raw = str(path), read_layers(path)
     for item in overrides:
         _override(raw, item)
-    config = _validate(RunConfig, raw, where)
-    return _validate_model(config, where, among or plugins())
+    found = among or plugins()
+    family = _family(raw, where, found)
+    if family is not None:
+        raw["model"] = _validate(family.config, raw["model"], where, prefix="model")
+        raw["data"] = _data_section(raw.get("data"), family, where, found)
+    config: RunConfig = _validate(RunConfig, raw, where)
+    return config
 
 
 def find_config(name: Path | str) -> Path:
@@ -95,41 +105,15 @@ def dump_config(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-NEUTRAL_KEYS = ("name", "data.root", "data.workers", "train.log_every", "train.tensorboard")
-"""Keys that cannot change a number: they are left out of :func:`config_digest`."""
-
-
-LATER_KEYS: dict[str, Any] = {
-    "optimizer.lr_multipliers": {},
-    "schedule.warmup_start": None,
-    "schedule.by_epoch": False,
-    "train.loss_scale": "dynamic",
-    "train.find_unused_parameters": False,
-}
-"""Keys that came after runs were recorded, with the value under which everything is as before: left out of the digest
-then, so that an old run and a new one of the same settings have the same."""
-
-
 def config_digest(config: RunConfig) -> str:
-    """SHA-256 of the resolved configuration without :data:`NEUTRAL_KEYS`; the same across versions."""
-    content = dump_config(config)
-    for key in NEUTRAL_KEYS:
-        section, leaf = _leaf(content, key)
-        section.pop(leaf)
-    for key, default in LATER_KEYS.items():
-        section, leaf = _leaf(content, key)
-        if section[leaf] == default:
-            section.pop(leaf)
-    best = content["train"]["checkpoint"]
-    best["best"] = best["best"] or "nd_score"  # as it was written before the benchmark chose
+    """SHA-256 of what is computed: runs of one digest are the same experiment, whatever they are computed with."""
+    content = {key: value for key, value, meaning in keys_of(config) if meaning is Meaning.WHAT}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _leaf(content: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    *folders, leaf = key.split(".")
-    for folder in folders:
-        content = content[folder]
-    return content, leaf
+def meanings(config: RunConfig) -> dict[str, Meaning]:
+    """Key -> meaning, for every key of the resolved configuration."""
+    return {key: meaning for key, _, meaning in keys_of(config)}
 
 
 class _YamlLoader(yaml.SafeLoader):
@@ -161,63 +145,81 @@ def _override(raw: dict[str, Any], item: str) -> None:
     place[leaf] = value
 
 
-def _validate(schema: type[Any], raw: Mapping[str, Any], where: str, prefix: str = "") -> Any:
+def _validate(schema: type[Any], raw: Any, where: str, prefix: str = "") -> Any:
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        path, names = _place(schema, [str(part) for part in first["loc"]])
+        path = [str(part) for part in first["loc"]]
         key = ".".join([prefix, *path] if prefix else path)
         if first["type"] == "extra_forbidden":
-            cure = nearest(path[-1], names, label="Known here")
+            cure = _elsewhere(path[-1], key) or nearest(path[-1], _names(schema, path[:-1]), label="Known here")
             raise ConfigError(f"unknown key {key!r}", where=where, cure=cure) from error
         if first["type"] == "missing":
             raise ConfigError(f"key {key!r} is missing", where=where) from error
-        if first["type"] == "union_tag_invalid":
-            tag, known = first["ctx"]["tag"], [name.strip("' ") for name in first["ctx"]["expected_tags"].split(",")]
-            raise ConfigError(f"unknown {key}.kind {tag!r}", where=where, cure=nearest(tag, known)) from error
         raise ConfigError(f"{key}: {first['msg']}, got {first['input']!r}", where=where) from error
 
 
-def _place(schema: type[BaseModel], loc: list[str]) -> tuple[list[str], list[str]]:
-    """The key that pydantic's ``loc`` means, and the field names of the section that holds it.
-
-    In a section of several kinds ``loc`` names the kind after the section, which is no key that a person wrote.
-    """
-    path: list[str] = []
-    names = list(schema.model_fields)
-    parts = iter(loc)
-    for part in parts:
-        path.append(part)
-        names = list(schema.model_fields)
-        found = schema.model_fields.get(part)
-        kinds = [] if found is None else _sections(found.annotation)
-        if not kinds:
+def _names(schema: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys of the section at ``path``."""
+    for part in path:
+        annotation = schema.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             break
-        schema = kinds[0]
-        if len(kinds) > 1:
-            tag = next(parts, None)
-            schema = next((kind for kind in kinds if kind.model_fields["kind"].default == tag), schema)
-    return [*path, *parts], names
+        schema = annotation
+    return list(schema.model_fields)
 
 
-def _sections(annotation: Any) -> list[type[BaseModel]]:
-    """The sections that a field's type allows."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [section for option in get_args(annotation) for section in _sections(option)]
+def _elsewhere(name: str, key: str) -> str:
+    """Where the framework's own sections have a key of that name: it may only stand in the wrong one."""
+    homes = [
+        f"{section}.{name}"
+        for section, field in RunConfig.model_fields.items()
+        if section not in ("model", "data")
+        and isinstance(field.annotation, type)
+        and issubclass(field.annotation, BaseModel)
+        and name in field.annotation.model_fields
+    ]
+    return f"Did you mean {' or '.join(map(repr, homes))}?" if homes and key not in homes else ""
 
 
-def _validate_model(config: RunConfig, where: str, among: Plugins) -> RunConfig:
-    """Fill the ``model`` section with the defaults of its family's schema."""
-    families = among.models()
-    name = config.model.family
+def _family(raw: Mapping[str, Any], where: str, among: Plugins) -> ModelFamily | None:
+    """The model family that ``model`` names; None where the framework's own schema will say what is missing."""
+    section = raw.get("model")
+    if section is None:
+        return None
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"model: should be a section, got {section!r}", where=where)
+    name, families = section.get("family"), among.models()
+    if name is None:
+        raise ConfigError("key 'model.family' is missing", where=where, cure=nearest("", families))
     if name not in families:
-        cure = nearest(name, families) + among.said()
-        raise ConfigError(f"unknown model family {name!r}", where=where, cure=cure)
-    options = _validate(families[name].config, config.family_options(), where, prefix="model")
-    resolved = {"family": name, **options.model_dump(mode="json")}
-    return config.model_copy(update={"model": type(config.model).model_validate(resolved)})
+        raise ConfigError(
+            f"unknown model family {name!r}", where=where, cure=nearest(str(name), families) + among.said()
+        )
+    return families[name]
+
+
+def _data_section(raw: Any, family: ModelFamily, where: str, among: Plugins) -> Any:
+    """The ``data`` section by the schema of its kind; without a kind it is the first that the family takes."""
+    if raw is None:
+        raise ConfigError("key 'data' is missing", where=where)
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"data: should be a section, got {raw!r}", where=where)
+    kinds = among.data_kinds()
+    takes = tuple(family.takes)
+    name = raw.get("kind") or (takes[0] if takes else None)
+    if name is None:
+        raise ConfigError("key 'data.kind' is missing", where=where, cure=nearest("", kinds))
+    if name not in kinds:
+        cure = nearest(str(name), kinds) + among.said()
+        raise ConfigError(f"unknown data.kind {name!r}", where=where, cure=cure)
+    if takes and name not in takes:
+        cure = f"Set data.kind to {' or '.join(takes)}, or choose a model that takes {name}"
+        raise ConfigError(
+            f"data.kind is {name}, which model family {family.name} does not take", where=where, cure=cure
+        )
+    return _validate(kinds[name].section, {**raw, "kind": name}, where, prefix="data")
 
 
 def _shipped_root() -> Path:

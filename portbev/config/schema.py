@@ -1,23 +1,23 @@
-"""The sections of a configuration that every model shares.
+"""The sections of a configuration that the framework knows; ``model`` and ``data`` are extended by plugins.
 
 No path is in here but ``data.root``, which ``--data-root`` overrides; everything that changes the numbers of a run is.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
-from portbev.config.data import DataSection
+from portbev.config.data import CommonData
+from portbev.config.meaning import Meaning
 from portbev.config.section import Section
 from portbev.precision import Amp, Precision
 
 
-class ModelSection(BaseModel):
-    """``model:`` names its family; the rest of the section is the family's own schema (see ``ModelFamily.config``)."""
+class ModelSection(Section):
+    """Base of the ``model`` sections: ``family`` says whose it is (see :class:`portbev.models.ModelFamily`)."""
 
-    model_config = ConfigDict(extra="allow")
     family: str
 
 
@@ -64,6 +64,8 @@ class EmaSection(Section):
 
 
 class CheckpointSection(Section):
+    fields_mean: ClassVar[Meaning] = Meaning.WATCH
+
     every_steps: int | None = None  # besides the end of each epoch
     keep: int = Field(3, ge=1)
     best: str | None = None  # metric that chooses the best checkpoint; null: the benchmark's own
@@ -71,49 +73,54 @@ class CheckpointSection(Section):
 
 class TrainSection(Section):
     epochs: int = Field(24, ge=1)
-    max_steps: int | None = Field(None, ge=1)  # stop after this many optimizer steps (of the schedule for `epochs`)
-    batch_size: int = Field(8, ge=1)  # per process
-    accumulate: int = Field(1, ge=1)
+    max_steps: Annotated[int | None, Meaning.WATCH] = Field(None, ge=1)  # stop after so many steps of the schedule
+    batch_size: Annotated[int, Meaning.HOW] = Field(8, ge=1)  # per process; what counts is samples of a step over all
+    accumulate: Annotated[int, Meaning.HOW] = Field(1, ge=1)
     clip_grad_norm: float | None = 5.0
-    amp: Amp = "none"
-    loss_scale: Literal["dynamic"] | Positive = "dynamic"  # fp16: of the loss before its gradient
-    precision: Precision = "highest"
-    deterministic: bool = True
-    sync_batchnorm: bool = False
-    find_unused_parameters: bool = False  # several processes: allow steps in which a parameter gets no gradient
-    seed: int = 0
-    threads: int | None = None  # torch's CPU threads per process
-    keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory; portbev_cpu.heap
-    eval_every: int | None = None  # epochs; null: at the end only
-    log_every: int = Field(10, ge=1)  # steps between lines where there is no terminal
-    tensorboard: bool = False
+    sync_batchnorm: Annotated[bool, Meaning.HOW] = False
+    find_unused_parameters: Annotated[bool, Meaning.HOW] = False  # several processes: a step may leave parameters out
+    seed: Annotated[int, Meaning.HOW] = 0  # another draw of the same experiment
+    eval_every: Annotated[int | None, Meaning.WATCH] = None  # epochs; null: at the end only
+    log_every: Annotated[int, Meaning.NEITHER] = Field(10, ge=1)  # steps between lines where there is no terminal
+    tensorboard: Annotated[bool, Meaning.NEITHER] = False
     ema: EmaSection = EmaSection()
     checkpoint: CheckpointSection = CheckpointSection()
 
 
 class EvalSection(Section):
+    fields_mean: ClassVar[Meaning] = Meaning.WATCH
+
     batch_size: int = Field(1, ge=1)
     use_ema: bool = True
+
+
+class ComputeSection(Section):
+    """How it is computed. Runs that differ here alone are the same experiment and stand side by side in a report.
+
+    A backend does what it can of it and says what it cannot (:meth:`portbev.backend.Backend.prepare_model`).
+    """
+
+    fields_mean: ClassVar[Meaning] = Meaning.HOW
+
+    precision: Precision = "highest"
+    amp: Amp = "none"
+    loss_scale: Literal["dynamic"] | Positive = "dynamic"  # fp16: of the loss before its gradient
+    deterministic: bool = True
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"  # of the image path; rounding differs
+    weight_gradients: Literal["torch", "avx2"] = "torch"  # of large convolutions on a CPU; rounding differs
+    threads: int | None = Field(None, ge=1)  # torch's CPU threads per process
+    keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory
+    kernels: dict[str, str] = Field(default_factory=dict)  # operator -> provider, like --kernel
 
 
 class RunConfig(Section):
     """A whole run: what is trained, on what, how, and how it is judged."""
 
-    name: str
-    model: ModelSection
-    data: DataSection
+    name: Annotated[str, Meaning.NEITHER]
+    model: SerializeAsAny[ModelSection]
+    data: SerializeAsAny[CommonData]
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
     train: TrainSection = TrainSection()
     eval: EvalSection = EvalSection()
-    kernels: dict[str, str] = Field(default_factory=dict)  # operator -> provider, like --kernel
-
-    @model_validator(mode="after")
-    def _split_names_differ(self) -> RunConfig:
-        if not self.data.train_split or not self.data.eval_split:
-            raise ValueError("data.train_split and data.eval_split must be named")
-        return self
-
-    def family_options(self) -> dict[str, Any]:
-        """The ``model`` section without ``family``, to be validated by the family's own schema."""
-        return {key: value for key, value in self.model.model_dump().items() if key != "family"}
+    compute: ComputeSection = ComputeSection()

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
 from pydantic import BaseModel, ConfigDict
+
+from portbev.config.meaning import Meaning
+
+Key = tuple[str, Any, Meaning]
 
 
 class Section(BaseModel):
-    """Base of all sections: an unknown key is an error, values are checked when set."""
+    """Base of all sections: an unknown key is an error, values are checked when set.
+
+    Attributes:
+        fields_mean: what the fields mean that do not say it themselves (see :class:`Meaning`).
+    """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    fields_mean: ClassVar[Meaning] = Meaning.WHAT
+
+
+def keys_of(section: Section) -> Iterator[Key]:
+    """Every key below ``section`` with dots, its value as JSON holds it, and its meaning.
+
+    Sections are walked into; lists stay whole, and so do empty mappings.
+    """
+    yield from _walk(section, section.model_dump(mode="json"), "", None)
+
+
+def _walk(section: Section, values: dict[str, Any], prefix: str, given: Meaning | None) -> Iterator[Key]:
+    for name, field in type(section).model_fields.items():
+        said = given or next((mark for mark in field.metadata if isinstance(mark, Meaning)), None)
+        inner = getattr(section, name)
+        if isinstance(inner, Section):
+            yield from _walk(inner, values[name], f"{prefix}{name}.", said)
+        else:
+            meaning = said or type(section).fields_mean
+            yield from ((key, value, meaning) for key, value in flatten(values[name], prefix + name).items())
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as ``a.b.c`` -> value; lists stay whole."""
+    if not isinstance(value, dict) or (prefix and not value):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat.update(flatten(inner, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

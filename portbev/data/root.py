@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
-import platformdirs
+from portbev.data.cache import cache_folder
+from portbev.data.generated.scheme import Scheme
+from portbev.errors import DataError, PortbevError, nearest
+from portbev.plugins import plugins
 
-from portbev.errors import DataError, PortbevError
+__all__ = ["cache_folder", "open_root"]
 
 
 def open_root(text: str | Path | None) -> Path:
-    """The folder of a data root: one that exists, or one that is generated on first use.
+    """The folder of a data root: one that exists, or one that a data set generates on first use.
 
-    ``synthetic:?scenes=40&seed=1`` is nuScenes data, ``synthetic-radial:?sequences=8&seed=1`` RADIal recordings.
+    A root of the form ``PREFIX:?OPTIONS`` belongs to the data set whose scheme has that prefix (``synthetic:?seed=1``).
 
     Raises:
         DataError: there is no such folder.
-        PortbevError: no data root was given, or the synthetic one cannot be made.
+        PortbevError: no data root was given, or the generated one cannot be made.
     """
     if text is None or str(text) == "":
         raise PortbevError("no data root", cure="Give one: --data-root DIR, or --data-root synthetic: to generate data")
-    if str(text).startswith("synthetic:"):
-        from portbev_nuscenes.synth import resolve_data_root
-
-        return resolve_data_root(str(text))
-    if str(text).startswith("synthetic-radial:"):
-        from portbev_radial.synth import resolve_data_root as resolve_radial_root
-
-        return resolve_radial_root(str(text))
+    prefix, colon, query = str(text).partition(":")
+    schemes = _schemes()
+    if colon and prefix + colon in schemes:
+        return schemes[prefix + colon].resolve(str(text))
     root = Path(text).expanduser()
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "no such data root"
-        raise DataError(what, where=str(text), cure="Give the folder that holds the version folder and samples/")
-    return root
+    if root.is_dir():
+        return root
+    if colon and query[:1] in ("", "?"):
+        raise DataError("no data set generates such a root", where=str(text), cure=nearest(prefix + colon, schemes))
+    what = "is not a folder" if root.exists() else "no such data root"
+    raise DataError(what, where=str(text), cure="Give the folder of the data set")
 
 
-def cache_folder() -> Path:
-    """Folder for what is derived from data: $PORTBEV_CACHE, or the user's cache folder. Never inside a data root."""
-    return Path(os.environ.get("PORTBEV_CACHE") or platformdirs.user_cache_dir("portbev")).expanduser()
+def _schemes() -> dict[str, Scheme[Any]]:
+    generated = (data_set.generated for data_set in plugins().datasets().values())
+    return {scheme.prefix: scheme for scheme in generated if scheme is not None}

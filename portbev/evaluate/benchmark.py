@@ -1,24 +1,30 @@
 """What a benchmark is: how detections become a score, and what its figures are called.
 
 A data set names its benchmark (``dataset.benchmark``); training, evaluation, the command line and the parity report
-take names, directions and tables from it. A new one is a class of this shape and a line in ``_HOMES``.
+take names, directions and tables from it. A new one is a class of this shape that a plugin's hook
+``portbev_benchmarks`` returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from portbev.errors import ConfigError, PortbevError, nearest
+from portbev.plugins import plugins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
+    from portbev.runs.record import Run
+    from portbev.viz.views import Views
+
+BEGINNING = 4096
+"""Bytes of a results file that a benchmark is shown to recognise it."""
 
 METRICS, METRICS_SCHEMA, PREDICTIONS = "metrics.json", "portbev.metrics/1", "predictions.json"
 
@@ -91,11 +97,23 @@ class Benchmark(Protocol):
         """
         ...
 
+    def recognises(self, path: Path, start: bytes) -> bool:
+        """Whether ``path`` looks like a results file of this benchmark; ``start`` is how its content begins."""
+        ...
+
     def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
         """The content of ``metrics.json`` for anyone's results file.
 
         Raises:
             PortbevError: results that cannot be scored, data that is missing, or no version where there are several.
+        """
+        ...
+
+    def open_views(self, run: Run, *, data_root: str | Path | None, version: str | None) -> Views:
+        """The samples of a run's predictions, to be drawn.
+
+        Raises:
+            PortbevError: data that is missing, does not fit the predictions, or cannot be drawn.
         """
         ...
 
@@ -108,40 +126,36 @@ class Benchmark(Protocol):
         ...
 
 
-_HOMES = {
-    "nuscenes": "portbev_nuscenes.benchmark:NuscenesBenchmark",
-    "radial": "portbev_radial.benchmark:RadialBenchmark",
-}
-
-
-_FILES = {"radial": (".npy", b'"portbev.radial/1"')}
-"""Benchmark -> how its results files are known: by their suffix or by what they begin with."""
-
-
 def find_benchmark(name: str) -> Benchmark:
     """The benchmark ``name``.
 
     Raises:
-        PortbevError: there is none of that name.
+        PortbevError: no plugin offers one of that name.
     """
-    if name not in _HOMES:
-        raise PortbevError(f"unknown benchmark {name!r}", cure=nearest(name, _HOMES))
-    module, _, cls = _HOMES[name].partition(":")
-    found: Benchmark = getattr(import_module(module), cls)()
-    return found
+    benchmarks = plugins().benchmarks()
+    if name not in benchmarks:
+        raise PortbevError(f"unknown benchmark {name!r}", cure=nearest(name, benchmarks) + plugins().said())
+    return benchmarks[name]
 
 
 def benchmark_of_file(path: Path) -> Benchmark:
-    """The benchmark whose results ``path`` holds: by its suffix or its first bytes; nuScenes if neither says."""
+    """The benchmark that knows the results file ``path``: by its suffix, or by what it begins with.
+
+    Raises:
+        PortbevError: none knows it, or several do.
+    """
     with open(path, "rb") as file:
-        start = file.read(200)
-    named = (name for name, (suffix, mark) in _FILES.items() if path.suffix == suffix or mark in start)
-    return find_benchmark(next(named, "nuscenes"))
+        start = file.read(BEGINNING)
+    knowing = [one for one in plugins().benchmarks().values() if one.recognises(path, start)]
+    if len(knowing) == 1:
+        return knowing[0]
+    what = f"may be results of {' or '.join(one.name for one in knowing)}" if knowing else "is no known results file"
+    raise PortbevError(what, where=str(path), cure=f"Say whose it is: --benchmark {'|'.join(plugins().benchmarks())}")
 
 
 def benchmark_of(record: Mapping[str, Any]) -> Benchmark:
-    """The benchmark that wrote a ``metrics.json``; without a name it is nuScenes."""
-    return find_benchmark(str(record.get("benchmark", "nuscenes")))
+    """The benchmark that wrote a ``metrics.json``."""
+    return find_benchmark(str(record.get("benchmark")))
 
 
 def find_metric(benchmark: Benchmark, key: str | None) -> Metric:

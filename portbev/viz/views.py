@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from portbev.errors import PortbevError
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.runs.record import Run, load_run
 
 if TYPE_CHECKING:
     from portbev.viz.canvas import Image
-
-_HOMES = {
-    "nuscenes": "portbev_nuscenes.views:open_nuscenes",
-    "radial": "portbev_radial.views:open_radial",
-}
-"""Benchmark of the data -> who opens (run, data root, version)."""
 
 
 class Views(ABC):
@@ -71,13 +65,7 @@ def open_views(run: Path | str, *, data_root: str | Path | None = None, version:
     if not record.predictions.is_file():
         cure = f"Evaluate it first: portbev eval {run}"
         raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
-    benchmark = str(record.info["data"].get("benchmark", "nuscenes"))
-    if benchmark not in _HOMES:
-        what = f"the run was made on data of benchmark {benchmark!r}, of which no pictures are drawn"
-        raise PortbevError(what, where=str(run))
-    module, _, name = _HOMES[benchmark].partition(":")
-    opened: Views = getattr(import_module(module), name)(record, data_root, version)
-    return opened
+    return find_benchmark(record.benchmark).open_views(record, data_root=data_root, version=version)
 
 
 def run_title(run: Run) -> str:

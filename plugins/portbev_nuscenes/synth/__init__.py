@@ -4,21 +4,29 @@
 >>> generate("synthetic", SynthOptions(scenes=4, image_size=(400, 225)))
 """
 
-from portbev.data.generated.growing import MANIFEST, read_manifest
-from portbev_nuscenes.synth.generate import generate
-from portbev_nuscenes.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions, from_query, parse_image_size
-from portbev_nuscenes.synth.root import is_synthetic, parse_root, resolve_data_root
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from portbev_nuscenes.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions, from_query
+from portbev_nuscenes.synth.root import SCHEME, is_synthetic, parse_root, resolve_data_root
 
 __all__ = [
-    "MANIFEST",
+    "SCHEME",
     "TRAIN_SPLIT",
     "VAL_SPLIT",
     "SynthOptions",
     "from_query",
     "generate",
     "is_synthetic",
-    "parse_image_size",
     "parse_root",
-    "read_manifest",
     "resolve_data_root",
 ]
+
+
+def generate(out: Path | str, options: SynthOptions, **how: Any) -> Path:
+    """See :func:`portbev_nuscenes.synth.build.generate`."""
+    from portbev_nuscenes.synth.build import generate
+
+    return generate(out, options, **how)

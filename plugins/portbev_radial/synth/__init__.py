@@ -4,8 +4,27 @@
 >>> generate("recordings", RadialSynthOptions(sequences=4, frames=10))
 """
 
-from portbev_radial.synth.generate import generate
-from portbev_radial.synth.options import RadialSynthOptions, from_query
-from portbev_radial.synth.root import is_synthetic, parse_root, resolve_data_root
+from __future__ import annotations
 
-__all__ = ["RadialSynthOptions", "from_query", "generate", "is_synthetic", "parse_root", "resolve_data_root"]
+from pathlib import Path
+from typing import Any
+
+from portbev_radial.synth.options import RadialSynthOptions, from_query
+from portbev_radial.synth.root import SCHEME, is_synthetic, parse_root, resolve_data_root
+
+__all__ = [
+    "SCHEME",
+    "RadialSynthOptions",
+    "from_query",
+    "generate",
+    "is_synthetic",
+    "parse_root",
+    "resolve_data_root",
+]
+
+
+def generate(out: Path | str, options: RadialSynthOptions, **how: Any) -> Path:
+    """See :func:`portbev_radial.synth.build.generate`."""
+    from portbev_radial.synth.build import generate
+
+    return generate(out, options, **how)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from portbev.data.cache import cache_folder
 from portbev.data.progress import Progress
-from portbev.data.root import cache_folder
 from portbev.errors import ConfigError, DataError
 
 

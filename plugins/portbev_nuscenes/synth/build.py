@@ -44,7 +44,7 @@ def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progre
 
     def build(folder: Path) -> None:
         scenes = Parts(folder, "scenes", [scene_name(number) for number in range(options.scenes)])
-        scenes.make("portbev_nuscenes.synth.generate:scene_job", options.as_dict(), workers, progress)
+        scenes.make("portbev_nuscenes.synth.build:scene_job", options.as_dict(), workers, progress)
         _write_tables(scenes, options)
         scenes.forget()
 

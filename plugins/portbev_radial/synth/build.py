@@ -40,7 +40,7 @@ def generate(
 
     def build(folder: Path) -> None:
         sequences = Parts(folder, "sequences", [f"{number:04d}" for number in range(options.sequences)])
-        sequences.make("portbev_radial.synth.generate:sequence_job", options.as_dict(), workers, progress)
+        sequences.make("portbev_radial.synth.build:sequence_job", options.as_dict(), workers, progress)
         _write_tables(sequences, options)
         sequences.forget()
 

@@ -1,0 +1,98 @@
+"""``portbev data synth nuscenes`` and ``portbev data check nuscenes``."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+
+class Files(str, Enum):
+    """Sensor files that a check opens."""
+
+    none = "none"
+    key = "key"
+    all = "all"
+
+
+def synth(
+    out: Path = typer.Argument(..., metavar="OUT", help="Folder to make."),  # noqa: B008
+    scenes: int = typer.Option(10, "--scenes", help="Scenes in all."),
+    val_scenes: int | None = typer.Option(
+        None, "--val-scenes", help="How many of them make the split synth_val; default: a fifth."
+    ),
+    samples: int = typer.Option(20, "--samples", help="Key frames per scene, at 2 Hz."),
+    seed: int = typer.Option(0, "--seed", help="Of every random draw."),
+    image_size: str = typer.Option("1600x900", "--image-size", metavar="WIDTHxHEIGHT", help="Of the camera pictures."),
+    sweeps: int = typer.Option(1, "--sweeps", help="Camera and lidar frames between two key frames."),
+    lidar_beams: int = typer.Option(32, "--lidar-beams", help="Rings of the lidar."),
+    lidar_steps: int = typer.Option(1080, "--lidar-steps", help="Rays per ring and turn."),
+    density: float = typer.Option(1.0, "--density", help="Factor on the number of objects."),
+    reach: float = typer.Option(52.0, "--reach", help="Metres of road with objects before and behind the ego's way."),
+    version: str = typer.Option("v1.0-mini", "--version", help="Name of the table folder."),
+    jpeg_quality: int = typer.Option(90, "--jpeg-quality", help="10 to 100."),
+    supersample: int = typer.Option(0, "--supersample", help="Rendered pixels per image pixel and axis; 0: by size."),
+    can_bus: bool = typer.Option(True, "--can-bus/--no-can-bus", help="Write the folder can_bus: the ego's motion."),
+    workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
+) -> None:
+    """Generate nuScenes-format scenes: six cameras, lidar, all tables. An interrupted call goes on where it stopped."""
+    from portbev_nuscenes.synth import SynthOptions, generate
+    from portbev_nuscenes.synth.options import parse_image_size
+
+    options = SynthOptions(
+        scenes=scenes,
+        val_scenes=val_scenes,
+        samples_per_scene=samples,
+        seed=seed,
+        image_size=parse_image_size(image_size),
+        sweeps=sweeps,
+        lidar_beams=lidar_beams,
+        lidar_steps=lidar_steps,
+        density=density,
+        reach=reach,
+        version=version,
+        jpeg_quality=jpeg_quality,
+        supersample=supersample,
+        can_bus=int(can_bus),
+    )
+    root = generate(out, options, workers=workers, progress=True)
+    print(f"{root}: {scenes} scenes, {scenes * samples} samples, version {version}, splits synth_train and synth_val")
+
+
+def check(
+    root: str = typer.Argument(..., metavar="ROOT", help="Data root, or synthetic:?..."),
+    version: str = typer.Option("", "--version", help="Table folder; default: the only one in ROOT."),
+    files: Files = typer.Option(  # noqa: B008
+        Files.key, "--files", help="Sensor files to open and decode: none, those of key frames, or all."
+    ),
+) -> None:
+    """Check a nuScenes data root; one line per problem. Exit status 2 when there are any."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from portbev.data import open_root
+    from portbev_nuscenes.check import check_root
+    from portbev_nuscenes.tables.rows import only_version
+
+    folder = open_root(root)
+    version = version or only_version(folder)
+    columns = (TextColumn("Checking files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    problems = 0
+    # problems go to stdout, the bar to stderr: one must not be caught up in the other unless both are the terminal
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task("files", total=None)
+        found = check_root(
+            folder,
+            version,
+            files=files.value,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        for problem in found:
+            print(problem)
+            problems += 1
+    if problems:
+        print(f"{folder} {version}: {problems} problem{'s' if problems > 1 else ''}")
+        raise typer.Exit(2)
+    print(f"{folder} {version}: complete and consistent")

@@ -1,0 +1,13 @@
+"""The folder for what is derived from data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """$PORTBEV_CACHE, or the user's cache folder. Never inside a data root."""
+    return Path(os.environ.get("PORTBEV_CACHE") or platformdirs.user_cache_dir("portbev")).expanduser()
