@@ -21,10 +21,9 @@ from portbev_echofusion.encoder import Encoder
 from portbev_echofusion.head import Head
 from portbev_echofusion.image_neck import ImageNeck
 from portbev_echofusion.radar import RadarEmbedding, RadarReader
-from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_radial.batches import RadialBatch
+from portbev_radial.classes import CAR
 
-CAR = DETECTION_CLASSES.index("car")
 Maps = list[Tensor]
 
 

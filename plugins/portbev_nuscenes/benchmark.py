@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
+    from portbev.runs.record import Run
+    from portbev.viz.views import Views
 
 _ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "attribute")
 _WIDTHS = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
@@ -68,6 +70,16 @@ class NuscenesBenchmark:
             write_predictions(out / PREDICTIONS, predictions)
         result = evaluate(predictions, truth.select(dataset.tokens))
         return metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
+
+    def recognises(self, path: Path, start: bytes) -> bool:
+        """A submission is a JSON file with ``meta`` and ``results``; it names no schema."""
+        return path.suffix == ".json" and b'"schema"' not in start
+
+    def open_views(self, run: Run, *, data_root: str | Path | None, version: str | None) -> Views:
+        """The samples of a run's submission."""
+        from portbev_nuscenes.views import open_nuscenes
+
+        return open_nuscenes(run, data_root, version)
 
     def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
         """Score a detection submission; see :func:`evaluate_submission`."""

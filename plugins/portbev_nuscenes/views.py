@@ -13,17 +13,38 @@ from portbev.errors import DataError, PortbevError
 from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
 from portbev.runs.record import Run
 from portbev.viz.canvas import Image
-from portbev.viz.scene import CAMERAS, Array, Camera, Objects, View
+from portbev.viz.palette import Classes, Colour
+from portbev.viz.scene import Array, Camera, Objects, View
+from portbev.viz.surround import draw_view
 from portbev.viz.views import Views, run_title
 from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev_nuscenes.metrics.arrays import PredictionArrays
 from portbev_nuscenes.metrics.submission import load_predictions
-from portbev_nuscenes.page import draw_view
 from portbev_nuscenes.samples.lidar import read_lidar
 from portbev_nuscenes.tables.cache import load_index
 from portbev_nuscenes.tables.index import Index
 
 LIDAR = "LIDAR_TOP"
+
+LAYOUT = (
+    ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
+    ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
+)
+"""The cameras as the car sees them: rows of a picture."""
+
+COLOURS: dict[str, Colour] = {
+    "car": (255, 163, 51),
+    "truck": (255, 92, 77),
+    "bus": (255, 224, 77),
+    "trailer": (201, 139, 255),
+    "construction_vehicle": (163, 224, 72),
+    "pedestrian": (77, 181, 255),
+    "motorcycle": (255, 95, 176),
+    "bicycle": (31, 224, 192),
+    "traffic_cone": (232, 205, 165),
+    "barrier": (159, 179, 200),
+}
+CLASSES = Classes.of(DETECTION_CLASSES, COLOURS)
 
 
 class NuscenesViews(Views):
@@ -60,17 +81,19 @@ class NuscenesViews(Views):
         """
         self.check(token)
         sample, index = self._place[token], self.index
-        cameras = {name: self._camera(sample, name) for row in CAMERAS for name in row}
+        cameras = {name: self._camera(sample, name) for row in LAYOUT for name in row}
         lidar = int(index.key_frames[sample, index.channel(LIDAR)])
         reference = lidar if lidar >= 0 else int(index.key_frames[sample].max())
         return View(
             token=token,
             scene=index.scenes[index.sample_scene[sample]].decode(),
             cameras={name: camera for name, camera in cameras.items() if camera is not None},
+            layout=LAYOUT,
             points=self._points(lidar),
             global2ego=inverse_pose(self._ego(reference)),
             truth=self._truth(sample),
             found=self._found(self._submitted[token]),
+            classes=CLASSES,
         )
 
     def _camera(self, sample: int, name: str) -> Camera | None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
+    from portbev.runs.record import Run
+    from portbev.viz.views import Views
 
 
 class Annotated(Protocol):
@@ -94,6 +96,16 @@ class RadialBenchmark:
             write_boxes(out / PREDICTIONS, predictions, meta=meta)
         result = evaluate(predictions, ground_truth(cast("Annotated", dataset)))
         return metrics_record(result, split=dataset.split, version=dataset.version)
+
+    def recognises(self, path: Path, start: bytes) -> bool:
+        """Our format names its schema; the original's results are a NumPy file."""
+        return path.suffix == ".npy" or b'"portbev.radial/1"' in start
+
+    def open_views(self, run: Run, *, data_root: str | Path | None, version: str | None) -> Views:
+        """The frames of a run's predictions. There is one version of RADIal."""
+        from portbev_radial.views import open_radial
+
+        return open_radial(run, data_root)
 
     def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
         """Score results in our format or the original's; see :func:`evaluate_results`. There is one version."""

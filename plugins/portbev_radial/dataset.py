@@ -17,19 +17,17 @@ from portbev.data.base import Part
 from portbev.errors import DataError
 from portbev.models import Batch
 from portbev.rng import generator
-from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_radial.batches import RadialBatch
+from portbev_radial.classes import CAR, DETECTION_CLASSES
 from portbev_radial.config import RadialData
 from portbev_radial.pictures import network_input
 from portbev_radial.sources import Source, open_source
 
 Array = NDArray[np.float64]
-CAR = DETECTION_CLASSES.index("car")
-"""RADIal has one class, vehicles, which the converted layout calls Car."""
 
 
 class Sample(TypedDict):
-    """One sample; the shapes are those of :class:`portbev.models.RadialBatch` without B."""
+    """One sample; the shapes are those of :class:`portbev_radial.batches.RadialBatch` without B."""
 
     image: NDArray[np.float32] | None
     image_size: tuple[int, int]
@@ -57,6 +55,7 @@ class RadialDataset:
     """
 
     benchmark = "radial"
+    classes = DETECTION_CLASSES
 
     def __init__(self, section: RadialData, root: Path, part: Part, *, seed: int) -> None:
         self.root, self.part, self.seed, self.section = Path(root), part, seed, section

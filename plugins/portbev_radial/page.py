@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,42 @@ from portbev.viz import palette
 from portbev.viz.camera import draw_camera
 from portbev.viz.canvas import Canvas, Image, write
 from portbev.viz.clip import clip_to_rectangle, dashes
-from portbev.viz.scene import Array, AzimuthMap, Objects, RadialView
-from portbev_nuscenes.page import FOOT, GAP, HEAD, MARGIN, Text, legend
+from portbev.viz.page import FOOT, GAP, HEAD, MARGIN, Text, heading, legend
+from portbev.viz.scene import Array, Camera, Objects
+from portbev_radial.classes import DETECTION_CLASSES
 
 CAMERA_WIDTH, RADAR_HEIGHT = 960, 720
 _WIDE = 1.2
 """Width of the radar's panel over its height; the radar is in the middle of its lower edge."""
+
+
+CLASSES = palette.Classes.of(DETECTION_CLASSES)
+
+
+@dataclass(frozen=True)
+class AzimuthMap:
+    """What the radar sees: ``amplitude`` (ranges, azimuths), ``azimuth`` (azimuths,) degrees to the left, ascending;
+    ranges are even up to ``reach`` metres.
+    """
+
+    amplitude: Array
+    azimuth: Array
+    reach: float
+
+
+@dataclass(frozen=True)
+class RadialView:
+    """One sample of a camera and a radar, all in the radar's frame. The picture is without the lens's distortion.
+
+    ``camera`` and ``radar`` are None where the data have no picture or no map; the radar sees ``reach`` metres.
+    """
+
+    token: str
+    camera: Camera | None
+    radar: AzimuthMap | None
+    reach: float
+    truth: Objects
+    found: Objects
 
 
 def draw_radial(view: RadialView, *, title: str = "", score: float = 0.3) -> Image:
@@ -26,15 +58,13 @@ def draw_radial(view: RadialView, *, title: str = "", score: float = 0.3) -> Ima
     width = 2 * MARGIN + CAMERA_WIDTH + GAP + radar_width
     page = np.full((HEAD + RADAR_HEIGHT + FOOT, width, 3), palette.PAGE, np.uint8)
     if view.camera is not None:
-        picture = draw_camera(view.camera, view.truth, found, CAMERA_WIDTH, farthest=view.reach)[:RADAR_HEIGHT]
+        picture = draw_camera(view.camera, view.truth, found, CAMERA_WIDTH, CLASSES.colours, farthest=view.reach)
+        picture = picture[:RADAR_HEIGHT]
         page[HEAD : HEAD + len(picture), MARGIN : MARGIN + CAMERA_WIDTH] = picture
     left = MARGIN + CAMERA_WIDTH + GAP
     page[HEAD : HEAD + RADAR_HEIGHT, left : left + radar_width] = draw_radar(view, found, (radar_width, RADAR_HEIGHT))
-    texts: list[Text] = [
-        (MARGIN, HEAD / 2, title, palette.TEXT, 17.0, "lm"),
-        (width - MARGIN, HEAD / 2, f"frame {view.token}", palette.SOFT, 13.0, "rm"),
-    ]
-    page, below = legend(page, view.truth, found.labels, score)
+    texts: list[Text] = heading(title, f"frame {view.token}", width)
+    page, below = legend(page, view.truth, found.labels, score, CLASSES)
     return write(page, texts + below)
 
 
@@ -54,7 +84,7 @@ def draw_radar(view: RadialView, found: Objects, size: tuple[int, int]) -> Image
         canvas.circle((float(origin[0]), float(origin[1])), radius * scale, palette.RING, 0.8)
     for corners, _ in _outlines(view.truth, view.reach, size):
         canvas.lines(dashes(corners, 4, 2.5), palette.TRUTH, 0.9)
-    colours = palette.colours()
+    colours = CLASSES.colours
     for corners, label in _outlines(found, view.reach, size):
         canvas.lines(corners, palette.SHADOW, 2.6)
         canvas.lines(corners, colours[label], 1.5)

@@ -14,13 +14,13 @@ from portbev.errors import DataError, PortbevError
 from portbev.runs.record import Run
 from portbev.signal import read_calibration
 from portbev.viz.canvas import Image
-from portbev.viz.scene import Array, AzimuthMap, Camera, Objects, RadialView
+from portbev.viz.scene import Array, Camera, Objects
 from portbev.viz.views import Views, run_title
-from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_radial.classes import CAR
 from portbev_radial.config import RadialData
 from portbev_radial.dataset import RadialDataset
 from portbev_radial.metrics import read_boxes
-from portbev_radial.page import draw_radial
+from portbev_radial.page import AzimuthMap, RadialView, draw_radial
 from portbev_radial.recordings.calibration import CameraCalibration
 
 _TO_WORLD = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -79,8 +79,8 @@ class RadialViews(Views):
         return AzimuthMap(amplitude[:, order], azimuth[order], source.description.range_max)
 
 
-def open_radial(run: Run, data_root: str | Path | None, version: str | None) -> RadialViews:
-    """The samples of a run's predictions; see :func:`portbev.viz.open_views`. There is one version of RADIal."""
+def open_radial(run: Run, data_root: str | Path | None) -> RadialViews:
+    """The samples of a run's predictions; see :func:`portbev.viz.open_views`."""
     root = open_root(data_root or run.info["data"].get("root"))
     found = read_boxes(run.predictions, scored=True)
     own = cast("RadialData", run.config.data)
@@ -106,4 +106,4 @@ def _camera(picture: NDArray[np.uint8], calibration: CameraCalibration) -> Camer
 def _objects(rows: Array) -> Objects:
     boxes = np.concatenate([rows[:, :7], np.zeros((len(rows), 2))], 1)
     boxes[:, 2] += boxes[:, 5] / 2
-    return Objects(boxes, np.full(len(rows), DETECTION_CLASSES.index("car"), np.int64), rows[:, 7])
+    return Objects(boxes, np.full(len(rows), CAR, np.int64), rows[:, 7])

@@ -20,6 +20,7 @@ class Dataset(Protocol):
         tokens: the name of each sample; the evaluation reports in this order.
         notes: what was repaired or left out, for the run's record.
         benchmark: who scores detections on it (see :mod:`portbev.evaluate`).
+        classes: names of the detection classes in the order of their labels.
     """
 
     part: Part
@@ -29,6 +30,7 @@ class Dataset(Protocol):
     tokens: list[str]
     notes: list[str]
     benchmark: str
+    classes: tuple[str, ...]
 
     def __len__(self) -> int: ...
 

@@ -1,12 +1,13 @@
 """Pictures of detections: boxes in the cameras and from above.
 
 >>> from portbev.viz import open_views
->>> views = open_views("runs/cpu", data_root="data/nuscenes")
+>>> views = open_views("runs/cpu", data_root="data/mine")
 >>> name, picture = views.draw(views.tokens[0], score=0.3)  # (H, W, 3) uint8
 """
 
+from portbev.viz.palette import Classes
 from portbev.viz.scene import View
+from portbev.viz.surround import draw_view
 from portbev.viz.views import Views, open_views
-from portbev_nuscenes.page import draw_view
 
-__all__ = ["View", "Views", "draw_view", "open_views"]
+__all__ = ["Classes", "View", "Views", "draw_view", "open_views"]

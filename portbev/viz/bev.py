@@ -39,7 +39,7 @@ def draw_bev(view: View, truth: Objects, found: Objects, size: int) -> Image:
     _draw_car(canvas, size)
     for corners, _, _ in _outlines(truth, view, size):
         canvas.lines(dashes(_ring(corners, size), 4, 2.5), palette.TRUTH, 0.9)
-    colours = palette.colours()
+    colours = view.classes.colours
     for corners, label, heading in _outlines(found, view, size):
         canvas.face(corners, colours[label], 0.35)
         canvas.lines(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,8 +44,16 @@ def front_face(corners: Array, intrinsic: Array) -> Array:
     return project(intrinsic, clip_polygon(corners[list(FRONT)]))[:, :2]
 
 
-def draw_camera(camera: Camera, truth: Objects, found: Objects, width: int, *, farthest: float = FARTHEST) -> Image:
-    """The camera's picture in ``width`` pixels with annotations (thin, white, dashed) and predictions in colour."""
+def draw_camera(
+    camera: Camera,
+    truth: Objects,
+    found: Objects,
+    width: int,
+    colours: Sequence[palette.Colour],
+    *,
+    farthest: float = FARTHEST,
+) -> Image:
+    """The camera's picture in ``width`` pixels; annotations are white and dashed, predictions in their label's colour."""
     high, wide = camera.image.shape[:2]
     scale = width / wide
     size = (width, round(high * scale))
@@ -51,7 +61,6 @@ def draw_camera(camera: Camera, truth: Objects, found: Objects, width: int, *, f
     intrinsic = scaled(camera.intrinsic, scale)
     for corners, _ in _from_far(truth, camera, farthest):
         canvas.lines(dashes(box_segments(corners, intrinsic, size), 5, 3), palette.TRUTH, 0.9)
-    colours = palette.colours()
     for corners, label in _from_far(found, camera, farthest):
         segments = box_segments(corners, intrinsic, size)
         if not len(segments):

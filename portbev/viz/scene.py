@@ -1,6 +1,6 @@
 """What is drawn: pictures, points, annotations and predictions of one sample.
 
-Boxes are rows [x y z dx dy dz yaw vx vy] (see :mod:`portbev.boxes`) in the global frame; RADIal's is the radar's.
+Boxes are rows [x y z dx dy dz yaw vx vy] (see :mod:`portbev.boxes`) in the global frame.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from portbev.viz.palette import Classes
 
-CAMERAS = (
-    ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"),
-    ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"),
-)
-"""The cameras as they are laid out: rows of a picture."""
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Objects:
-    """``boxes`` (n, 9) in the global frame, ``labels`` (n,) into ``DETECTION_CLASSES``, ``scores`` (n,)."""
+    """``boxes`` (n, 9) in the global frame, ``labels`` (n,) into the classes, ``scores`` (n,)."""
 
     boxes: Array
     labels: NDArray[np.int64]
@@ -49,41 +45,18 @@ class Objects:
 
 @dataclass(frozen=True)
 class View:
-    """One sample. ``points`` (n, 3) lidar in the ego frame; ``global2ego`` (4, 4) at the lidar's key frame.
+    """One sample of cameras around a vehicle. ``points`` (n, 3) lidar in the ego frame; ``global2ego`` (4, 4).
 
-    ``truth``: annotations of the ten classes with at least one lidar or radar point, as the evaluation counts them.
+    ``layout``: rows of camera names as they are laid out; a camera that is missing leaves its place empty.
+    ``truth``: the annotations that the evaluation counts.
     """
 
     token: str
     scene: str
     cameras: dict[str, Camera]
+    layout: tuple[tuple[str, ...], ...]
     points: Array
     global2ego: Array
     truth: Objects
     found: Objects
-
-
-@dataclass(frozen=True)
-class AzimuthMap:
-    """What the radar sees: ``amplitude`` (ranges, azimuths), ``azimuth`` (azimuths,) degrees to the left, ascending;
-    ranges are even up to ``reach`` metres.
-    """
-
-    amplitude: Array
-    azimuth: Array
-    reach: float
-
-
-@dataclass(frozen=True)
-class RadialView:
-    """One sample of a camera and a radar, all in the radar's frame. The picture is without the lens's distortion.
-
-    ``camera`` and ``radar`` are None where the data have no picture or no map; the radar sees ``reach`` metres.
-    """
-
-    token: str
-    camera: Camera | None
-    radar: AzimuthMap | None
-    reach: float
-    truth: Objects
-    found: Objects
+    classes: Classes

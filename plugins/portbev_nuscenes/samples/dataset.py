@@ -24,7 +24,7 @@ Transforms = list[augment.ImageTransform]
 
 
 class Sample(TypedDict):
-    """One sample; the shapes are those of :class:`portbev.models.SweepBatch` without B."""
+    """One sample; the shapes are those of :class:`portbev_nuscenes.batches.SweepBatch` without B."""
 
     images: NDArray[np.float32]
     sensor2ego: NDArray[np.float32]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from portbev.data.base import Part
 from portbev.errors import DataError
-from portbev_nuscenes.classes import IGNORED_CATEGORIES
+from portbev_nuscenes.classes import DETECTION_CLASSES, IGNORED_CATEGORIES
 from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 from portbev_nuscenes.samples import truth
 from portbev_nuscenes.tables.cache import load_index
@@ -36,6 +36,7 @@ class KeyFrames:
     """
 
     benchmark = "nuscenes"
+    classes = DETECTION_CLASSES
 
     def __init__(
         self, section: NuscenesData | NuscenesQueueData, root: Path, part: Part, *, seed: int, lidar: bool

@@ -1,0 +1,55 @@
+"""One picture per sample of cameras around a vehicle: the cameras in rows, and the view from above."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from portbev.viz import palette
+from portbev.viz.bev import draw_bev
+from portbev.viz.camera import draw_camera
+from portbev.viz.canvas import Image, write
+from portbev.viz.page import FOOT, GAP, HEAD, MARGIN, Text, heading, legend
+from portbev.viz.scene import View
+
+PANEL_WIDTH = 560
+
+
+def draw_view(view: View, *, title: str = "", score: float = 0.3) -> Image:
+    """The sample as one picture (H, W, 3) RGB.
+
+    Args:
+        title: stands above the picture, for example the run's label.
+        score: predictions below it are left out.
+    """
+    found = view.found.above(score)
+    rows, columns = len(view.layout), max(map(len, view.layout))
+    height = _panel_height(view)
+    side = rows * (height + GAP) - GAP
+    left = MARGIN + columns * (PANEL_WIDTH + GAP)
+    width = left + side + MARGIN
+    page = np.full((HEAD + side + FOOT, width, 3), palette.PAGE, np.uint8)
+    texts: list[Text] = []
+    for row, channels in enumerate(view.layout):
+        for column, channel in enumerate(channels):
+            u, v = MARGIN + column * (PANEL_WIDTH + GAP), HEAD + row * (height + GAP)
+            camera = view.cameras.get(channel)
+            if camera is not None:
+                drawn = draw_camera(camera, view.truth, found, PANEL_WIDTH, view.classes.colours)[:height]
+                page[v : v + len(drawn), u : u + PANEL_WIDTH] = drawn
+            name = channel.removeprefix("CAM_").replace("_", " ").lower()
+            texts += _shaded(u + 10, v + 8, name)
+    page[HEAD : HEAD + side, left : left + side] = draw_bev(view, view.truth, found, side)
+    texts += heading(title, f"{view.scene}   sample {view.token}", width)
+    page, below = legend(page, view.truth, found.labels, score, view.classes)
+    return write(page, texts + below)
+
+
+def _panel_height(view: View) -> int:
+    shapes = [camera.image.shape for camera in view.cameras.values()]
+    high, wide = shapes[0][:2] if shapes else (9, 16)
+    return round(PANEL_WIDTH * high / wide)
+
+
+def _shaded(u: float, v: float, text: str) -> list[Text]:
+    dark = [(u + du, v + dv, text, palette.SHADOW, 13.0, "la") for du, dv in ((1, 1), (0, 1), (1, 0), (-1, 0), (0, -1))]
+    return [*dark, (u, v, text, palette.TEXT, 13.0, "la")]
