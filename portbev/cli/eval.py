@@ -42,11 +42,11 @@ def evaluate(
     """Score a run again, a checkpoint (ours or an official one), or anyone's results (nuScenes submission, RADIal)."""
     from portbev.cli.options import kernel_choice
 
-    overrides = [*set_, *(f"kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
+    overrides = [*set_, *(f"compute.kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
     if what.suffix in (".json", ".npy") and not what.is_dir():
         _submission(what, data_root=data_root, split=split, version=version, out=out)
         return
-    from portbev.evaluate import evaluate_checkpoint, evaluate_run
+    from portbev.evaluate.checkpoints import evaluate_checkpoint, evaluate_run
     from portbev.train.progress import Reporter
 
     reporter = Reporter(quiet=_rank() != 0)
@@ -120,7 +120,7 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
 
     from portbev.config import load_config
     from portbev.errors import CheckpointError
-    from portbev.evaluate import with_data
+    from portbev.evaluate.checkpoints import with_data
 
     if config is not None:
         return with_data(load_config(config, overrides), split=split, version=version)

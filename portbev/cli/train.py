@@ -44,7 +44,7 @@ def train(
     from portbev.train import load_run, train
     from portbev.train.setup import resume_command
 
-    overrides = [*set_, *(f"kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
+    overrides = [*set_, *(f"compute.kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
     if not config:
         if not (resume and out):
             raise PortbevError("no configuration", cure="portbev train CONFIG ..., or portbev train --resume --out RUN")

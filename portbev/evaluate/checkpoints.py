@@ -13,11 +13,11 @@ from portbev.data import build_dataset, open_root
 from portbev.errors import ConfigError, PortbevError
 from portbev.evaluate.inference import evaluate_model
 from portbev.files import prepare_folder
-from portbev.models import ModelFamily
+from portbev.models import DetectionModel, ModelFamily
 from portbev.plugins import plugins
 from portbev.runs.record import Run, load_run
 from portbev.runs.weights import load_any
-from portbev.runtime import activate, find_backend, prepare_host
+from portbev.runtime import activate, find_backend
 
 if TYPE_CHECKING:
     from portbev.train.progress import Reporter
@@ -79,14 +79,15 @@ def evaluate_checkpoint(
     chosen = activate(
         backend,
         emulate=emulate,
-        precision=config.train.precision,
-        deterministic=config.train.deterministic,
-        kernels=config.kernels,
+        precision=config.compute.precision,
+        deterministic=config.compute.deterministic,
+        kernels=config.compute.kernels,
     )
-    told = prepare_host(config.train.threads, config.train.keep_freed_memory)
+    told = chosen.prepare_host(config.compute)
     family: ModelFamily = plugins().models()[config.model.family]
     dataset = build_dataset(config.data, open_root(data_root or config.data.root), "eval", seed=config.train.seed)
-    model = family.build(family.config.model_validate(config.family_options()))
+    model: DetectionModel = family.build(config.model)
+    told += chosen.prepare_model(model, config.compute)
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema, trust_pickle=trust_pickle)
     if reporter is not None:
         for note in [*told, *notes]:

@@ -113,7 +113,7 @@ def predict(
             backend.synchronize()
             started = time.perf_counter()
             moved = move_batch(batch, device)
-            with torch.no_grad(), backend.autocast(config.train.amp):
+            with torch.no_grad(), backend.autocast(config.compute.amp):
                 outputs = model(moved)
             with torch.no_grad():
                 detections = model.decode(in_float32(outputs), moved)

@@ -30,7 +30,7 @@ from portbev.outputs import in_float32
 from portbev.rng import key_of
 from portbev.runs.checkpoint import Checkpoint, load_weights
 from portbev.runs.record import Run, load_run, merge_ledgers, now, read_scalars, throughput
-from portbev.runtime import activate, prepare_host
+from portbev.runtime import activate
 from portbev.train import nonfinite
 from portbev.train.optim import lr_factor, set_lr
 from portbev.train.progress import Reporter
@@ -73,11 +73,11 @@ def train(
     chosen = activate(
         backend,
         emulate=emulate,
-        precision=config.train.precision,
-        deterministic=config.train.deterministic,
-        kernels=config.kernels,
+        precision=config.compute.precision,
+        deterministic=config.compute.deterministic,
+        kernels=config.compute.kernels,
     )
-    notes = prepare_host(config.train.threads, config.train.keep_freed_memory)
+    notes = chosen.prepare_host(config.compute)
     with comms.join(chosen) as comm:
         reporter = reporter or Reporter(every=config.train.log_every)
         reporter.quiet = reporter.quiet or not comm.is_main
@@ -219,7 +219,7 @@ class Trainer:
         forward_number = (self.step * self.config.train.accumulate + micro) * comm.size + comm.rank
         set_dropout_step(p.model, forward_number)
         moved = move_batch(batch, p.device)
-        with self.backend.autocast(self.config.train.amp):
+        with self.backend.autocast(self.config.compute.amp):
             outputs = p.wrapped(moved)
         return p.model.losses(in_float32(outputs), moved, mean_over_ranks=comm.mean if comm.size > 1 else None)
 
@@ -237,7 +237,7 @@ class Trainer:
 
     def _update(self, losses: dict[str, float], batches: list[Batch]) -> float:
         """Clip, step, average. Returns the norm of the gradient before clipping."""
-        p, limit, scale = self.p, self.config.train.clip_grad_norm, self.config.train.loss_scale
+        p, limit, scale = self.p, self.config.train.clip_grad_norm, self.config.compute.loss_scale
         p.scaler.unscale_(p.optimizer)
         parameters = [w for w in p.model.parameters() if w.grad is not None]
         total = torch.nn.utils.get_total_norm([w.grad for w in parameters if w.grad is not None], foreach=True)
@@ -274,7 +274,7 @@ class Trainer:
         for micro, batch in enumerate(batches):
             set_dropout_step(self.p.model, (self.step * len(batches) + micro) * self.comm.size + self.comm.rank)
             moved = move_batch(batch, self.p.device)
-            with self.backend.autocast(self.config.train.amp):
+            with self.backend.autocast(self.config.compute.amp):
                 name = nonfinite.first_nonfinite_module(self.p.model, lambda moved=moved: self.p.model(moved))  # type: ignore[misc]
             if name is not None:
                 return name

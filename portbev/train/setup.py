@@ -133,6 +133,7 @@ def assemble(
     steps = _steps_per_epoch(config, train_data, comm)
     device = backend.device(comms.local_rank(backend))
     model, notes = _build_model(config, init, trust_pickle, comm)
+    notes += backend.prepare_model(model, config.compute)
     model.to(device)
     lr = scaled_lr(config.optimizer, config.train.batch_size * config.train.accumulate * comm.size)
     ema = None
@@ -170,8 +171,8 @@ def assemble(
 
 
 def _scaler(config: RunConfig, backend: Backend) -> torch.amp.GradScaler:
-    scale = config.train.loss_scale
-    return backend.grad_scaler(config.train.amp) if scale == "dynamic" else backend.grad_scaler(config.train.amp, scale)
+    amp, scale = config.compute.amp, config.compute.loss_scale
+    return backend.grad_scaler(amp) if scale == "dynamic" else backend.grad_scaler(amp, scale)
 
 
 def _wrapped(model: DetectionModel, config: RunConfig, comm: Comm) -> nn.Module:
@@ -265,7 +266,7 @@ def _build_model(
     """The model on the CPU with weights that depend on the seed alone, or those of ``init``."""
     family = plugins().models()[config.model.family]
     torch.manual_seed(config.train.seed)
-    model: DetectionModel = family.build(family.config.model_validate(config.family_options()))
+    model: DetectionModel = family.build(config.model)
     notes: list[str] = []
     if init is not None:
         kind, said = load_any(init, model, family, use_ema=True, trust_pickle=trust_pickle)
@@ -303,9 +304,9 @@ def _new_info(
             "world_size": comm.size,
         },
         "environment": backend.environment(),
-        "precision": config.train.precision,
-        "amp": config.train.amp,
-        "deterministic": config.train.deterministic,
+        "precision": config.compute.precision,
+        "amp": config.compute.amp,
+        "deterministic": config.compute.deterministic,
         "kernels": {},
         "data": {},
         "progress": {"step": 0, "epoch": 0, "samples": 0, "total_steps": 0, "skipped_steps": 0},

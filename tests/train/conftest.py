@@ -55,10 +55,10 @@ def toy_settings(**changes: Any) -> dict[str, Any]:
             "image": {"final_size": [32, 64], "source_size": [90, 160], "resize": [0.4, 0.5]},
         },
         "optimizer": {"lr": 0.01, "reference_batch": None},
+        "compute": {"threads": 1},
         "train": {
             "epochs": 2,
             "batch_size": 2,
-            "threads": 1,
             "log_every": 100,
             "ema": {"ramp": 10, "start_updates": 0},
         },

@@ -122,7 +122,7 @@ def test_clipping_limits_the_update_and_the_record_keeps_the_norm_before(
 def test_an_fp16_overflow_leaves_the_step_out_and_only_a_dynamic_scale_falls(
     toy: Toy, tiny_root: Path, tmp_path: Path, scale: Any, after: float
 ) -> None:
-    settings = toy(train__max_steps=2, train__amp="fp16", train__loss_scale=scale, model__overflow_at_forward=1)
+    settings = toy(train__max_steps=2, compute__amp="fp16", compute__loss_scale=scale, model__overflow_at_forward=1)
     run = train(settings, backend="cpu", data_root=tiny_root, out=tmp_path / "run")
     assert run.info["progress"]["skipped_steps"] == 1
     saved = load_checkpoint(run.checkpoints.path(2))
@@ -132,7 +132,7 @@ def test_an_fp16_overflow_leaves_the_step_out_and_only_a_dynamic_scale_falls(
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_trains(toy: Toy, tiny_root: Path, tmp_path: Path, amp: str) -> None:
     plain = train(toy(train__epochs=1), backend="cpu", data_root=tiny_root, out=tmp_path / "plain")
-    mixed = train(toy(train__epochs=1, train__amp=amp), backend="cpu", data_root=tiny_root, out=tmp_path / amp)
+    mixed = train(toy(train__epochs=1, compute__amp=amp), backend="cpu", data_root=tiny_root, out=tmp_path / amp)
     assert mixed.status == "finished" and mixed.info["amp"] == amp
     assert losses(mixed) != losses(plain)
     assert losses(mixed)[0]["total"] == pytest.approx(losses(plain)[0]["total"], rel=0.02)

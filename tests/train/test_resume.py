@@ -76,8 +76,8 @@ def test_a_resumed_fp16_run_keeps_its_loss_scale_and_its_bits(
     changes = {
         **SETTINGS,
         "train__epochs": 2,
-        "train__amp": "fp16",
-        "train__loss_scale": scale,
+        "compute__amp": "fp16",
+        "compute__loss_scale": scale,
         "optimizer__lr_multipliers": {"stem": 0.1, "norm": 0.5},
         "schedule": {"name": "cosine", "by_epoch": True, "warmup_steps": 3, "warmup_start": 1 / 3},
     }

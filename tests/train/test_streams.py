@@ -14,17 +14,18 @@ from toy_plugin import ToyModel
 
 from portbev.comm import Comm
 from portbev.config import RunConfig
-from portbev.data import DetectionDataset, open_root
+from portbev.data import open_root
 from portbev.errors import ConfigError, DataError
-from portbev.evaluate import evaluate_model, predict
+from portbev.evaluate.inference import evaluate_model, predict
 from portbev.models import Detections
 from portbev.train.setup import _check_evaluation
 from portbev_cpu.backend import CpuBackend
+from portbev_nuscenes.samples.sweeps import SweepDataset
 
 pytestmark = pytest.mark.usefixtures("toy_family")
 
 
-class Scenes(DetectionDataset):
+class Scenes(SweepDataset):
     """The samples of a scene must be visited in order."""
 
     def streams(self) -> Any:
@@ -37,7 +38,7 @@ class Scenes(DetectionDataset):
 
     @staticmethod
     def collate(samples: Any) -> Any:
-        return {**DetectionDataset.collate(samples), "previous": [sample["previous"] for sample in samples]}
+        return {**SweepDataset.collate(samples), "previous": [sample["previous"] for sample in samples]}
 
 
 class Remembering(ToyModel):

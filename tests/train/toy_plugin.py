@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from portbev.config.schema import ModelSection
 from portbev.errors import CheckpointError, DataError
 from portbev.hookspecs import hookimpl
 from portbev.models import DetectionModel, Detections, Imported
@@ -19,8 +19,8 @@ from portbev_nuscenes.batches import QueueBatch, SweepBatch
 CELLS, CLASSES, RANGE = 8, 10, 50.0
 
 
-class ToyConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ToyConfig(ModelSection):
+    family: str = "toy"
     channels: int = 4
     batchnorm: bool = True
     dropout: float = 0.1
@@ -95,6 +95,7 @@ class ToyModel(DetectionModel):
 class ToyFamily:
     name = "toy"
     config = ToyConfig
+    takes: tuple[str, ...] = ("nuscenes",)
 
     def build(self, config: ToyConfig) -> ToyModel:
         return ToyModel(config)
@@ -133,6 +134,7 @@ class RememberingModel(ToyModel):
 
 class RememberingFamily(ToyFamily):
     name = "toy_stream"
+    takes = ("nuscenes_queue",)
 
     def build(self, config: ToyConfig) -> RememberingModel:
         return RememberingModel(config)
