@@ -79,9 +79,9 @@ class Plugins:
 
     def _call(self, hook: str) -> list[Any]:
         """What the plugins return; whoever raises is left out, and the others are asked again."""
-        broken: set[object] = set()
+        broken: list[object] = []
+        caller = getattr(self.manager.hook, hook)
         while True:
-            caller = self.manager.subset_hook_caller(hook, broken)
             try:
                 results: list[Any] = caller()
                 return results
@@ -89,8 +89,9 @@ class Plugins:
                 culprit = _raised_by(error, caller.get_hookimpls())
                 if culprit is None or culprit.plugin in broken:
                     raise
-                broken.add(culprit.plugin)
                 self.fail(culprit.plugin_name, hook, error)
+                broken.append(culprit.plugin)
+                caller = self.manager.subset_hook_caller(hook, broken)
 
     def said(self) -> str:
         """What failed, for the end of an error about something that is missing; empty when all loaded."""

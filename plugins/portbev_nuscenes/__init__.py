@@ -41,9 +41,9 @@ def portbev_benchmarks() -> list[Benchmark]:
 
 
 def _open_sweeps(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
-    from portbev_nuscenes.samples.dataset import DetectionDataset
+    from portbev_nuscenes.samples.sweeps import SweepDataset
 
-    return DetectionDataset(section, root, part, seed=seed)
+    return SweepDataset(section, root, part, seed=seed)
 
 
 def _open_queue(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:

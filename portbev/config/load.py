@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -35,7 +36,7 @@ def load_config(
         ConfigError: missing file, circular ``extends``, YAML error, unknown key (with the nearest name), wrong type.
     """
     if isinstance(source, Mapping):
-        where, raw = "configuration", dict(source)
+        where, raw = "configuration", copy.deepcopy(dict(source))
     else:
         path = find_config(source)
         where, raw = str(path), read_layers(path)

@@ -5,24 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from portbev.config import config_digest, dump_config, load_config, read_layers
+import portbev_nuscenes
+import portbev_radial
+from portbev.config import Meaning, config_digest, dump_config, load_config, meanings, read_layers
+from portbev.config.schema import ModelSection
 from portbev.errors import ConfigError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
 from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 
 
-class ToyOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class ToyOptions(ModelSection):
+    family: str = "toy"
     width: int = 8
-    inner: dict[str, int] = {}
+    inner: dict[str, int] = Field(default_factory=dict)
 
 
 class ToyFamily:
     name = "toy"
     config = ToyOptions
+    takes = ("nuscenes", "nuscenes_queue")
 
 
 class ToyPlugin:
@@ -33,7 +37,12 @@ class ToyPlugin:
 
 @pytest.fixture
 def toys() -> Plugins:
-    return Plugins(lambda found: found.register(ToyPlugin(), "toy"))
+    def load(found: Plugins) -> None:
+        found.register(ToyPlugin(), "toy")
+        found.register(portbev_nuscenes, "nuscenes")
+        found.register(portbev_radial, "radial")
+
+    return Plugins(load)
 
 
 BASE = "name: base\nmodel: {family: toy, width: 4}\ndata: {sweeps: [0]}\n"
@@ -52,7 +61,7 @@ def test_extends_merges_sections_and_the_later_file_wins(tmp_path: Path, toys: P
     config = load_config(top, among=toys)
     assert (config.name, config.optimizer.lr, config.optimizer.weight_decay) == ("top", 0.2, 0.5)
     assert config.data.sweeps == (0, 1)
-    assert config.family_options() == {"width": 4, "inner": {"x": 1}}
+    assert config.model == ToyOptions(width=4, inner={"x": 1})
 
 
 def test_a_circle_of_extends_is_named(tmp_path: Path) -> None:
@@ -70,7 +79,7 @@ def test_overrides_are_yaml_and_reach_every_depth(tmp_path: Path, toys: Plugins)
     assert config.data.sweeps == (0, 2)
     assert config.train.ema.enabled is False
     assert config.train.max_steps is None
-    assert config.family_options()["width"] == 16
+    assert config.model.width == 16
 
 
 @pytest.mark.parametrize(
@@ -82,7 +91,14 @@ def test_overrides_are_yaml_and_reach_every_depth(tmp_path: Path, toys: Plugins)
         ("model.widht=3", r"unknown key 'model.widht'\. Did you mean 'width'\?"),
         ("model.width=wide", r"model.width: .*valid integer.*'wide'"),
         ("optimizer.lr=fast", r"optimizer.lr: .*valid number.*'fast'"),
-        ("train.amp=fp8", r"train.amp: .*'fp8'"),
+        ("compute.amp=fp8", r"compute.amp: .*'fp8'"),
+        ("train.amp=fp16", r"unknown key 'train.amp'\. Did you mean 'compute.amp'\?"),
+        (
+            "data.kind=radial",
+            r"data.kind is radial, which model family toy does not take\. Set data.kind to nuscenes or",
+        ),
+        ("model=7", r"model: should be a section, got 7"),
+        ("model={width: 3}", r"'model.family' is missing"),
         ("model.family=toyy", r"unknown model family 'toyy'\. Did you mean 'toy'\?"),
         ("optimizer.lr", r"cannot read 'optimizer.lr'"),
         ("name.deeper=1", r"'name' in 'name.deeper' is a value"),
@@ -139,7 +155,8 @@ def test_the_digest_sees_what_changes_numbers_and_nothing_else(tmp_path: Path, t
         ("data.image.flip=perhaps", r"data.image.flip: .*'perhaps'"),
         ("data.kind=nuscenes_queu", r"unknown data.kind 'nuscenes_queu'\. Did you mean 'nuscenes_queue'\?"),
         ("data.kind=nuscenes_queue", r"unknown key 'data.sweeps'"),
-        ("data=7", r"data: .*7"),
+        ("data=7", r"data: should be a section, got 7"),
+        ("data.train_split=''", r"data.train_split: .*at least 1 character"),
     ],
 )
 def test_a_mistake_in_a_data_section_names_the_keys_of_its_kind(toys: Plugins, item: str, message: str) -> None:
@@ -158,3 +175,52 @@ def test_the_kind_of_data_chooses_the_schema_and_nuscenes_needs_no_mention(toys:
     assert load_config(dump_config(queue), among=toys) == queue
     with pytest.raises(ConfigError, match=r"unknown key 'data.queue_lenght'\. Did you mean 'queue_length'"):
         load_config(raw, ["data.kind=nuscenes_queue", "data.queue_lenght=4"], among=toys)
+
+
+def test_every_key_says_what_it_means_where_it_is_defined(toys: Plugins) -> None:
+    config = load_config(
+        {"name": "x", "model": {"family": "toy"}, "data": {}}, ["compute.kernels.fft=torch"], among=toys
+    )
+    meant = meanings(config)
+    assert {key for key, meaning in meant.items() if meaning is Meaning.NEITHER} == {
+        "name", "data.root", "data.workers", "train.log_every", "train.tensorboard",
+    }  # fmt: skip
+    assert {key for key, meaning in meant.items() if meaning is Meaning.WATCH} == {
+        "data.eval_stride", "train.max_steps", "train.eval_every", "train.checkpoint.every_steps",
+        "train.checkpoint.keep", "train.checkpoint.best", "eval.batch_size", "eval.use_ema",
+    }  # fmt: skip
+    assert {key for key, meaning in meant.items() if meaning is Meaning.HOW and not key.startswith("compute.")} == {
+        "train.batch_size", "train.accumulate", "train.sync_batchnorm", "train.find_unused_parameters", "train.seed",
+    }  # fmt: skip
+    assert {meaning for key, meaning in meant.items() if key.startswith("compute.")} == {Meaning.HOW}
+    assert meant["compute.kernels.fft"] is Meaning.HOW
+    assert {meant[key] for key in ("model.width", "data.cameras", "optimizer.lr", "train.ema.decay")} == {Meaning.WHAT}
+
+
+def test_how_it_is_computed_leaves_the_digest_alone(toys: Plugins) -> None:
+    raw = {"name": "x", "model": {"family": "toy"}, "data": {}}
+    digest = config_digest(load_config(raw, among=toys))
+    how = [
+        "compute.weight_gradients=avx2",
+        "compute.threads=3",
+        "compute.kernels.fft=torch",
+        "train.seed=4",
+        "eval.batch_size=2",
+    ]
+    assert config_digest(load_config(raw, how, among=toys)) == digest
+
+
+def test_the_caller_s_mapping_is_left_alone_by_overrides(toys: Plugins) -> None:
+    raw = {"name": "x", "model": {"family": "toy"}, "data": {}}
+    load_config(raw, ["model.width=9", "data.workers=0"], among=toys)
+    assert raw == {"name": "x", "model": {"family": "toy"}, "data": {}}
+
+
+@pytest.mark.parametrize("family", ["bevdepth", "bevformer", "echofusion"])
+def test_every_shipped_configuration_loads_and_its_dump_too(family: str) -> None:
+    folder = Path(__file__).resolve().parents[2] / "configs" / family
+    files = sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("_"))
+    assert files
+    for path in files:
+        config = load_config(path)
+        assert load_config(dump_config(config)) == config

@@ -71,12 +71,43 @@ def test_two_backends_of_one_name_are_an_error_with_a_cure() -> None:
         registered(one=Good(), two=Good()).backends()
 
 
-def test_records_come_in_order_of_registration() -> None:
-    def plugin(backend_name: str) -> object:
-        backend = type("Named", (CpuBackend,), {"name": backend_name})()
-        return type("Plugin", (), {"portbev_backends": hookimpl(lambda self: [backend])})()
+def plugin_of(backend_name: str, **options: bool) -> object:
+    backend = type("Named", (CpuBackend,), {"name": backend_name})()
+    return type("Plugin", (), {"portbev_backends": hookimpl(**options)(lambda self: [backend])})()
 
-    assert list(registered(a=plugin("first"), b=plugin("second")).backends()) == ["first", "second"]
+
+def test_hooks_run_in_pluggy_s_order() -> None:
+    assert list(registered(a=plugin_of("first"), b=plugin_of("last")).backends()) == ["last", "first"]
+    chosen = registered(a=plugin_of("a", tryfirst=True), b=plugin_of("b"), c=plugin_of("c", trylast=True))
+    assert list(chosen.backends()) == ["a", "b", "c"]
+
+
+def test_a_wrapper_sees_and_changes_what_the_others_offer() -> None:
+    class Wrapper:
+        @hookimpl(wrapper=True)
+        def portbev_backends(self):  # type: ignore[no-untyped-def]
+            offered = yield
+            return [records for records in offered if records[0].name != "unwanted"]
+
+    found = registered(good=Good(), bad=plugin_of("unwanted"), wrapper=Wrapper())
+    assert set(found.backends()) == {"cpu"}
+
+
+def test_a_wrapper_that_raises_is_recorded_and_left_out() -> None:
+    class Wrapper:
+        @hookimpl(wrapper=True)
+        def portbev_backends(self):  # type: ignore[no-untyped-def]
+            yield
+            raise RuntimeError("no")
+
+    found = registered(good=Good(), wrapper=Wrapper())
+    assert set(found.backends()) == {"cpu"}
+    assert [failure.plugin for failure in found.failures] == ["wrapper"]
+
+
+def test_installed_plugins_come_in_the_order_of_their_names() -> None:
+    names = list(Plugins().models())
+    assert names == sorted(names)
 
 
 def test_an_entry_point_that_does_not_import_is_recorded_and_the_rest_loads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +115,7 @@ def test_an_entry_point_that_does_not_import_is_recorded_and_the_rest_loads(monk
     npu = EntryPoint("npu", "portbev_npu", module.GROUP)
     monkeypatch.setattr(module, "entry_points", lambda group: [broken, npu])
     found = Plugins()
-    assert set(found.backends()) == {"cpu", "npu"}
+    assert set(found.backends()) == {"npu"}
     assert str(found.failures[0]) == "plugin 'broken' failed: ModuleNotFoundError: No module named 'portbev_not_there'"
     assert "portbev_not_there" in found.said()
 

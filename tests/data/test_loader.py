@@ -14,12 +14,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portbev.data import DetectionDataset, build_dataset, build_loader, open_root
+from portbev.data import build_dataset, build_loader, open_root
 from portbev.data.loader import batch_indices
 from portbev.data.streams import every_nth
 from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.models import Batch
 from portbev_nuscenes.config import NuscenesData
+from portbev_nuscenes.samples.sweeps import SweepDataset
 from portbev_nuscenes.synth import SynthOptions, generate
 
 OPTIONS = SynthOptions(
@@ -33,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dataset(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DetectionDataset:
+def dataset(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepDataset:
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "cache"))
     image: Any = {"source_size": (72, 128), "final_size": (32, 96), "resize": (0.75, 1.0)}
     section = NuscenesData(version="v1.0-mini", train_split="synth_train", eval_split="synth_val", image=image)
@@ -56,16 +57,16 @@ def flat(lists: Iterable[list[Any]]) -> list[Any]:
     return list(chain.from_iterable(lists))
 
 
-def load(dataset: DetectionDataset, **changes: Any) -> list[Batch]:
+def load(dataset: SweepDataset, **changes: Any) -> list[Batch]:
     how = {"batch_size": 2, "workers": 0, "seed": 1, "epoch": 0, "part": "train", **changes}
     return list(build_loader(dataset, **how))
 
 
-def test_two_workers_give_the_batches_of_none(dataset: DetectionDataset) -> None:
+def test_two_workers_give_the_batches_of_none(dataset: SweepDataset) -> None:
     assert_equal(load(dataset, workers=2), load(dataset))
 
 
-def test_spawned_workers_give_them_too(dataset: DetectionDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spawned_workers_give_them_too(dataset: SweepDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = load(dataset)
     monkeypatch.setattr("torch.multiprocessing.get_start_method", lambda allow_none=False: "spawn")
     loader = build_loader(dataset, batch_size=2, workers=1, seed=1, epoch=0, part="train")
@@ -73,14 +74,14 @@ def test_spawned_workers_give_them_too(dataset: DetectionDataset, monkeypatch: p
     assert_equal(loader, expected)
 
 
-def test_a_started_epoch_goes_on_where_it_stopped(dataset: DetectionDataset) -> None:
+def test_a_started_epoch_goes_on_where_it_stopped(dataset: SweepDataset) -> None:
     whole = load(dataset)
     loader = build_loader(dataset, batch_size=2, workers=0, seed=1, epoch=0, part="train", start_batch=1)
     assert len(loader) == len(whole) - 1 == 2
     assert_equal(loader, whole[1:])
 
 
-def test_ranks_together_load_the_global_batches_of_one_process(dataset: DetectionDataset) -> None:
+def test_ranks_together_load_the_global_batches_of_one_process(dataset: SweepDataset) -> None:
     whole = load(dataset, batch_size=2)
     ranks = [load(dataset, batch_size=1, rank=rank, world_size=2) for rank in range(2)]
     for batch, one, other in zip(whole, *ranks, strict=True):
@@ -88,14 +89,14 @@ def test_ranks_together_load_the_global_batches_of_one_process(dataset: Detectio
         assert torch.equal(batch["images"], torch.cat([one["images"], other["images"]]))
 
 
-def test_epochs_differ_in_order_and_draws(dataset: DetectionDataset) -> None:
+def test_epochs_differ_in_order_and_draws(dataset: SweepDataset) -> None:
     first, second = load(dataset), load(dataset, epoch=1)
     assert [batch["tokens"] for batch in first] != [batch["tokens"] for batch in second]
     assert sorted(flat(b["tokens"] for b in first)) == sorted(flat(b["tokens"] for b in second))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_no_global_random_state_is_read_or_changed(dataset: DetectionDataset, workers: int) -> None:
+def test_no_global_random_state_is_read_or_changed(dataset: SweepDataset, workers: int) -> None:
     expected = load(dataset)
     torch.manual_seed(11)
     np.random.seed(12)
@@ -151,11 +152,11 @@ def test_streams_are_evaluated_one_sample_at_a_time() -> None:
         batch_indices(4, batch_size=2, seed=0, epoch=0, part="eval", streams=[[0, 1], [2, 3]])
 
 
-def test_thinning_leaves_out_samples_but_only_whole_streams(dataset: DetectionDataset) -> None:
+def test_thinning_leaves_out_samples_but_only_whole_streams(dataset: SweepDataset) -> None:
     assert every_nth(dataset, 1) is dataset
     assert every_nth(dataset, 2).tokens == dataset.tokens[::2]
 
-    class Streaming(DetectionDataset):
+    class Streaming(SweepDataset):
         def streams(self) -> Any:
             return [[0, 1], [2], [3, 4, 5]]
 
@@ -164,7 +165,7 @@ def test_thinning_leaves_out_samples_but_only_whole_streams(dataset: DetectionDa
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_error_in_a_worker_is_the_same_single_line(dataset: DetectionDataset, tmp_path: Path, workers: int) -> None:
+def test_an_error_in_a_worker_is_the_same_single_line(dataset: SweepDataset, tmp_path: Path, workers: int) -> None:
     dataset.root = tmp_path
     with pytest.raises(DataError) as caught:
         load(dataset, workers=workers)

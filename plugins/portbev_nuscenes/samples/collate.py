@@ -11,7 +11,7 @@ import torch
 from portbev_nuscenes.batches import Matrices, SweepBatch
 
 if TYPE_CHECKING:
-    from portbev_nuscenes.samples.dataset import Sample
+    from portbev_nuscenes.samples.sweeps import Sample
 
 
 def collate(samples: Sequence[Sample]) -> SweepBatch:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portbev.data import DetectionDataset, build_dataset
+from portbev.data import build_dataset
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, project, quaternion_yaw, transform
 from portbev.models import Detections
 from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev_nuscenes.config import NuscenesData
+from portbev_nuscenes.samples.sweeps import SweepDataset
 from portbev_nuscenes.submission import to_submission
 
 MakeSection = Callable[..., NuscenesData]
@@ -30,11 +31,11 @@ def same(one: Any, other: Any) -> None:
 
 
 @pytest.fixture
-def train(root: Path, section: MakeSection) -> DetectionDataset:
+def train(root: Path, section: MakeSection) -> SweepDataset:
     return build_dataset(section(sweeps=(0, 1)), root, "train", seed=3)
 
 
-def test_a_sample_has_the_documented_shapes(train: DetectionDataset) -> None:
+def test_a_sample_has_the_documented_shapes(train: SweepDataset) -> None:
     sample = train.sample(0, 0)
     count = len(sample["boxes"])
     shapes = {name: (value.shape, value.dtype.name) for name, value in sample.items() if isinstance(value, np.ndarray)}
@@ -52,7 +53,7 @@ def test_a_sample_has_the_documented_shapes(train: DetectionDataset) -> None:
     assert sample["token"] == train.tokens[0]
 
 
-def test_draws_depend_on_seed_epoch_and_index_alone(root: Path, section: MakeSection, train: DetectionDataset) -> None:
+def test_draws_depend_on_seed_epoch_and_index_alone(root: Path, section: MakeSection, train: SweepDataset) -> None:
     first = train.sample(2, 1)
     train.sample(0, 0)
     same(train.sample(2, 1), first)
@@ -62,13 +63,13 @@ def test_draws_depend_on_seed_epoch_and_index_alone(root: Path, section: MakeSec
         assert not np.array_equal(other["bda"], first["bda"])
 
 
-def test_a_camera_is_augmented_alike_in_all_its_sweeps(train: DetectionDataset) -> None:
+def test_a_camera_is_augmented_alike_in_all_its_sweeps(train: SweepDataset) -> None:
     ida = train.sample(1, 0)["ida"]
     np.testing.assert_array_equal(ida[0], ida[1])
     assert len({camera.tobytes() for camera in ida[0]}) == 6
 
 
-def test_previous_key_frames_are_repeated_at_the_beginning_of_a_scene(train: DetectionDataset) -> None:
+def test_previous_key_frames_are_repeated_at_the_beginning_of_a_scene(train: SweepDataset) -> None:
     first, second = train.sample(0, 0), train.sample(1, 0)
     np.testing.assert_array_equal(first["images"][0], first["images"][1])
     np.testing.assert_allclose(first["sensor2ego"][0], first["sensor2ego"][1], atol=1e-6)
@@ -177,7 +178,7 @@ def test_a_subset_has_the_samples_that_were_asked_for(root: Path, section: MakeS
     same({**part.sample(1, 0), "depth": 0}, {**whole.sample(2, 0), "depth": 0})
 
 
-def test_a_dataset_can_be_sent_to_a_worker(train: DetectionDataset) -> None:
+def test_a_dataset_can_be_sent_to_a_worker(train: SweepDataset) -> None:
     same(pickle.loads(pickle.dumps(train)).sample(1, 2), train.sample(1, 2))
 
 

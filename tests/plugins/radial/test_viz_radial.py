@@ -17,11 +17,11 @@ from portbev.config import load_config
 from portbev.errors import PortbevError
 from portbev.geometry import project, transform
 from portbev.viz import open_views
-from portbev.viz.scene import AzimuthMap, Objects, RadialView
+from portbev.viz.scene import Objects
 from portbev_radial.config import RadialData
 from portbev_radial.dataset import RadialDataset
 from portbev_radial.metrics import bottom_rows, frame_boxes, write_boxes
-from portbev_radial.page import draw_radar, draw_radial, to_pixels
+from portbev_radial.page import AzimuthMap, RadialView, draw_radar, draw_radial, to_pixels
 from portbev_radial.synth import RadialSynthOptions, generate
 
 OPTIONS = RadialSynthOptions(

@@ -12,8 +12,8 @@ from radial_cases import car, random_frames
 from portbev.config import RunConfig
 from portbev.data import build_dataset
 from portbev.errors import ResultsError
-from portbev.evaluate import evaluate_model
 from portbev.evaluate.benchmark import benchmark_of, find_benchmark, find_metric, headline
+from portbev.evaluate.inference import evaluate_model
 from portbev.models import DetectionModel, Detections
 from portbev_cpu.backend import CpuBackend
 from portbev_radial.benchmark import evaluate_results, ground_truth

@@ -39,7 +39,7 @@ class Sample(TypedDict):
     frame2global: NDArray[np.float64]
 
 
-class DetectionDataset(KeyFrames):
+class SweepDataset(KeyFrames):
     """The samples of one split, augmented for training or as they are for evaluation.
 
     Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers

@@ -9,7 +9,7 @@ import pytest
 
 from portbev.boxes import box_corners
 from portbev.data import build_dataset
-from portbev.evaluate import find_benchmark
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.geometry import project, transform
 from portbev.models import Detections
 from portbev_nuscenes.benchmark import _merge
