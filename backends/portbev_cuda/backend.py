@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from portbev.backend import Availability, Backend, Precision, host_environment
-from portbev.distributions import shadowed, version_of
+from portbev.distributions import version_of
+from portbev.precision import Precision
+from portbev.probing import Availability
 from portbev_cuda.driver import Driver
 from portbev_cuda.probe import probe
+from portbev_torch_cuda.backend import GpuBackend, collectives_version
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-_RECORDED = ("CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "PYTORCH_CUDA_ALLOC_CONF", "NCCL_ALGO", WORKSPACE)
 
 
-class CudaBackend(Backend):
+class CudaBackend(GpuBackend):
     """NVIDIA GPUs. A torch built for ROCm calls its devices ``cuda`` too; those belong to the backend rocm."""
 
     name = "cuda"
-    device_type = "cuda"
-    collective = "nccl"
     visible_devices = "CUDA_VISIBLE_DEVICES"
     priority = 40
+    recorded = ("CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "PYTORCH_CUDA_ALLOC_CONF", "NCCL_ALGO", WORKSPACE)
 
     def probe(self) -> Availability:
         return probe()
@@ -33,48 +33,21 @@ class CudaBackend(Backend):
 
         cuBLAS reads its workspace setting when its first handle is made: activate before anything runs.
         """
-        fast = precision == "fast"
-        torch.set_float32_matmul_precision("high" if fast else "highest")
-        torch.backends.cudnn.allow_tf32 = fast
-        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = fast
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = fast
         if deterministic:
             os.environ.setdefault(WORKSPACE, ":4096:8")
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.deterministic = deterministic
-        torch.backends.cudnn.benchmark = not deterministic
+        super().activate(precision, deterministic)
 
-    def environment(self) -> dict[str, Any]:
-        """Versions of driver, runtime, cuDNN and NCCL, device names, and the settings that change results."""
+    def versions(self) -> dict[str, Any]:
+        """CUDA, what the driver supports of it, cuDNN, NCCL, Triton."""
         return {
-            **host_environment(),
             "cuda": torch.version.cuda,
             "driver_supports_cuda": Driver().version,
             "cudnn": torch.backends.cudnn.version(),
-            "nccl": _nccl_version(),
+            "nccl": collectives_version(),
             "triton": version_of("triton"),
-            "devices": [_describe(index) for index in range(self.device_count())],
-            "allow_tf32": {
-                "matmul": torch.get_float32_matmul_precision() != "highest",
-                "cudnn": torch.backends.cudnn.allow_tf32,
-            },
-            "variables": {name: os.environ[name] for name in _RECORDED if name in os.environ},
-            "warnings": shadowed(),
         }
 
-
-def _nccl_version() -> str | None:
-    try:
-        return ".".join(str(part) for part in torch.cuda.nccl.version())
-    except (AttributeError, RuntimeError):
-        return None
-
-
-def _describe(index: int) -> dict[str, Any]:
-    facts = torch.cuda.get_device_properties(index)
-    return {
-        "name": facts.name,
-        "capability": f"{facts.major}.{facts.minor}",
-        "memory": int(facts.total_memory),
-        "multiprocessors": int(facts.multi_processor_count),
-    }
+    def architecture(self, index: int) -> dict[str, str]:
+        """The compute capability, ``9.0``."""
+        major, minor = torch.cuda.get_device_capability(index)
+        return {"capability": f"{major}.{minor}"}

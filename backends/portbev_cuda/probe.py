@@ -7,7 +7,7 @@ import warnings
 
 import torch
 
-from portbev.backend import Availability, MissingError, Stage, staged
+from portbev.probing import Availability, MissingError, Stage, staged
 from portbev_cuda.driver import Driver, Gpu
 
 

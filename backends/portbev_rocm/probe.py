@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from portbev.backend import Availability, MissingError, Stage, staged
+from portbev.probing import Availability, MissingError, Stage, staged
 
 KFD = Path("/dev/kfd")
 _LIMITS = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
