@@ -7,56 +7,28 @@ what differs is here, in the subclasses that plugins bring, and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from torch import nn
 
 from portbev.precision import Amp, Precision
+from portbev.probing import Availability
+
+if TYPE_CHECKING:
+    from portbev.config.schema import ComputeSection
 
 API_VERSION = 1
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step of finding a device: what was looked for, whether it was there, and what to do if not."""
-
-    name: str
-    ok: bool
-    detail: str = ""
-    cure: str = ""
-
-
-@dataclass(frozen=True)
-class Availability:
-    """The stages of a probe, in order; the device is usable when all of them passed."""
-
-    stages: tuple[Stage, ...]
-
-    @property
-    def available(self) -> bool:
-        return all(stage.ok for stage in self.stages)
-
-    @property
-    def failed(self) -> Stage | None:
-        """First stage that did not pass."""
-        return next((stage for stage in self.stages if not stage.ok), None)
-
-    @property
-    def reason(self) -> str:
-        return "" if self.failed is None else f"{self.failed.name}: {self.failed.detail}"
-
-    @property
-    def cure(self) -> str:
-        return "" if self.failed is None else self.failed.cure
-
-
 class Backend:
     """A device family. Subclass it in a plugin and return an instance from the hook ``portbev_backends``.
+
+    A backend is a value: nothing changes it after it was made, and :meth:`as_emulated` gives another one.
 
     Attributes:
         name: what ``--backend`` takes.
@@ -64,6 +36,8 @@ class Backend:
         collective: name of the process-group backend (``gloo``, ``nccl``, ``hccl``).
         visible_devices: environment variable that limits the devices a process sees; empty if there is none.
         priority: ``--backend auto`` takes the available backend with the highest.
+        own_settings: keys of the configuration's section ``compute`` that not every backend can follow and this one
+            does, in its own :meth:`prepare_host` or :meth:`prepare_model`. Of the others the user is told.
         emulated: whether the device is emulated; shown wherever the device is named.
     """
 
@@ -73,6 +47,7 @@ class Backend:
     collective: str = ""
     visible_devices: str = ""
     priority: int = 0
+    own_settings: tuple[str, ...] = ()
     emulated: bool = False
 
     def probe(self) -> Availability:
@@ -91,6 +66,43 @@ class Backend:
         raise NotImplementedError
 
     # What follows is the same for every device that torch knows; override only where the vendor differs.
+
+    def prepare_host(self, compute: ComputeSection) -> list[str]:
+        """Settings of this process: torch's CPU threads. Doing it again changes nothing.
+
+        Returns:
+            Notes for people: what ``compute`` asks for and cannot be done.
+        """
+        if compute.threads is not None:
+            torch.set_num_threads(compute.threads)
+        if compute.keep_freed_memory and "keep_freed_memory" not in self.own_settings:
+            return ["compute.keep_freed_memory is for the cpu backend; the heap stays as it was"]
+        return []
+
+    def prepare_model(self, model: nn.Module, compute: ComputeSection) -> list[str]:
+        """Make a model compute as asked for: the memory format of its image path. Doing it again changes nothing.
+
+        It comes after the model is built and before it is wrapped for data parallelism. Parameters, their names and
+        their values stay.
+
+        Returns:
+            Notes for people: what ``compute`` asks for and cannot be done.
+        """
+        from portbev.nn.image_path import set_image_format  # layers stand above devices
+
+        notes = []
+        wanted = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[compute.memory_format]
+        if not set_image_format(model, wanted) and compute.memory_format == "channels_last":
+            notes.append("compute.memory_format: this model has no image path; its tensors stay contiguous")
+        if compute.weight_gradients == "avx2" and "weight_gradients" not in self.own_settings:
+            notes.append("compute.weight_gradients: avx2 is for the cpu backend; torch's own weight gradients are used")
+        return notes
+
+    def as_emulated(self) -> Backend:
+        """The same backend on its emulated device."""
+        twin = copy.copy(self)
+        twin.emulated = True
+        return twin
 
     @property
     def label(self) -> str:
@@ -144,76 +156,20 @@ class Backend:
         self.module.set_rng_state(state)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Emulator:
     """An emulated device for machines that lack the real one.
 
-    ``install`` makes torch know the device type and puts stand-ins for the vendor's packages in place; after it the
-    backend's own probe passes. It raises :class:`portbev.errors.BackendError` where the real device is present.
+    Attributes:
+        name: of the backend whose device it stands in for.
+        install: makes torch know the device type and puts stand-ins for the vendor's packages in place; after it the
+            backend's own probe passes. It raises :class:`portbev.errors.BackendError` where the real device is
+            present, and may be called again.
+        installed: whether this process has the emulated device. Imports nothing.
+        describe: what it is, for people.
     """
 
     name: str
     install: Callable[[], None]
+    installed: Callable[[], bool]
     describe: str = ""
-
-
-class HostMemory:
-    """Peak resident memory of this process in bytes, for devices whose memory is the host's."""
-
-    @staticmethod
-    def reset() -> None:
-        """Reset the kernel's peak counter where the system allows it (Linux)."""
-        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as handle:
-            handle.write("5")
-
-    @staticmethod
-    def peak() -> int:
-        try:
-            with open("/proc/self/status") as handle:
-                for line in handle:
-                    if line.startswith("VmHWM:"):
-                        return int(line.split()[1]) * 1024
-        except OSError:
-            pass
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def host_environment() -> dict[str, Any]:
-    """Facts of the host that every backend's record shares."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "logical_cores": os.cpu_count() or 0,
-        "torch_threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as handle:
-            return next(line.split(":", 1)[1].strip() for line in handle if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-class MissingError(Exception):
-    """What a probe stage found missing, told in words of our own; other exceptions are shown with their type."""
-
-
-@contextlib.contextmanager
-def staged(stages: list[Stage], name: str, cure: str) -> Iterator[list[str]]:
-    """Record one probe stage: passes with the text put into the yielded list, fails with the exception's."""
-    said: list[str] = []
-    try:
-        yield said
-    except MissingError as error:
-        stages.append(Stage(name, False, str(error), cure))
-    except Exception as error:
-        stages.append(Stage(name, False, f"{type(error).__name__}: {error}", cure))
-    else:
-        stages.append(Stage(name, True, " ".join(said)))

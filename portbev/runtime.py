@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import torch
-
-from portbev.backend import Backend, Precision
+from portbev.backend import Backend
 from portbev.errors import BackendError, nearest
 from portbev.kernels import KERNELS
 from portbev.plugins import Plugins, plugins
-from portbev_cpu import heap
+from portbev.precision import Precision
+
+
+def backends_here(among: Plugins | None = None) -> dict[str, Backend]:
+    """Backends by name as this process has them: those whose emulated device is installed say so."""
+    found = among or plugins()
+    emulated = {name for name, emulator in found.emulators().items() if emulator.installed()}
+    return {name: backend.as_emulated() if name in emulated else backend for name, backend in found.backends().items()}
 
 
 def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | None = None) -> Backend:
@@ -19,25 +24,25 @@ def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | 
 
     Args:
         name: a backend's name, or ``auto`` for the best available one that is not emulated.
-        emulate: install the emulated device of that name first.
+        emulate: install the emulated device of that name first; it stays until the process ends.
 
     Raises:
         BackendError: unknown name, absent device (with what is missing and the cure), or nothing to emulate.
     """
     found = among or plugins()
-    backends = found.backends()
     if name == "auto":
         if emulate:
             cure = "For example: --backend npu --emulate"
             raise BackendError("--emulate needs a named backend", where="--backend auto", cure=cure)
-        real = [backend for backend in backends.values() if not backend.emulated and backend.probe().available]
+        every = backends_here(found).values()
+        real = [backend for backend in every if not backend.emulated and backend.probe().available]
         return max(real, key=lambda backend: backend.priority)
-    if name not in backends:
-        raise BackendError(f"unknown backend {name!r}", where="--backend", cure=nearest(name, backends) + found.said())
-    backend = backends[name]
+    if name not in found.backends():
+        cure = nearest(name, found.backends()) + found.said()
+        raise BackendError(f"unknown backend {name!r}", where="--backend", cure=cure)
     if emulate:
         _emulate(name, found)
-        backend.emulated = True
+    backend = backends_here(found)[name]
     state = backend.probe()
     if not state.available:
         offer = f"; or try it without the device: --backend {name} --emulate" if name in found.emulators() else ""
@@ -72,20 +77,6 @@ def activate(
     offered = (among or plugins()).kernels()
     KERNELS.use(chosen.device_type, KERNELS.rank(chosen.name, offered, deterministic=deterministic, choice=kernels))
     return chosen
-
-
-def prepare_host(threads: int | None, keep_freed_memory: bool) -> list[str]:
-    """Settings of this process that are the host's, whatever the device: torch's CPU threads and the C library's heap.
-
-    Returns:
-        Notes for people: what was asked for and could not be done.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    if not keep_freed_memory:
-        return []
-    state = heap.keep_freed_memory()
-    return [] if state == "kept" else [f"train.keep_freed_memory: the heap stays {state}"]
 
 
 def _emulate(name: str, found: Plugins) -> None:

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
-from portbev.backend import Availability, Backend, HostMemory, Precision, Stage, host_environment
+from portbev.backend import Backend
+from portbev.config.schema import ComputeSection
+from portbev.host import HostMemory, host_environment
+from portbev.precision import Precision
+from portbev.probing import Availability, Stage
+from portbev_cpu import conv_gradients, heap
 
 
 class CpuBackend(Backend):
+    """Plain CPU: always there, one device, its memory is the host's."""
+
     name = "cpu"
     device_type = "cpu"
     collective = "gloo"
     priority = 0
+    own_settings = ("keep_freed_memory", "weight_gradients")
 
     def probe(self) -> Availability:
         return Availability((Stage("torch", True, torch.__version__),))
@@ -32,6 +41,33 @@ class CpuBackend(Backend):
             "mkldnn": torch.backends.mkldnn.is_available(),
             "mkl": torch.backends.mkl.is_available(),
         }
+
+    def prepare_host(self, compute: ComputeSection) -> list[str]:
+        """Besides the threads: the C library keeps freed memory, which lasts until the process ends."""
+        notes = super().prepare_host(compute)
+        if compute.keep_freed_memory:
+            state = heap.keep_freed_memory()
+            if state != "kept":
+                notes.append(f"compute.keep_freed_memory: the heap stays {state}")
+        return notes
+
+    def prepare_model(self, model: nn.Module, compute: ComputeSection) -> list[str]:
+        """Besides the memory format: the way to the weight gradients of large convolutions."""
+        notes = super().prepare_model(model, compute)
+        if compute.weight_gradients == "torch":
+            conv_gradients.use_torch_weight_gradients(model)
+            return notes
+        if not conv_gradients.use_avx2_weight_gradients(model):
+            notes.append("compute.weight_gradients: this model has no plain convolution for avx2 to serve")
+        elif compute.amp != "none":
+            notes.append(
+                f"compute.weight_gradients: avx2 is for float32; with amp {compute.amp} it is torch's own way"
+            )
+        elif compute.memory_format != "channels_last":
+            notes.append(
+                "compute.weight_gradients: avx2 is for channels-last maps, and compute.memory_format is contiguous"
+            )
+        return notes
 
     def device(self, index: int | None = None) -> torch.device:
         return torch.device("cpu")

@@ -47,11 +47,23 @@ class Avx2Conv2d(nn.Conv2d):
         )
 
 
-def use_avx2_weight_gradients(model: nn.Module) -> None:
-    """Make every plain convolution with more than one tap an :class:`Avx2Conv2d`; parameters and keys stay."""
+def use_avx2_weight_gradients(model: nn.Module) -> bool:
+    """Make every plain convolution with more than one tap an :class:`Avx2Conv2d`; parameters and keys stay.
+
+    Returns:
+        Whether the model has any such convolution.
+    """
     for module in model.modules():
         if type(module) is nn.Conv2d and max(module.kernel_size) > 1:
             module.__class__ = Avx2Conv2d
+    return any(isinstance(module, Avx2Conv2d) for module in model.modules())
+
+
+def use_torch_weight_gradients(model: nn.Module) -> None:
+    """Make every :class:`Avx2Conv2d` a plain convolution again."""
+    for module in model.modules():
+        if type(module) is Avx2Conv2d:
+            module.__class__ = nn.Conv2d
 
 
 def weight_gradient_by_products(grad: Tensor, input: Tensor, kernel: Pair, padding: Pair, dilation: Pair) -> Tensor:

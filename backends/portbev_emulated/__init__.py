@@ -11,6 +11,8 @@ Files: ``memory`` (tensors over host memory), ``execute`` (every operator), ``st
 
 from __future__ import annotations
 
+import sys
+
 from portbev.backend import Emulator
 from portbev.hookspecs import hookimpl
 from portbev.kernels import Kernel
@@ -22,14 +24,21 @@ def _install() -> None:
     install()
 
 
+def _installed() -> bool:
+    module = sys.modules.get("portbev_emulated.install")
+    return module is not None and bool(module.installed())
+
+
 @hookimpl
 def portbev_emulators() -> list[Emulator]:
     """The emulated npu; nothing of it is imported before it is installed."""
-    return [Emulator("npu", _install, "Ascend npu in host memory, with stand-ins for torch_npu and mx_driving")]
+    what = "Ascend npu in host memory, with stand-ins for torch_npu and mx_driving"
+    return [Emulator("npu", _install, _installed, what)]
 
 
 @hookimpl
 def portbev_kernels() -> list[Kernel]:
+    """What the emulated npu computes with where no vendor's kernel takes a call."""
     from portbev_emulated.kernels import KERNELS
 
     return list(KERNELS)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from portbev.backend import HostMemory
+from portbev.host import HostMemory
 from portbev_emulated.memory import DEVICE_TYPE
 
 DEVICE_NAME = "emulated Ascend npu"

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 
-from portbev.backend import Availability, Backend, Precision, host_environment
+from portbev.backend import Backend
 from portbev.distributions import shadowed, version_of
+from portbev.host import host_environment
+from portbev.precision import Precision
+from portbev.probing import Availability
 from portbev_npu import vendor
 from portbev_npu.probe import probe
 

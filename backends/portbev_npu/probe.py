@@ -10,8 +10,8 @@ import sys
 
 import torch
 
-from portbev.backend import Availability, MissingError, Stage, staged
 from portbev.distributions import version_of
+from portbev.probing import Availability, MissingError, Stage, staged
 from portbev_npu import vendor
 
 

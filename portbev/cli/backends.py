@@ -65,10 +65,11 @@ def survey(only: str | None = None, *, deterministic: bool = False, choice: dict
     import portbev.ops  # noqa: F401  (registers the operators)
     from portbev.distributions import shadowed
     from portbev.plugins import plugins
+    from portbev.runtime import backends_here
 
     found, conflicts = plugins(), shadowed()
     every = []
-    for backend in sorted(found.backends().values(), key=lambda b: -b.priority):
+    for backend in sorted(backends_here(found).values(), key=lambda b: -b.priority):
         state = backend.probe()
         shown = only in (None, backend.name) and state.available
         every.append(

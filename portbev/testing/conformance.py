@@ -5,12 +5,18 @@ from __future__ import annotations
 from portbev.testing.collectives import CollectiveConformance
 from portbev.testing.interface import InterfaceConformance
 from portbev.testing.operators import OperatorConformance
+from portbev.testing.preparation import PreparationConformance
 from portbev.testing.tensors import TensorConformance
 from portbev.testing.training import TrainingConformance
 
 
 class BackendConformance(
-    InterfaceConformance, TensorConformance, TrainingConformance, OperatorConformance, CollectiveConformance
+    InterfaceConformance,
+    PreparationConformance,
+    TensorConformance,
+    TrainingConformance,
+    OperatorConformance,
+    CollectiveConformance,
 ):
     """Subclass it in a test module, set ``backend_name``, and let pytest collect it.
 

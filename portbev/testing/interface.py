@@ -12,6 +12,7 @@ import torch
 
 from portbev.backend import API_VERSION, Backend
 from portbev.kernels import KERNELS
+from portbev.plugins import plugins
 from portbev.runtime import activate, find_backend
 from portbev.testing.base import Conformance
 
@@ -30,6 +31,21 @@ class InterfaceConformance(Conformance):
     def test_label_says_emulated_when_it_is(self, backend: Backend) -> None:
         assert backend.emulated == self.emulate
         assert ("emulated" in backend.label) == self.emulate
+
+    def test_the_plugins_own_object_is_never_emulated(self, backend: Backend) -> None:
+        own = plugins().backends()[self.backend_name]
+        before = dict(vars(own))
+        activate(self.backend_name, emulate=self.emulate)
+        assert plugins().backends()[self.backend_name] is own
+        assert vars(own) == before
+        assert not own.emulated
+
+    def test_as_emulated_is_another_value(self, backend: Backend) -> None:
+        before = backend.emulated
+        twin = backend.as_emulated()
+        assert twin.emulated
+        assert twin.name == backend.name
+        assert backend.emulated == before
 
     def test_probe_passes_in_named_stages(self, backend: Backend) -> None:
         state = backend.probe()

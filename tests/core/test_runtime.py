@@ -4,41 +4,57 @@ from __future__ import annotations
 
 import pytest
 
-from portbev.backend import Availability, Backend, Emulator, MissingError, Stage, staged
+from portbev.backend import Backend, Emulator
 from portbev.errors import BackendError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
-from portbev.runtime import find_backend
+from portbev.probing import Availability, MissingError, Stage, staged
+from portbev.runtime import activate, backends_here, find_backend
 from portbev_cpu.backend import CpuBackend
 
 
-class Fake(Backend):
+class Machine:
+    """Whether the device is in it, or its emulation."""
+
+    def __init__(self) -> None:
+        self.real = self.emulated = False
+
+    def emulate(self) -> None:
+        self.emulated = True
+
+
+class Fake(CpuBackend):
     name, device_type, collective, priority = "fake", "cpu", "gloo", 50
-    there = False
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
 
     def probe(self) -> Availability:
-        return Availability((Stage("driver", True, "1.0"), Stage("device", self.there, "none found", "plug one in")))
+        there = self.machine.real or self.machine.emulated
+        return Availability((Stage("driver", True, "1.0"), Stage("device", there, "none found", "plug one in")))
 
 
 class FakePlugin:
-    def __init__(self) -> None:
-        self.backend = Fake()
+    def __init__(self, machine: Machine | None = None) -> None:
+        self.machine = machine or Machine()
 
     @hookimpl
     def portbev_backends(self) -> list[Backend]:
-        return [CpuBackend(), self.backend]
+        return [CpuBackend(), Fake(self.machine)]
 
     @hookimpl
     def portbev_emulators(self) -> list[Emulator]:
-        return [Emulator("fake", self.install)]
-
-    def install(self) -> None:
-        self.backend.there = True
+        return [Emulator("fake", self.machine.emulate, lambda: self.machine.emulated)]
 
 
 @pytest.fixture
-def among() -> Plugins:
-    return Plugins(lambda found: found.register(FakePlugin(), "fake"))
+def machine() -> Machine:
+    return Machine()
+
+
+@pytest.fixture
+def among(machine: Machine) -> Plugins:
+    return Plugins(lambda found: found.register(FakePlugin(machine), "fake"))
 
 
 def test_an_unknown_name_gets_the_nearest_and_all(among: Plugins) -> None:
@@ -72,6 +88,21 @@ def test_emulation_makes_it_available_and_says_so(among: Plugins) -> None:
     assert backend.label == "fake (emulated)"
 
 
+def test_emulation_leaves_the_plugins_own_object_as_it_was(among: Plugins) -> None:
+    own = among.backends()["fake"]
+    before = dict(vars(own))
+    assert activate("fake", emulate=True, among=among).emulated
+    assert among.backends()["fake"] is own
+    assert vars(own) == before
+    assert not own.emulated
+
+
+def test_an_emulated_device_says_so_however_it_is_found_afterwards(among: Plugins) -> None:
+    find_backend("fake", emulate=True, among=among)
+    assert find_backend("fake", among=among).label == "fake (emulated)"
+    assert [backend.label for backend in backends_here(among).values()] == ["cpu", "fake (emulated)"]
+
+
 def test_emulating_what_has_no_emulator_is_an_error(among: Plugins) -> None:
     with pytest.raises(BackendError, match=r"there is no emulator for backend 'cpu'.*Known: fake"):
         find_backend("cpu", emulate=True, among=among)
@@ -82,9 +113,9 @@ def test_emulating_auto_is_an_error(among: Plugins) -> None:
         find_backend("auto", emulate=True, among=among)
 
 
-def test_auto_takes_the_available_backend_of_highest_priority(among: Plugins) -> None:
+def test_auto_takes_the_available_backend_of_highest_priority(among: Plugins, machine: Machine) -> None:
     assert find_backend("auto", among=among).name == "cpu"
-    among.backends()["fake"].there = True  # type: ignore[attr-defined]
+    machine.real = True
     assert find_backend("auto", among=among).name == "fake"
 
 

@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from portbev_cpu import conv_gradients
-from portbev_cpu.conv_gradients import Avx2Conv2d, use_avx2_weight_gradients, weight_gradient_by_products
+from portbev_cpu.conv_gradients import (
+    Avx2Conv2d,
+    use_avx2_weight_gradients,
+    use_torch_weight_gradients,
+    weight_gradient_by_products,
+)
 
 LAST = torch.channels_last
 
@@ -135,7 +140,14 @@ def test_only_plain_convolutions_with_several_taps_are_changed() -> None:
         pass
 
     model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 3), Own(2, 2, 3), nn.ConvTranspose2d(2, 2, 3))
-    keys = list(model.state_dict())
-    use_avx2_weight_gradients(model)
-    assert [type(m) for m in model] == [nn.Conv2d, Avx2Conv2d, Own, nn.ConvTranspose2d]
-    assert list(model.state_dict()) == keys
+    keys, before = list(model.state_dict()), [type(m) for m in model]
+    for _ in range(2):
+        assert use_avx2_weight_gradients(model)
+        assert [type(m) for m in model] == [nn.Conv2d, Avx2Conv2d, Own, nn.ConvTranspose2d]
+        assert list(model.state_dict()) == keys
+    use_torch_weight_gradients(model)
+    assert [type(m) for m in model] == before
+
+
+def test_a_model_without_such_a_convolution_is_told_apart() -> None:
+    assert not use_avx2_weight_gradients(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Linear(2, 2)))

@@ -1,4 +1,4 @@
-"""Freed memory of the host is kept for the next step, unless the user says otherwise."""
+"""Freed memory of the host is kept for the next step where the configuration asks for it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import sys
 
 import pytest
 
-from portbev.runtime import prepare_host
+from portbev.config import ComputeSection
+from portbev_cpu.backend import CpuBackend
 from portbev_cpu.heap import keep_freed_memory
 
 PROGRAM = """
 import torch
-from portbev.runtime import prepare_host
+from portbev.config import ComputeSection
+from portbev_cpu.backend import CpuBackend
 
 def resident():
     with open("/proc/self/statm") as handle:
         return int(handle.read().split()[1]) * 4096 // 2**20
 
 torch.ones(2)
-assert prepare_host(None, {kept}) == []
+for _ in range(2):
+    assert CpuBackend().prepare_host(ComputeSection(keep_freed_memory={kept})) == []
 before = resident()
 x = torch.ones(64, 2**20)  # 256 MiB
 del x
@@ -48,5 +51,6 @@ def test_freed_memory_is_kept_for_the_next_step_where_asked_for() -> None:
 def test_a_users_own_setting_is_left_alone_and_said(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1")
     assert keep_freed_memory() == f"as {name} says"
-    assert prepare_host(None, True) == [f"train.keep_freed_memory: the heap stays as {name} says"]
-    assert prepare_host(None, False) == []
+    asked = ComputeSection(keep_freed_memory=True)
+    assert CpuBackend().prepare_host(asked) == [f"compute.keep_freed_memory: the heap stays as {name} says"]
+    assert CpuBackend().prepare_host(ComputeSection()) == []
