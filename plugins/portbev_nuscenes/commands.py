@@ -38,15 +38,15 @@ def synth(
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
     """Generate nuScenes-format scenes: six cameras, lidar, all tables. An interrupted call goes on where it stopped."""
+    from portbev.data.generated.options import parse_image_size
     from portbev_nuscenes.synth import SynthOptions, generate
-    from portbev_nuscenes.synth.options import parse_image_size
 
     options = SynthOptions(
         scenes=scenes,
         val_scenes=val_scenes,
         samples_per_scene=samples,
         seed=seed,
-        image_size=parse_image_size(image_size),
+        image_size=parse_image_size(image_size, SynthOptions.where),
         sweeps=sweeps,
         lidar_beams=lidar_beams,
         lidar_steps=lidar_steps,

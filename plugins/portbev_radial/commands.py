@@ -29,7 +29,7 @@ def synth(
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
     """Generate RADIal recordings: a simulated radar, camera, lidar, labels. An interrupted call goes on."""
-    from portbev_nuscenes.synth.options import parse_image_size
+    from portbev.data.generated.options import parse_image_size
     from portbev_radial.synth import RadialSynthOptions, generate
 
     options = RadialSynthOptions(
@@ -38,7 +38,7 @@ def synth(
         seed=seed,
         val_sequences=val_sequences,
         test_sequences=test_sequences,
-        image_size=parse_image_size(image_size),
+        image_size=parse_image_size(image_size, RadialSynthOptions.where),
         samples=samples,
         chirps=chirps,
         azimuths=azimuths,

@@ -9,19 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from portbev_nuscenes.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions, from_query
-from portbev_nuscenes.synth.root import SCHEME, is_synthetic, parse_root, resolve_data_root
+from portbev_nuscenes.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions
+from portbev_nuscenes.synth.root import SCHEME
 
 __all__ = [
     "SCHEME",
     "TRAIN_SPLIT",
     "VAL_SPLIT",
     "SynthOptions",
-    "from_query",
     "generate",
-    "is_synthetic",
-    "parse_root",
-    "resolve_data_root",
 ]
 
 

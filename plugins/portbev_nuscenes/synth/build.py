@@ -11,7 +11,7 @@ from portbev.data.generated.growing import MANIFEST, grow
 from portbev.data.generated.parts import Parts
 from portbev.data.progress import Progress
 from portbev.files import write_json
-from portbev_nuscenes.synth.options import GENERATOR_VERSION, TRAIN_SPLIT, VAL_SPLIT, SynthOptions, from_dict
+from portbev_nuscenes.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions
 from portbev_nuscenes.synth.scene import scene_name
 from portbev_nuscenes.synth.tokens import fixed_token
 from portbev_world.catalogue import ATTRIBUTES, CATEGORIES, VISIBILITY
@@ -48,12 +48,12 @@ def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progre
         _write_tables(scenes, options)
         scenes.forget()
 
-    return grow(out, options.digest(), build, what="synthetic data")
+    return grow(out, options.digest(), build, what=options.where)
 
 
 def scene_job(common: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
     """What a worker does with the number of a scene: render it and return its rows."""
-    folder, options = Path(common["folder"]), from_dict(common["options"])
+    folder, options = Path(common["folder"]), SynthOptions.from_dict(common["options"])
 
     def write(number: int) -> dict[str, Any]:
         from portbev_nuscenes.synth.scene import SceneWriter
@@ -103,5 +103,9 @@ def _write_tables(scenes: Parts, options: SynthOptions) -> None:
     names = list(scenes.names)
     first = options.scenes - options.validation_count
     write_json(folder / "splits.json", {TRAIN_SPLIT: names[:first], VAL_SPLIT: names[first:]})
-    manifest = {"format": "portbev.synthetic-nuscenes", "generator": GENERATOR_VERSION, "digest": options.digest()}
+    manifest = {
+        "format": "portbev.synthetic-nuscenes",
+        "generator": options.generator_version,
+        "digest": options.digest(),
+    }
     write_json(scenes.folder / MANIFEST, {**manifest, "content": digest.hexdigest(), "options": options.as_dict()})

@@ -1,19 +1,13 @@
-"""What a synthetic data set is made of."""
+"""What a synthetic nuScenes data set is made of."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from portbev.errors import ConfigError
+from portbev.data.generated.options import GeneratedOptions
 
-#: Raised whenever the same options would give other bytes than before.
-GENERATOR_VERSION = 5
 TRAIN_SPLIT, VAL_SPLIT = "synth_train", "synth_val"
 
 _LIMITS = {
@@ -29,7 +23,7 @@ _LIMITS = {
 
 
 @dataclass(frozen=True)
-class SynthOptions:
+class SynthOptions(GeneratedOptions):
     """Everything that decides the bytes of a synthetic nuScenes data set.
 
     Args:
@@ -53,6 +47,9 @@ class SynthOptions:
         ConfigError: for a value outside its range.
     """
 
+    where: ClassVar[str] = "synthetic data"
+    generator_version: ClassVar[int] = 5
+
     scenes: int = 10
     val_scenes: int | None = None
     samples_per_scene: int = 20
@@ -69,19 +66,15 @@ class SynthOptions:
     can_bus: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", tuple(int(side) for side in self.image_size))
         for name, (low, high) in _LIMITS.items():
-            _check_range(name, getattr(self, name), low, high)
-        if len(self.image_size) != 2 or not all(32 <= side <= 8192 for side in self.image_size):
-            raise _bad("image_size", "WIDTHxHEIGHT, each side from 32 to 8192", self.image_size)
+            self.check_whole(name, low, high)
+        self.check_image_size(32, 8192)
         if self.val_scenes is not None:
-            _check_range("val_scenes", self.val_scenes, 0, self.scenes)
-        if not (math.isfinite(self.density) and 0 <= self.density <= 3):
-            raise _bad("density", "a number from 0 to 3", self.density)
-        if not (math.isfinite(self.reach) and 20 <= self.reach <= 80):
-            raise _bad("reach", "a number of metres from 20 to 80", self.reach)
+            self.check_whole("val_scenes", 0, self.scenes)
+        self.check_real("density", 0, 3)
+        self.check_real("reach", 20, 80, "a number of metres")
         if not self.version or not all(letter.isalnum() or letter in "._-" for letter in self.version):
-            raise _bad("version", "a folder name such as v1.0-mini", self.version)
+            raise self.wrong("version", "a folder name such as v1.0-mini")
 
     @property
     def validation_count(self) -> int:
@@ -95,79 +88,5 @@ class SynthOptions:
         """Rendered pixels per image pixel and axis."""
         return self.supersample or (2 if self.image_size[0] <= 800 else 1)
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready mapping of all options."""
-        return {**asdict(self), "image_size": list(self.image_size)}
-
-    def digest(self) -> str:
-        """16 hex digits that name these options and the generator's version."""
-        text = json.dumps([GENERATOR_VERSION, {**self.as_dict(), "val_scenes": self.validation_count}], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def from_dict(values: dict[str, Any]) -> SynthOptions:
-    """Options from a JSON mapping, as written by :meth:`SynthOptions.as_dict`.
-
-    Raises:
-        ConfigError: for an unknown option or a value outside its range.
-    """
-    known = [field.name for field in fields(SynthOptions)]
-    for name in values:
-        if name not in known:
-            raise _unknown(name, known)
-    return SynthOptions(**values)
-
-
-def from_query(query: str) -> SynthOptions:
-    """Options from a query such as ``scenes=40&image_size=480x270``.
-
-    Raises:
-        ConfigError: for an unknown option, a value of the wrong type or one outside its range.
-    """
-    types = {field.name: str(field.type) for field in fields(SynthOptions)}
-    values: dict[str, Any] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in types:
-            raise _unknown(name, list(types))
-        values[name] = _parse(name, text, types[name])
-    return SynthOptions(**values)
-
-
-def parse_image_size(text: str) -> tuple[int, int]:
-    """``"480x270"`` as (480, 270).
-
-    Raises:
-        ConfigError: when the text is not two whole numbers with an x between them.
-    """
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        raise _bad("image_size", "WIDTHxHEIGHT such as 480x270", text)
-    return int(width), int(height)
-
-
-def _parse(name: str, text: str, kind: str) -> Any:
-    if name == "image_size":
-        return parse_image_size(text)
-    if kind == "str":
-        return text
-    convert, wanted = (float, "a number") if kind == "float" else (int, "a whole number")
-    try:
-        return convert(text)
-    except ValueError:
-        raise _bad(name, wanted, text) from None
-
-
-def _check_range(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _bad(name, f"a whole number from {low} to {high}", value)
-
-
-def _bad(name: str, wanted: str, value: Any) -> ConfigError:
-    return ConfigError(f"{name} must be {wanted}, not {value!r}", where="synthetic data")
-
-
-def _unknown(name: str, known: list[str]) -> ConfigError:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return ConfigError(
-        f"unknown option {name!r}", where="synthetic data", cure=f"Did you mean {near[0]!r}? Known: {', '.join(known)}"
-    )
+    def resolved(self) -> dict[str, Any]:
+        return {**self.as_dict(), "val_scenes": self.validation_count}

@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from portbev.data.generated.scheme import Scheme
-from portbev_nuscenes.synth.options import from_query
+from portbev_nuscenes.synth.options import SynthOptions
 
 
-def _generate(*arguments: Any, **options: Any) -> Path:
+def _generate(*arguments: Any, **how: Any) -> Path:
     from portbev_nuscenes.synth.build import generate
 
-    return generate(*arguments, **options)
+    return generate(*arguments, **how)
 
 
-SCHEME = Scheme("synthetic:", "nuscenes", "scenes=40&seed=1", from_query, _generate)
-
-is_synthetic = SCHEME.is_mine
-parse_root = SCHEME.parse
-resolve_data_root = SCHEME.resolve
+SCHEME = Scheme("synthetic:", "nuscenes", "scenes=40&seed=1", SynthOptions, _generate)

@@ -9,17 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from portbev_radial.synth.options import RadialSynthOptions, from_query
-from portbev_radial.synth.root import SCHEME, is_synthetic, parse_root, resolve_data_root
+from portbev_radial.synth.options import RadialSynthOptions
+from portbev_radial.synth.root import SCHEME
 
 __all__ = [
     "SCHEME",
     "RadialSynthOptions",
-    "from_query",
     "generate",
-    "is_synthetic",
-    "parse_root",
-    "resolve_data_root",
 ]
 
 

@@ -14,7 +14,7 @@ from portbev.data.progress import Progress
 from portbev.files import write_json, write_text
 from portbev_radial.recordings.labels import BOX_COLUMNS, LABEL_COLUMNS
 from portbev_radial.recordings.layout import BOXES, CAMERA_CALIBRATION, LABELS, RADAR_CALIBRATION, RADAR_DESCRIPTION
-from portbev_radial.synth.options import GENERATOR_VERSION, WHERE, RadialSynthOptions, from_dict
+from portbev_radial.synth.options import RadialSynthOptions
 
 
 def generate(
@@ -44,12 +44,12 @@ def generate(
         _write_tables(sequences, options)
         sequences.forget()
 
-    return grow(out, options.digest(), build, what=WHERE)
+    return grow(out, options.digest(), build, what=options.where)
 
 
 def sequence_job(common: dict[str, Any]) -> Callable[[int], Any]:
     """What a worker does with the number of a sequence: write it and return its rows."""
-    folder, options = Path(common["folder"]), from_dict(common["options"])
+    folder, options = Path(common["folder"]), RadialSynthOptions.from_dict(common["options"])
 
     def write(number: int) -> Any:
         from portbev_radial.synth.recorder import SequenceWriter
@@ -82,7 +82,11 @@ def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
     radar = describe(options)
     if radar != RadarDescription():
         write_json(folder / RADAR_DESCRIPTION, radar.as_dict())
-    manifest = {"format": "portbev.synthetic-radial", "generator": GENERATOR_VERSION, "digest": options.digest()}
+    manifest = {
+        "format": "portbev.synthetic-radial",
+        "generator": options.generator_version,
+        "digest": options.digest(),
+    }
     write_json(folder / MANIFEST, {**manifest, "options": options.as_dict()})
 
 

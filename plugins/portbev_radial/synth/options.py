@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from portbev.errors import ConfigError
-from portbev_nuscenes.synth.options import parse_image_size
+from portbev.data.generated.options import GeneratedOptions
 
-#: Raised whenever the same options would give other bytes than before.
-GENERATOR_VERSION = 2
-WHERE = "synthetic RADIal data"
 DOPPLER_SLOTS = 16
 
 _WHOLE = {
@@ -32,7 +24,7 @@ _REAL = {"density": (0.0, 3.0), "noise": (0.0, 1000.0), "period": (0.02, 10.0), 
 
 
 @dataclass(frozen=True)
-class RadialSynthOptions:
+class RadialSynthOptions(GeneratedOptions):
     """Everything that decides the bytes of generated recordings.
 
     Args:
@@ -58,6 +50,9 @@ class RadialSynthOptions:
         ConfigError: for a value outside its range.
     """
 
+    where: ClassVar[str] = "synthetic RADIal data"
+    generator_version: ClassVar[int] = 2
+
     sequences: int = 4
     frames: int = 10
     val_sequences: int | None = None
@@ -76,22 +71,18 @@ class RadialSynthOptions:
     jpeg_quality: int = 90
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", tuple(int(side) for side in self.image_size))
         for name, (low, high) in _WHOLE.items():
-            _whole(name, getattr(self, name), low, high)
+            self.check_whole(name, low, high)
         for name, (least, most) in _REAL.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and least <= value <= most):
-                raise _bad(name, f"a number from {least:g} to {most:g}", value)
+            self.check_real(name, least, most)
         if self.chirps % DOPPLER_SLOTS:
-            raise _bad("chirps", f"a multiple of {DOPPLER_SLOTS}", self.chirps)
-        if len(self.image_size) != 2 or not all(32 <= side <= 4096 for side in self.image_size):
-            raise _bad("image_size", "WIDTHxHEIGHT, each side from 32 to 4096", self.image_size)
+            raise self.wrong("chirps", f"a multiple of {DOPPLER_SLOTS}")
+        self.check_image_size(32, 4096)
         for name in ("val_sequences", "test_sequences"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), 0, 4)
+                self.check_whole(name, 0, 4)
         if self.validation_count + self.test_count > self.sequences:
-            raise _bad("sequences", "at least val_sequences + test_sequences", self.sequences)
+            raise self.wrong("sequences", "at least val_sequences + test_sequences")
 
     @property
     def test_count(self) -> int:
@@ -107,64 +98,5 @@ class RadialSynthOptions:
             return self.val_sequences
         return min(4, math.ceil(self.sequences / 5)) if self.sequences > 2 else 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready mapping of all options."""
-        return {**asdict(self), "image_size": list(self.image_size)}
-
-    def digest(self) -> str:
-        """16 hex digits that name these options and the generator's version."""
-        counts = {"val_sequences": self.validation_count, "test_sequences": self.test_count}
-        text = json.dumps([GENERATOR_VERSION, {**self.as_dict(), **counts}], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def from_dict(values: dict[str, Any]) -> RadialSynthOptions:
-    """Options from a JSON mapping, as :meth:`RadialSynthOptions.as_dict` wrote it.
-
-    Raises:
-        ConfigError: for an unknown option or a value outside its range.
-    """
-    for name in values:
-        _known(name)
-    return RadialSynthOptions(**values)
-
-
-def from_query(query: str) -> RadialSynthOptions:
-    """Options from a query such as ``sequences=8&samples=64&image_size=480x270``.
-
-    Raises:
-        ConfigError: for an unknown option, a value of the wrong type or one outside its range.
-    """
-    values: dict[str, Any] = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        values[name] = _parse(name, text, _known(name))
-    return RadialSynthOptions(**values)
-
-
-def _parse(name: str, text: str, kind: str) -> Any:
-    if name == "image_size":
-        return parse_image_size(text)
-    convert, wanted = (float, "a number") if kind == "float" else (int, "a whole number")
-    try:
-        return convert(text)
-    except ValueError:
-        raise _bad(name, wanted, text) from None
-
-
-def _known(name: str) -> str:
-    """Type of an option, as it is written."""
-    types = {field.name: str(field.type) for field in fields(RadialSynthOptions)}
-    if name not in types:
-        near = difflib.get_close_matches(name, types, n=1, cutoff=0.0)
-        cure = f"Did you mean {near[0]!r}? Known: {', '.join(types)}"
-        raise ConfigError(f"unknown option {name!r}", where=WHERE, cure=cure)
-    return types[name]
-
-
-def _whole(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise _bad(name, f"a whole number from {low} to {high}", value)
-
-
-def _bad(name: str, wanted: str, value: Any) -> ConfigError:
-    return ConfigError(f"{name} must be {wanted}, not {value!r}", where=WHERE)
+    def resolved(self) -> dict[str, Any]:
+        return {**self.as_dict(), "val_sequences": self.validation_count, "test_sequences": self.test_count}

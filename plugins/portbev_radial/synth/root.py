@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from portbev.data.generated.scheme import Scheme
-from portbev_radial.synth.options import from_query
+from portbev_radial.synth.options import RadialSynthOptions
 
 
-def _generate(*arguments: Any, **options: Any) -> Path:
+def _generate(*arguments: Any, **how: Any) -> Path:
     from portbev_radial.synth.build import generate
 
-    return generate(*arguments, **options)
+    return generate(*arguments, **how)
 
 
-SCHEME = Scheme("synthetic-radial:", "radial", "sequences=8&frames=4&seed=1", from_query, _generate)
-
-is_synthetic = SCHEME.is_mine
-parse_root = SCHEME.parse
-resolve_data_root = SCHEME.resolve
+SCHEME = Scheme("synthetic-radial:", "radial", "sequences=8&frames=4&seed=1", RadialSynthOptions, _generate)

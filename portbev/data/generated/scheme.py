@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from portbev.data.cache import cache_folder
+from portbev.data.generated.options import GeneratedOptions
 from portbev.data.progress import Progress
 from portbev.errors import ConfigError, DataError
 
-
-class Options(Protocol):
-    """Everything that decides a generated data set's bytes."""
-
-    def digest(self) -> str:
-        """A name for the options."""
-        ...
-
-
-OptionsT = TypeVar("OptionsT", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=GeneratedOptions)
 
 
 @dataclass(frozen=True)
@@ -31,14 +23,14 @@ class Scheme(Generic[OptionsT]):
         prefix: what such roots start with, with the colon.
         folder: first part of the names of its folders in the cache.
         example: a query, for messages.
-        from_query: options of a query; raises ConfigError.
+        options: everything that decides the bytes.
         generate: makes the data set.
     """
 
     prefix: str
     folder: str
     example: str
-    from_query: Callable[[str], OptionsT]
+    options: type[OptionsT]
     generate: Callable[..., Path]
 
     def is_mine(self, text: str) -> bool:
@@ -55,7 +47,7 @@ class Scheme(Generic[OptionsT]):
         if not self.is_mine(text) or (rest and not rest.startswith("?")):
             cure = f"Write {self.prefix} or {self.prefix}?{self.example}"
             raise ConfigError(f"{text!r} is no synthetic data root", where="data root", cure=cure)
-        return self.from_query(rest[1:])
+        return self.options.from_query(rest[1:])
 
     def resolve(self, text: str, *, workers: int = 0, progress: bool | Progress = True) -> Path:
         """The folder of a root, generated into the cache on first use.

@@ -22,7 +22,7 @@ from portbev_radial.chain import Chain
 from portbev_radial.recordings.labels import box_array
 from portbev_radial.recordings.layout import log_file, sensor_file
 from portbev_radial.recordings.raw import RawRoot
-from portbev_radial.synth import RadialSynthOptions, generate, parse_root
+from portbev_radial.synth import SCHEME, RadialSynthOptions, generate
 from portbev_radial.synth import radar as simulator
 from portbev_radial.synth.antenna import build_antenna, calibration_table
 from portbev_radial.synth.camera import build_lens, draw_calibration
@@ -316,6 +316,6 @@ def test_a_root_that_asks_for_recordings_makes_them_in_the_cache(
     assert root == open_root(text) and root.is_relative_to(tmp_path)
     assert json.loads((root / "radar.json").read_text())["samples"] == 16
     with pytest.raises(ConfigError, match="Did you mean 'chirps'"):
-        parse_root("synthetic-radial:?chirp=16")
+        SCHEME.parse("synthetic-radial:?chirp=16")
     with pytest.raises(ConfigError, match="is no synthetic data root"):
-        parse_root("synthetic-radial:here")
+        SCHEME.parse("synthetic-radial:here")

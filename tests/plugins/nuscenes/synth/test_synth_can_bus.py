@@ -14,7 +14,7 @@ import pytest
 from synth_dataset import Dataset, rotation
 
 from portbev.errors import ConfigError
-from portbev_nuscenes.synth import SynthOptions, generate, parse_root
+from portbev_nuscenes.synth import SCHEME, SynthOptions, generate
 
 FEW = SynthOptions(scenes=1, samples_per_scene=1, seed=3, image_size=(64, 36), sweeps=0, lidar_beams=4, lidar_steps=24)
 
@@ -72,9 +72,9 @@ def test_the_folder_is_left_out_if_asked_and_nothing_else_changes(tmp_path: Path
 
 
 def test_the_option_is_one_of_a_root() -> None:
-    assert parse_root("synthetic:?can_bus=0").can_bus == 0 and parse_root("synthetic:").can_bus == 1
+    assert SCHEME.parse("synthetic:?can_bus=0").can_bus == 0 and SCHEME.parse("synthetic:").can_bus == 1
     with pytest.raises(ConfigError, match="can_bus must be a whole number from 0 to 1"):
-        parse_root("synthetic:?can_bus=2")
+        SCHEME.parse("synthetic:?can_bus=2")
 
 
 @pytest.mark.parametrize("option", ["--can-bus", "--no-can-bus"])

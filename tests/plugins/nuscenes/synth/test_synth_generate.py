@@ -15,7 +15,7 @@ from synth_dataset import TINY, Dataset
 
 from portbev.data.generated.growing import MANIFEST, read_manifest
 from portbev.errors import ConfigError, DataError, PortbevError
-from portbev_nuscenes.synth import SynthOptions, generate, parse_root, resolve_data_root
+from portbev_nuscenes.synth import SCHEME, SynthOptions, generate
 
 SMALL = SynthOptions(
     scenes=2, samples_per_scene=1, seed=3, image_size=(64, 36), sweeps=0, lidar_beams=4, lidar_steps=24
@@ -148,10 +148,10 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
 def test_root_generates_once_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path))
     text = "synthetic:?scenes=2&samples_per_scene=1&seed=3&image_size=64x36&sweeps=0&lidar_beams=4&lidar_steps=24"
-    assert parse_root(text) == SMALL
-    root = resolve_data_root(text, workers=1, progress=False)
+    assert SCHEME.parse(text) == SMALL
+    root = SCHEME.resolve(text, workers=1, progress=False)
     assert root.is_relative_to(tmp_path)
-    assert resolve_data_root(text, progress=lambda *_: pytest.fail("generated again")) == root
+    assert SCHEME.resolve(text, progress=lambda *_: pytest.fail("generated again")) == root
     assert contents(root) == contents(generate(tmp_path / "direct", SMALL, workers=1))
 
 
@@ -159,14 +159,14 @@ def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path, monke
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="PORTBEV_CACHE"):
-        resolve_data_root("synthetic:?scenes=1", progress=False)
+        SCHEME.resolve("synthetic:?scenes=1", progress=False)
 
 
 def test_two_processes_may_ask_for_the_same_root_at_once(tmp_path: Path) -> None:
     text = "synthetic:?scenes=2&samples_per_scene=1&seed=3&image_size=64x36&sweeps=0&lidar_beams=4&lidar_steps=24"
     script = (
-        "from portbev_nuscenes.synth import resolve_data_root\n"
-        f"print(resolve_data_root({text!r}, workers=1, progress=lambda d, t: print(d)))"
+        "from portbev_nuscenes.synth import SCHEME\n"
+        f"print(SCHEME.resolve({text!r}, workers=1, progress=lambda d, t: print(d)))"
     )
     environment = {"PORTBEV_CACHE": str(tmp_path), "PYTHONPATH": ":".join(path for path in sys.path if path)}
     processes = [
@@ -196,7 +196,7 @@ def test_two_processes_may_ask_for_the_same_root_at_once(tmp_path: Path) -> None
 )
 def test_a_bad_root_is_one_clear_error(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        parse_root(text)
+        SCHEME.parse(text)
     assert isinstance(caught.value, PortbevError)
     assert "\n" not in str(caught.value)
 
