@@ -32,7 +32,8 @@ import torch
 from bare_layers import ARITHMETIC, BareLayers, describe, kind_of, timed
 from torch import Tensor, nn
 
-from portbev.runtime import activate, prepare_host
+from portbev.config import ComputeSection
+from portbev.runtime import activate
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_nuscenes.batches import SweepBatch
@@ -155,19 +156,24 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--variant", choices=["bevdepth", "matrixvt"], default="bevdepth")
-    parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
-    parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="model.weight_gradients")
-    parser.add_argument("--keep-freed-memory", action="store_true", help="train.keep_freed_memory=true")
+    parser.add_argument("--channels-last", action="store_true", help="compute.memory_format=channels_last")
+    parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="of section compute")
+    parser.add_argument("--keep-freed-memory", action="store_true", help="compute.keep_freed_memory=true")
     parser.add_argument("--original-python", help="a Python that has the original's torch, 1.9.0")
     options = parser.parse_args()
-    activate("cpu", deterministic=True)
-    for note in prepare_host(options.threads, options.keep_freed_memory):
-        print(f"note: {note}")
-    torch.manual_seed(0)
-    config = BevDepthConfig(
-        variant=options.variant, channels_last=options.channels_last, weight_gradients=options.weight_gradients
+    compute = ComputeSection(
+        memory_format="channels_last" if options.channels_last else "contiguous",
+        weight_gradients=options.weight_gradients,
+        threads=options.threads,
+        keep_freed_memory=options.keep_freed_memory,
     )
+    backend = activate("cpu", deterministic=compute.deterministic)
+    notes = backend.prepare_host(compute)
+    torch.manual_seed(0)
+    config = BevDepthConfig(variant=options.variant)
     model = BevDepthFamily().build(config)
+    for note in [*notes, *backend.prepare_model(model, compute)]:
+        print(f"note: {note}")
     batch = make_batch(config)
 
     def forward() -> None:

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from portbev.config import load_config
+from portbev.config import ComputeSection, load_config
 from portbev.ops import ms_deform_attn
-from portbev.runtime import activate, prepare_host
+from portbev.runtime import activate
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.model import BEVFormer
 from portbev_bevformer.projection import project
@@ -210,19 +210,24 @@ def main() -> None:
     parser.add_argument("--image", default="256x416", help="HEIGHTxWIDTH of the network's input")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--channels-last", action="store_true", help="model.channels_last=true")
-    parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="model.weight_gradients")
-    parser.add_argument("--keep-freed-memory", action="store_true", help="train.keep_freed_memory=true")
+    parser.add_argument("--channels-last", action="store_true", help="compute.memory_format=channels_last")
+    parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="of section compute")
+    parser.add_argument("--keep-freed-memory", action="store_true", help="compute.keep_freed_memory=true")
     options = parser.parse_args()
     height, width = (int(side) for side in options.image.split("x"))
-    activate("cpu")
-    for note in prepare_host(options.threads, options.keep_freed_memory):
-        print(f"note: {note}")
-    section = load_config(CONFIGS / f"{options.config}.yaml").family_options()
-    config = BevFormerConfig.model_validate(
-        {**section, "channels_last": options.channels_last, "weight_gradients": options.weight_gradients}
+    compute = ComputeSection(
+        memory_format="channels_last" if options.channels_last else "contiguous",
+        weight_gradients=options.weight_gradients,
+        threads=options.threads,
+        keep_freed_memory=options.keep_freed_memory,
     )
+    backend = activate("cpu")
+    notes = backend.prepare_host(compute)
+    config = load_config(CONFIGS / f"{options.config}.yaml").model
+    assert isinstance(config, BevFormerConfig)
     frame = Frame(config, height, width)
+    for note in [*notes, *backend.prepare_model(frame.model, compute)]:
+        print(f"note: {note}")
     print(
         f"BEVFormer {options.config} {options.image}, one frame with history, float32, {options.threads} threads, "
         f"torch {torch.__version__}"
