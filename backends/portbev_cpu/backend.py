@@ -60,9 +60,7 @@ class CpuBackend(Backend):
         if not conv_gradients.use_avx2_weight_gradients(model):
             notes.append("compute.weight_gradients: this model has no plain convolution for avx2 to serve")
         elif compute.amp != "none":
-            notes.append(
-                f"compute.weight_gradients: avx2 is for float32; with amp {compute.amp} it is torch's own way"
-            )
+            notes.append(f"compute.weight_gradients: avx2 is for float32; with amp {compute.amp} it is torch's own way")
         elif compute.memory_format != "channels_last":
             notes.append(
                 "compute.weight_gradients: avx2 is for channels-last maps, and compute.memory_format is contiguous"

@@ -63,7 +63,7 @@ def use_torch_weight_gradients(model: nn.Module) -> None:
     """Make every :class:`Avx2Conv2d` a plain convolution again."""
     for module in model.modules():
         if type(module) is Avx2Conv2d:
-            module.__class__ = nn.Conv2d
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
 
 
 def weight_gradient_by_products(grad: Tensor, input: Tensor, kernel: Pair, padding: Pair, dilation: Pair) -> Tensor:

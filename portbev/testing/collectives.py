@@ -11,7 +11,9 @@ import torch.distributed as dist
 from torch import nn
 
 from portbev.backend import Backend
+from portbev.config.schema import ComputeSection
 from portbev.testing.base import Conformance, tensor
+from portbev.testing.preparation import Pictures
 
 
 class CollectiveConformance(Conformance):
@@ -45,4 +47,11 @@ class CollectiveConformance(Conformance):
     def test_data_parallel_model_takes_a_step(self, group: Backend) -> None:
         model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2).to(group.device()))
         model(tensor(7, 4, 3).to(group.device())).sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+    def test_prepared_model_takes_a_step_data_parallel(self, group: Backend) -> None:
+        model = Pictures()
+        group.prepare_model(model, ComputeSection(memory_format="channels_last", weight_gradients="avx2"))
+        parallel = nn.parallel.DistributedDataParallel(model.to(group.device()))
+        parallel(tensor(8, 2, 3, 9, 8).to(group.device())).sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

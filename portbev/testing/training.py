@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from portbev.backend import Amp, Backend
+from portbev.backend import Backend
+from portbev.precision import Amp
 from portbev.testing.base import Conformance, tensor
 
 
