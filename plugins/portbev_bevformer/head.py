@@ -1,12 +1,23 @@
-"""Class and box branches of the decoder's layers."""
+"""The head: class and box branches of the decoder's layers, and what their box codes mean.
+
+The network's code is [cx, cy, log w, log l, cz, log h, sin, cos, vx, vy] in the LIDAR_TOP frame: centres in metres, and
+the heading of mmdet3d before its version 1, -(heading from x towards y) - pi / 2. For boxes see ``portbev.boxes``.
+"""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from portbev.boxes import wrap_angle
 from portbev.nn.detr_decoder import Branches
 from portbev_bevformer.config import BevFormerConfig
+
+Floats = NDArray[np.float32]
 
 
 class Head(Branches):
@@ -23,3 +34,17 @@ class Head(Branches):
     def code(self, regression: Tensor, place: Tensor) -> Tensor:
         metres = place * self.extent + self.low
         return torch.cat([metres[..., :2], regression[..., 2:4], metres[..., 2:], regression[..., 5:]], -1)
+
+
+def encode(boxes: ArrayLike) -> Floats:
+    """Boxes (n, 9) to codes (n, 10)."""
+    x, y, z, dx, dy, dz, yaw, vx, vy = np.asarray(boxes, np.float32).reshape(-1, 9).T
+    heading = -yaw - np.float32(math.pi / 2)
+    return np.stack([x, y, np.log(dy), np.log(dx), z, np.log(dz), np.sin(heading), np.cos(heading), vx, vy], -1)
+
+
+def decode(codes: ArrayLike) -> Floats:
+    """Codes (n, 10) to boxes (n, 9)."""
+    cx, cy, w, length, cz, h, sin, cos, vx, vy = np.asarray(codes, np.float32).reshape(-1, 10).T
+    yaw = wrap_angle(-np.arctan2(sin, cos) - math.pi / 2).astype(np.float32)
+    return np.stack([cx, cy, cz, np.exp(length), np.exp(w), np.exp(h), yaw, vx, vy], -1)

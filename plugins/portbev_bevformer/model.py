@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from portbev.models import Batch, DetectionModel, Detections
+from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.image_path import ImagePath
 from portbev.nn.resnet import ResNet
-from portbev_bevformer import codec, ego_motion
+from portbev_bevformer import head, history
 from portbev_bevformer.config import BevFormerConfig
+from portbev_bevformer.embeddings import BevQueries, FeatureEmbedding
 from portbev_bevformer.encoder import Encoder
-from portbev_bevformer.features import FeatureEmbedding
-from portbev_bevformer.head import Head
-from portbev_bevformer.memory import Memory
 from portbev_bevformer.projection import Visibility, pillar_points, project, visible_pairs
-from portbev_bevformer.queries import BevQueries
 from portbev_bevformer.spatial import Sight
 from portbev_nuscenes.batches import QueueBatch
 from portbev_nuscenes.classes import DETECTION_CLASSES
@@ -76,17 +74,17 @@ class BEVFormer(ImagePath, DetectionModel):
             points=config.decoder.points,
             dropout=config.dropout,
         )
-        self.head = Head(config)
-        _spread(self.encoder, self.decoder)
+        self.head = head.Head(config)
+        _xavier_uniform(self.encoder, self.decoder)
         self._points = pillar_points(config.bev_size, config.encoder.anchors, config.point_cloud_range)
-        self._memory = Memory()
+        self._memory = history.Memory()
         order = {name: label for label, name in enumerate(config.classes)}
         self._own_label = np.array([order.get(name, -1) for name in DETECTION_CLASSES], np.int64)
         self._label = np.array([DETECTION_CLASSES.index(name) for name in config.classes], np.int64)
 
     def begin_stream(self) -> None:
         """Forget the last frame."""
-        self._memory = Memory()
+        self._memory = history.Memory()
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs for the last frame of each sample's queue.
@@ -99,7 +97,7 @@ class BEVFormer(ImagePath, DetectionModel):
         maps = self.extract(queue["images"][:, -1])
         bev = self.encode(maps, queue, -1, previous, exists)
         if not self.training:
-            self._memory = Memory(bev.detach(), queue["tokens"][0])
+            self._memory = history.Memory(bev.detach(), queue["tokens"][0])
         start = self.object_queries(len(bev))
         decoded = self.decoder(start, bev, [self.config.bev_size], list(self.head.reg_branches))
         logits, codes = self.head(decoded)
@@ -139,7 +137,7 @@ class BEVFormer(ImagePath, DetectionModel):
                 sight,
                 previous=previous,
                 exists=exists,
-                shift=ego_motion.shift(can_bus, self.config.cell, self.config.bev_size),
+                shift=history.shift(can_bus, self.config.cell, self.config.bev_size),
             ),
         )
 
@@ -154,10 +152,10 @@ class BEVFormer(ImagePath, DetectionModel):
         """BEV (B,Q,C) of the frame before, turned by each sample's change of heading."""
         rows, columns = self.config.bev_size
         official = self.config.quirks.rotation_center == "official"
-        center = ego_motion.OFFICIAL_CENTER if official else (columns / 2, rows / 2)
+        center = history.OFFICIAL_CENTER if official else (columns / 2, rows / 2)
         turned = []
         for sample, angle in zip(bev, degrees, strict=True):
-            source = torch.from_numpy(ego_motion.rotation_source((rows, columns), float(angle), center))
+            source = torch.from_numpy(history.rotation_source((rows, columns), float(angle), center))
             inside = (source >= 0).to(bev.device, bev.dtype)
             turned.append(sample.index_select(0, source.clamp(min=0).to(bev.device)) * inside[:, None])
         return torch.stack(turned)
@@ -191,7 +189,7 @@ class BEVFormer(ImagePath, DetectionModel):
         for boxes, label in zip(batch["boxes"], batch["labels"], strict=True):
             own = self._own_label[label]
             labels.append(torch.from_numpy(own[own >= 0]))
-            targets.append(torch.from_numpy(codec.encode(boxes[own >= 0])))
+            targets.append(torch.from_numpy(head.encode(boxes[own >= 0])))
         return detection_losses(
             outputs.logits,
             outputs.codes,
@@ -206,13 +204,13 @@ class BEVFormer(ImagePath, DetectionModel):
         """The best boxes of the last layer, without suppression (the original's NMSFreeCoder)."""
         section, found = self.config.decode, []
         for logits, codes in zip(*(x[-1].detach().float().cpu() for x in (outputs.logits, outputs.codes)), strict=True):
-            scores, index = codec.best_queries(logits, section.max_detections)
+            scores, index = best_queries(logits, section.max_detections)
             rows = codes[index // logits.shape[1]]
-            keep = codec.within(rows, section.center_range)
+            keep = within(rows, section.center_range)
             if section.score_threshold is not None:
                 keep &= scores > section.score_threshold
             labels = self._label[(index % logits.shape[1])[keep].numpy()]
-            found.append(Detections(codec.decode(rows[keep].numpy()), scores[keep].numpy(), labels))
+            found.append(Detections(head.decode(rows[keep].numpy()), scores[keep].numpy(), labels))
         return found
 
 
@@ -226,7 +224,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
         model.train()
 
 
-def _spread(*modules: nn.Module) -> None:
+def _xavier_uniform(*modules: nn.Module) -> None:
     """Xavier uniform for every matrix of the transformer but those that predict offsets and weights."""
     for module in modules:
         for name, parameter in module.named_parameters():

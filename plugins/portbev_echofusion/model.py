@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from portbev.errors import DataError
 from portbev.models import Batch, DetectionModel, Detections
+from portbev.nn.detr import within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.resnet import ResNet
-from portbev_echofusion import codec
+from portbev_echofusion import head
 from portbev_echofusion.config import LEVELS, EchoFusionConfig
 from portbev_echofusion.encoder import Encoder
-from portbev_echofusion.head import Head
 from portbev_echofusion.image_neck import ImageNeck
 from portbev_echofusion.radar import RadarEmbedding, RadarReader
 from portbev_radial.batches import RadialBatch
@@ -69,7 +69,7 @@ class EchoFusion(DetectionModel):
             points=config.decoder.points,
             dropout=config.dropout,
         )
-        self.head = Head(config)
+        self.head = head.Head(config)
         _spread(self.encoder, self.decoder)
         self._read = RadarReader(config.radar)
 
@@ -115,7 +115,7 @@ class EchoFusion(DetectionModel):
     def targets(self, batch: Batch) -> list[Tensor]:
         """Codes (n,8) of each sample's boxes, on the host; those that are not finite are left out."""
         official = self.config.quirks.heading == "official"
-        codes = [torch.from_numpy(codec.encode(boxes, official=official)) for boxes in batch["boxes"]]
+        codes = [torch.from_numpy(head.encode(boxes, official=official)) for boxes in batch["boxes"]]
         return [code[code.isfinite().all(-1)] for code in codes]
 
     def decode(self, outputs: Any, batch: Batch) -> list[Detections]:
@@ -127,9 +127,9 @@ class EchoFusion(DetectionModel):
             scores = logits[:, 0].sigmoid()
             best = scores.topk(min(section.max_detections, len(scores)))
             rows = codes[best.indices]
-            keep = codec.within(rows, section.center_range)
+            keep = within(rows, section.center_range)
             labels = np.full(int(keep.sum()), CAR, np.int64)
-            boxes = codec.decode(rows[keep].numpy(), official=official)
+            boxes = head.decode(rows[keep].numpy(), official=official)
             found.append(Detections(boxes, best.values[keep].numpy(), labels))
         return found
 

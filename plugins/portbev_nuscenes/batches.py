@@ -1,14 +1,20 @@
-"""Batches of nuScenes: key frames with sweeps, and queues of frames."""
+"""Batches of nuScenes, key frames with sweeps and queues of frames, and how samples are put together into them."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.models import Batch
+
+if TYPE_CHECKING:
+    from portbev_nuscenes.samples.queue import QueueSample
+    from portbev_nuscenes.samples.sweeps import SweepSample
 
 
 class Matrices(TypedDict):
@@ -58,3 +64,42 @@ class QueueBatch(Batch):
     continues: NDArray[np.bool_]
     previous: list[str]
     image_size: tuple[int, int]
+
+
+def collate_sweeps(samples: Sequence[SweepSample]) -> SweepBatch:
+    """A batch of at least one sample; depth is None unless every sample has it."""
+
+    def stack(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([sample[name] for sample in samples]))  # type: ignore[literal-required]
+
+    return SweepBatch(
+        images=stack("images"),
+        mats=Matrices(
+            sensor2ego=stack("sensor2ego"),
+            intrin=stack("intrin"),
+            ida=stack("ida"),
+            sensor2sensor=stack("sensor2sensor"),
+            bda=stack("bda"),
+        ),
+        depth=None if any(sample["depth"] is None for sample in samples) else stack("depth"),
+        boxes=[sample["boxes"] for sample in samples],
+        labels=[sample["labels"] for sample in samples],
+        tokens=[sample["token"] for sample in samples],
+        frame2global=np.stack([sample["frame2global"] for sample in samples]),
+    )
+
+
+def collate_queues(samples: Sequence[QueueSample]) -> QueueBatch:
+    """A batch of at least one sample of one data set."""
+    return QueueBatch(
+        images=torch.from_numpy(np.stack([sample["images"] for sample in samples])),
+        lidar2img=np.stack([sample["lidar2img"] for sample in samples]),
+        can_bus=np.stack([sample["can_bus"] for sample in samples]),
+        continues=np.stack([sample["continues"] for sample in samples]),
+        previous=[sample["previous"] for sample in samples],
+        image_size=samples[0]["image_size"],
+        boxes=[sample["boxes"] for sample in samples],
+        labels=[sample["labels"] for sample in samples],
+        tokens=[sample["token"] for sample in samples],
+        frame2global=np.stack([sample["frame2global"] for sample in samples]),
+    )

@@ -1,9 +1,11 @@
-"""What DETR-like heads share: matching and losses.
+"""What DETR-like heads share: matching, losses, and the choice of queries.
 
 Carion et al., ECCV 2020; Zhu et al., ICLR 2021. Formulas and constants are those of mmdet 2.x.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -60,3 +62,24 @@ def assign(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     queries, objects = linear_sum_assignment(cost.detach().numpy())
     return np.asarray(queries, np.int64), np.asarray(objects, np.int64)
+
+
+def best_queries(logits: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """The best (query, class) pairs of one sample; a query may come several times, with different classes.
+
+    Args:
+        logits: (Q, classes).
+
+    Returns:
+        Scores (k,), best first, and flat indices query * classes + class (k,).
+    """
+    scores = logits.float().sigmoid().flatten()
+    best = scores.topk(min(limit, scores.numel()))
+    return best.values, best.indices
+
+
+def within(codes: Tensor, bounds: Sequence[float]) -> Tensor:
+    """(n,) which centres (x, y, z in columns 0, 1, 4) lie in ``bounds`` (x0, y0, z0, x1, y1, z1), borders included."""
+    centers = codes[:, [0, 1, 4]]
+    low, high = (centers.new_tensor(list(part)) for part in (bounds[:3], bounds[3:]))
+    return ((centers >= low) & (centers <= high)).all(-1)

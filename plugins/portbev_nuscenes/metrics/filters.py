@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev_nuscenes.classes import DETECTION_CLASSES
-from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays, PredictionArrays
+from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays, PredictionArrays, expand
 from portbev_nuscenes.metrics.config import DetectionConfig
-from portbev_nuscenes.metrics.joins import expand
 
 Mask = NDArray[np.bool_]
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev_nuscenes.classes import DETECTION_CLASSES
-from portbev_nuscenes.metrics.arrays import GroundTruthArrays, PredictionArrays
-from portbev_nuscenes.metrics.joins import expand
+from portbev_nuscenes.metrics.arrays import GroundTruthArrays, PredictionArrays, expand
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

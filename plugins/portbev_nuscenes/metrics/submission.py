@@ -21,8 +21,8 @@ from portbev_nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, MAX_BOXES_PE
 from portbev_nuscenes.metrics.arrays import PredictionArrays
 from portbev_nuscenes.metrics.boxstream import Box, BoxStream, MarkedBox, UnusualError
 from portbev_nuscenes.metrics.checks import check_predictions, explain_boxes, too_many
-from portbev_nuscenes.metrics.collection import no_collection
 from portbev_nuscenes.metrics.constants import mark_constants, unmarked, with_constants
+from portbev_nuscenes.tables.jsonrows import no_collection
 
 _LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
 _ATTRIBUTE = {"": -1} | {name: index for index, name in enumerate(ATTRIBUTES)}

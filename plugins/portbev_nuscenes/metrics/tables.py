@@ -10,75 +10,28 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from portbev.errors import DataError
 from portbev_nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays
-from portbev_nuscenes.metrics.collection import no_collection
-from portbev_nuscenes.tables.jsonrows import read_rows, table_names
+from portbev_nuscenes.tables.annotations import velocity
+from portbev_nuscenes.tables.jsonrows import no_collection, read_rows, table_names
+from portbev_nuscenes.tables.rows import (
+    LIDAR,
+    Annotation,
+    EgoPlace,
+    FrameLink,
+    Instance,
+    Named,
+    Sample,
+    Sensor,
+    SensorLink,
+)
 from portbev_nuscenes.tables.splits import scene_names
-
-MAX_TIME_DIFFERENCE = 1.5
-"""Seconds between two annotations beyond which they give no velocity (twice that around a middle one)."""
 
 _LABEL = {name: index for index, name in enumerate(DETECTION_CLASSES)}
 _RACK = len(DETECTION_CLASSES)
-
-Vector = tuple[float, float, float]
-
-
-class _Named(msgspec.Struct, gc=False):
-    token: str
-    name: str
-
-
-class _Sensor(msgspec.Struct, gc=False):
-    token: str
-    channel: str
-
-
-class _CalibratedSensor(msgspec.Struct, gc=False):
-    token: str
-    sensor_token: str
-
-
-class _Instance(msgspec.Struct, gc=False):
-    token: str
-    category_token: str
-
-
-class _Sample(msgspec.Struct, gc=False):
-    token: str
-    timestamp: float
-    scene_token: str
-
-
-class _SampleData(msgspec.Struct, gc=False):
-    sample_token: str
-    ego_pose_token: str
-    calibrated_sensor_token: str
-    is_key_frame: bool
-
-
-class _EgoPose(msgspec.Struct, gc=False):
-    token: str
-    translation: Vector
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    token: str
-    sample_token: str
-    instance_token: str
-    attribute_tokens: tuple[str, ...]
-    translation: Vector
-    size: Vector
-    rotation: tuple[float, float, float, float]
-    prev: str
-    next: str
-    num_lidar_pts: int
-    num_radar_pts: int
 
 
 @no_collection()
@@ -136,8 +89,8 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
 def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
     """sample token -> index in table order; sample token -> timestamp [us]."""
     wanted = set(scenes)
-    tokens = {token for token, name in table_names(read_rows(folder / "scene.json", _Named)).items() if name in wanted}
-    rows = [row for some in read_rows(folder / "sample.json", _Sample) for row in some if row.scene_token in tokens]
+    tokens = {token for token, name in table_names(read_rows(folder / "scene.json", Named)).items() if name in wanted}
+    rows = [row for some in read_rows(folder / "sample.json", Sample) for row in some if row.scene_token in tokens]
     if not rows:
         raise DataError(f"split {split!r} has no samples in this version", where=str(folder / "sample.json"))
     return {row.token: index for index, row in enumerate(rows)}, {row.token: row.timestamp for row in rows}
@@ -148,23 +101,23 @@ def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
     wanted = set(tokens)
     if not wanted:
         return {}
-    rows = read_rows(folder / "sample.json", _Sample)
+    rows = read_rows(folder / "sample.json", Sample)
     return {row.token: row.timestamp for some in rows for row in some if row.token in wanted}
 
 
 def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
     """(S, 3) ego position at each sample's LIDAR_TOP key frame."""
-    sensors = read_rows(folder / "sensor.json", _Sensor)
-    lidar = {row.token for some in sensors for row in some if row.channel == "LIDAR_TOP"}
+    sensors = read_rows(folder / "sensor.json", Sensor)
+    lidar = {row.token for some in sensors for row in some if row.channel == LIDAR}
     calibrated = {
         row.token
-        for some in read_rows(folder / "calibrated_sensor.json", _CalibratedSensor)
+        for some in read_rows(folder / "calibrated_sensor.json", SensorLink)
         for row in some
         if row.sensor_token in lidar
     }
     pose_of = {
         row.sample_token: row.ego_pose_token
-        for some in read_rows(folder / "sample_data.json", _SampleData)
+        for some in read_rows(folder / "sample_data.json", FrameLink)
         for row in some
         if row.is_key_frame and row.calibrated_sensor_token in calibrated and row.sample_token in samples
     }
@@ -177,7 +130,7 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
     wanted = set(pose_of.values())
     position = {
         row.token: row.translation
-        for some in read_rows(folder / "ego_pose.json", _EgoPose)
+        for some in read_rows(folder / "ego_pose.json", EgoPlace)
         for row in some
         if row.token in wanted
     }
@@ -187,22 +140,22 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
         raise DataError(f"no ego pose {error.args[0]}", where=str(folder / "ego_pose.json")) from error
 
 
-def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[_Annotation]:
+def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[Annotation]:
     """The split's annotations, in table order."""
     path = folder / "sample_annotation.json"
-    rows = [row for some in read_rows(path, _Annotation) for row in some if row.sample_token in samples]
+    rows = [row for some in read_rows(path, Annotation) for row in some if row.sample_token in samples]
     if not rows:
         raise DataError(f"split {split!r} has no annotations to compare with", where=str(path))
     return rows
 
 
-def _outside_neighbours(folder: Path, rows: list[_Annotation], known: dict[str, _Annotation]) -> dict[str, _Annotation]:
+def _outside_neighbours(folder: Path, rows: list[Annotation], known: dict[str, Annotation]) -> dict[str, Annotation]:
     """Annotations of other splits that are neighbours in time. The official data has none."""
     wanted = {token for row in rows for token in (row.prev, row.next) if token and token not in known}
     if not wanted:
         return {}
     path = folder / "sample_annotation.json"
-    found = {row.token: row for some in read_rows(path, _Annotation) for row in some if row.token in wanted}
+    found = {row.token: row for some in read_rows(path, Annotation) for row in some if row.token in wanted}
     if len(found) < len(wanted):
         raise DataError(f"no annotation {min(wanted - set(found))}, which another names as neighbour", where=str(path))
     return found
@@ -210,11 +163,11 @@ def _outside_neighbours(folder: Path, rows: list[_Annotation], known: dict[str, 
 
 def _labels(folder: Path) -> dict[str, int]:
     """instance token -> class index, or the mark of a bicycle rack; other instances are left out."""
-    names = table_names(read_rows(folder / "category.json", _Named))
+    names = table_names(read_rows(folder / "category.json", Named))
     kinds = {token: _LABEL[CATEGORY_TO_CLASS[name]] for token, name in names.items() if name in CATEGORY_TO_CLASS}
     kinds |= {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
     labels, known = {}, set(names)
-    for some in read_rows(folder / "instance.json", _Instance):
+    for some in read_rows(folder / "instance.json", Instance):
         for row in some:
             if row.category_token in kinds:
                 labels[row.token] = kinds[row.category_token]
@@ -227,11 +180,11 @@ def _labels(folder: Path) -> dict[str, int]:
 
 
 def _by_kind(
-    annotations: list[_Annotation], labels: dict[str, int], folder: Path
-) -> tuple[list[_Annotation], list[_Annotation]]:
+    annotations: list[Annotation], labels: dict[str, int], folder: Path
+) -> tuple[list[Annotation], list[Annotation]]:
     """Annotations of the ten classes, and those of bicycle racks. Size must be positive, numbers finite."""
-    rows: list[_Annotation] = []
-    racks: list[_Annotation] = []
+    rows: list[Annotation] = []
+    racks: list[Annotation] = []
     where = str(folder / "sample_annotation.json")
     for row in annotations:
         label = labels.get(row.instance_token, -1)
@@ -249,7 +202,7 @@ def _by_kind(
 
 
 def _velocities(
-    rows: list[_Annotation], by_token: dict[str, _Annotation], timestamps: dict[str, float], folder: Path
+    rows: list[Annotation], by_token: dict[str, Annotation], timestamps: dict[str, float], folder: Path
 ) -> np.ndarray:
     """(G, 2) velocity in x and y of the global frame [m/s], NaN where unknown."""
     if not rows:
@@ -263,17 +216,13 @@ def _velocities(
     # to seconds before the subtraction, as in the original: it changes the last bits
     elapsed = 1e-6 * times[1] - 1e-6 * times[0]
     moved = np.array([row.translation[:2] for row in last]) - np.array([row.translation[:2] for row in first])
-    middle = np.array([bool(row.prev and row.next) for row in rows])
-    known = np.array([bool(row.prev or row.next) for row in rows])
-    known &= elapsed <= np.where(middle, 2 * MAX_TIME_DIFFERENCE, MAX_TIME_DIFFERENCE)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(known[:, None], moved / elapsed[:, None], np.nan)
+    return velocity(moved, elapsed, np.array([bool(row.prev) + bool(row.next) for row in rows], np.int64))
 
 
-def _attributes(rows: list[_Annotation], folder: Path) -> np.ndarray:
+def _attributes(rows: list[Annotation], folder: Path) -> np.ndarray:
     """(G,) index of each object's attribute, -1 for none."""
     index = {name: position for position, name in enumerate(ATTRIBUTES)}
-    names = table_names(read_rows(folder / "attribute.json", _Named))
+    names = table_names(read_rows(folder / "attribute.json", Named))
     where = str(folder / "sample_annotation.json")
     attributes = np.full(len(rows), -1, np.int8)
     for position, row in enumerate(rows):

@@ -20,12 +20,12 @@ from portbev.data.pictures.photometric import distort, draw_distortion
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
 from portbev.rng import generator
+from portbev_nuscenes.batches import collate_queues
 from portbev_nuscenes.config import NuscenesQueueData
 from portbev_nuscenes.samples import can_bus
 from portbev_nuscenes.samples.images import image_size, read_image
 from portbev_nuscenes.samples.keyframes import KeyFrames
 from portbev_nuscenes.samples.motion import split_motion
-from portbev_nuscenes.samples.queue_collate import collate
 from portbev_nuscenes.samples.truth import Keep
 from portbev_nuscenes.tables.chain import check_chain
 
@@ -63,7 +63,7 @@ class QueueDataset(KeyFrames):
     A training sample whose queue holds a frame without ground truth is replaced by another one, as in the original.
     """
 
-    collate = staticmethod(collate)
+    collate = staticmethod(collate_queues)
 
     def __init__(self, section: NuscenesQueueData, root: Path, part: Part, *, seed: int) -> None:
         super().__init__(section, root, part, seed=seed, lidar=True)

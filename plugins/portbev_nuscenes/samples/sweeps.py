@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from portbev.data.base import Part
 from portbev.geometry import inverse_pose, mean_pose, pose
 from portbev.rng import generator
+from portbev_nuscenes.batches import collate_sweeps
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.config import NuscenesData
 from portbev_nuscenes.samples import augment, lidar
-from portbev_nuscenes.samples.collate import collate
 from portbev_nuscenes.samples.images import normalise, read_image
 from portbev_nuscenes.samples.keyframes import KeyFrames
 from portbev_nuscenes.samples.sampling import balanced_indices
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Transforms = list[augment.ImageTransform]
 
 
-class Sample(TypedDict):
+class SweepSample(TypedDict):
     """One sample; the shapes are those of :class:`portbev_nuscenes.batches.SweepBatch` without B."""
 
     images: NDArray[np.float32]
@@ -46,7 +46,7 @@ class SweepDataset(KeyFrames):
     or ranks. With CBGS a training sample may come several times.
     """
 
-    collate = staticmethod(collate)
+    collate = staticmethod(collate_sweeps)
 
     def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
         self.section, self.with_depth = section, part == "train" and section.depth_labels
@@ -70,7 +70,7 @@ class SweepDataset(KeyFrames):
     def streams(self) -> None:
         """Samples may be evaluated in any order."""
 
-    def sample(self, index: int, epoch: int) -> Sample:
+    def sample(self, index: int, epoch: int) -> SweepSample:
         """The sample at ``index`` as it is seen in ``epoch``.
 
         Raises:
@@ -84,7 +84,7 @@ class SweepDataset(KeyFrames):
         boxes, labels = self._boxes(key, ego2global)
         sensor2ego, intrin, sensor2sensor = self._calibrated(frames)
         ida = np.stack([augment.image_matrix(how, self.section.image.final_size) for how in transforms])
-        return Sample(
+        return SweepSample(
             images=self._images(sweeps, frames, transforms),
             sensor2ego=sensor2ego.astype(np.float32),
             intrin=intrin.astype(np.float32),

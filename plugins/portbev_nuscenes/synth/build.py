@@ -103,9 +103,5 @@ def _write_tables(scenes: Parts, options: SynthOptions) -> None:
     names = list(scenes.names)
     first = options.scenes - options.validation_count
     write_json(folder / "splits.json", {TRAIN_SPLIT: names[:first], VAL_SPLIT: names[first:]})
-    manifest = {
-        "format": "portbev.synthetic-nuscenes",
-        "generator": options.generator_version,
-        "digest": options.digest(),
-    }
+    manifest = options.manifest("portbev.synthetic-nuscenes")
     write_json(scenes.folder / MANIFEST, {**manifest, "content": digest.hexdigest(), "options": options.as_dict()})

@@ -97,7 +97,21 @@ def _velocities(folder: Path, found: list[Annotation], times: dict[str, float]) 
         [1e-6 * times[row.sample_token] for row in before], ()
     )
     moved = _column([row.translation for row in after], (3,)) - _column([row.translation for row in before], (3,))
-    neighbours = np.array([bool(row.prev) + bool(row.next) for row in found], np.int64)
+    return velocity(moved, elapsed, np.array([bool(row.prev) + bool(row.next) for row in found], np.int64))
+
+
+def velocity(
+    moved: NDArray[np.float64], elapsed: NDArray[np.float64], neighbours: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(n, d) velocity [m/s] between the neighbouring annotations of an object.
+
+    NaN where there is no neighbour, where the neighbours are too far apart in time, or where no time lies between them.
+
+    Args:
+        moved: (n, d) way from the earlier annotation to the later one [m].
+        elapsed: (n,) time between them [s].
+        neighbours: (n,) how many there are: 0, 1 at the ends of a track, 2 in its middle.
+    """
     known = (neighbours > 0) & (elapsed > 0) & (elapsed <= MAX_TIME_DIFFERENCE * np.maximum(neighbours, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(known[:, None], moved / elapsed[:, None], np.nan)

@@ -7,9 +7,11 @@ piece before it would end inside a string or below the array's level, and would 
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,3 +112,15 @@ def _shifted(message: str, text: bytes, done: int) -> str:
 def table_names(rows: Iterator[list[Any]]) -> dict[str, str]:
     """token -> name of a small table whose rows have both."""
     return {row.token: row.name for some in rows for row in some}
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector: many objects, no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

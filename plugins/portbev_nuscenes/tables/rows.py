@@ -64,27 +64,42 @@ class Sensor(msgspec.Struct, gc=False):
     modality: str
 
 
-class CalibratedSensor(msgspec.Struct, gc=False):
+class SensorLink(msgspec.Struct, gc=False):
+    """What scoring needs of a row of ``calibrated_sensor``."""
+
     token: str
     sensor_token: str
+
+
+class CalibratedSensor(SensorLink, gc=False):
     translation: Vector
     rotation: Quaternion
     camera_intrinsic: list[list[float]]
 
 
-class SampleData(msgspec.Struct, gc=False):
-    token: str
+class FrameLink(msgspec.Struct, gc=False):
+    """What scoring needs of a row of ``sample_data``, of which there are millions."""
+
     sample_token: str
     ego_pose_token: str
     calibrated_sensor_token: str
-    timestamp: float
     is_key_frame: bool
+
+
+class SampleData(FrameLink, gc=False):
+    token: str
+    timestamp: float
     filename: str
 
 
-class EgoPose(msgspec.Struct, gc=False):
+class EgoPlace(msgspec.Struct, gc=False):
+    """What scoring needs of a row of ``ego_pose``."""
+
     token: str
     translation: Vector
+
+
+class EgoPose(EgoPlace, gc=False):
     rotation: Quaternion
 
 

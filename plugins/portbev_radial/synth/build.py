@@ -82,11 +82,7 @@ def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
     radar = describe(options)
     if radar != RadarDescription():
         write_json(folder / RADAR_DESCRIPTION, radar.as_dict())
-    manifest = {
-        "format": "portbev.synthetic-radial",
-        "generator": options.generator_version,
-        "digest": options.digest(),
-    }
+    manifest = options.manifest("portbev.synthetic-radial")
     write_json(folder / MANIFEST, {**manifest, "options": options.as_dict()})
 
 

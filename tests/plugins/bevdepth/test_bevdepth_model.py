@@ -9,6 +9,7 @@ import pytest
 import torch
 from bevdepth_cases import make_batch, small
 
+from portbev.config import ComputeSection
 from portbev.errors import CheckpointError, ConfigError, DataError
 from portbev.nn.pretrained import load_resnet
 from portbev_bevdepth.checkpoint import export_state
@@ -20,6 +21,7 @@ from portbev_bevdepth.matrixvt import matrices
 from portbev_bevdepth.model import BEVDepth
 from portbev_bevdepth.targets import TaskTarget
 from portbev_cpu import conv_gradients
+from portbev_cpu.backend import CpuBackend
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "one key frame": {},
@@ -53,8 +55,15 @@ def test_a_variant_trains_all_its_parameters_and_decodes(name: str) -> None:
     assert len(found) == 2 and all(f.boxes.shape == (len(f.scores), 9) for f in found)
 
 
+def prepared(changes: dict[str, Any] | None = None, **compute: Any) -> BEVDepth:
+    """The small model as the cpu backend prepares it."""
+    model = build(**(changes or {}))
+    assert CpuBackend().prepare_model(model, ComputeSection(**compute)) == []
+    return model
+
+
 def test_the_memory_format_changes_only_rounding() -> None:
-    plain, last = build().eval(), build(channels_last=True).eval()
+    plain, last = build().eval(), prepared(memory_format="channels_last").eval()
     batch = make_batch(plain.config)
     with torch.no_grad():
         for ours, theirs in zip(plain(batch).tasks, last(batch).tasks, strict=True):
@@ -65,7 +74,7 @@ def test_the_way_to_weight_gradients_changes_only_their_rounding(monkeypatch: py
     monkeypatch.setattr(conv_gradients, "LARGE", 0)
     found = []
     for way in ("torch", "avx2"):
-        model = build(channels_last=True, weight_gradients=way).train()
+        model = prepared(memory_format="channels_last", weight_gradients=way).train()
         batch = make_batch(model.config)
         loss = torch.stack(list(model.losses(model(batch), batch).values())).sum()
         loss.backward()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from portbev.ops import ms_deform_attn
-from portbev_bevformer import ego_motion
+from portbev_bevformer import history
 from portbev_bevformer.projection import Visibility, pillar_points, project, visible_pairs
 from portbev_bevformer.spatial import Sight, SpatialCrossAttention
 
@@ -29,7 +29,7 @@ RANGE = (-20.0, -20.0, -3.0, 20.0, 20.0, 3.0)
 def test_a_turned_map_takes_each_cell_from_the_nearest_source(
     rows: int, columns: int, degrees: float, x: float, y: float
 ) -> None:
-    source = ego_motion.rotation_source((rows, columns), degrees, (x, y)).reshape(rows, columns)
+    source = history.rotation_source((rows, columns), degrees, (x, y)).reshape(rows, columns)
     angle = np.radians(degrees)
     for row in range(rows):
         for column in range(columns):
@@ -47,7 +47,7 @@ def test_driving_straight_ahead_shifts_along_the_map_only() -> None:
     can_bus = np.zeros((2, 18))
     can_bus[0, :2], can_bus[0, 16] = (3.0, 0.0), 0.0
     can_bus[1, :2], can_bus[1, 16] = (0.0, 3.0), np.pi / 2
-    moved = ego_motion.shift(can_bus, (0.5, 0.25), (20, 40))
+    moved = history.shift(can_bus, (0.5, 0.25), (20, 40))
     np.testing.assert_allclose(moved, [[0, 3 / 10], [0, 3 / 10]], atol=1e-12)
 
 

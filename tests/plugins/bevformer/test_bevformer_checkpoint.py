@@ -12,11 +12,10 @@ from bevformer_cases import build
 from portbev.config import load_config
 from portbev.errors import CheckpointError
 from portbev_bevformer.checkpoint import export_state, import_state
-from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.family import BevFormerFamily
 from portbev_bevformer.model import BEVFormer
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "bevformer"
+CONFIGS = Path(__file__).parents[3] / "configs" / "bevformer"
 # entries of the state, parameters, trainable parameters, counted on the original's modules
 OFFICIAL = {
     "tiny": (643, 33_521_157, 33_245_627),
@@ -29,7 +28,7 @@ OFFICIAL = {
 def test_official_configurations_have_the_official_size(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml")
     with torch.device("meta"):
-        model = BEVFormer(BevFormerConfig.model_validate(config.family_options()))
+        model = BEVFormer(config.model)
     entries, parameters, trainable = OFFICIAL[name]
     assert len(export_names(model)) == entries
     weights = sum(p.numel() for p in model.parameters()) + model.head.code_weights.numel()

@@ -19,7 +19,7 @@ from portbev.train import Run, load_run
 from portbev_bevformer.checkpoint import export_state
 from portbev_bevformer.family import BevFormerFamily
 
-CONFIG = Path(__file__).parents[2] / "configs" / "bevformer" / "tiny_test.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "bevformer" / "tiny_test.yaml"
 ROOT = "synthetic:?scenes=2&samples_per_scene=3&sweeps=0&image_size=200x112&seed=0"
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -71,7 +71,7 @@ def test_an_official_checkpoint_is_evaluated_like_the_run_it_came_from(portbev: 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     saved = load_run(run).checkpoints
-    model = BevFormerFamily().build(load_config(CONFIG).family_options())
+    model = BevFormerFamily().build(load_config(CONFIG).model)
     model.load_state_dict(load_file(saved.path(saved.steps()[-1]) / "model.safetensors"))
     official = {f"module.{name}": weight for name, weight in export_state(model)["state_dict"].items()}
     file = tmp_path / "epoch_24.pth"

@@ -11,10 +11,13 @@ from bevformer_cases import build, frame, make_batch, one, small, total_loss
 from pydantic import ValidationError
 from torch import Tensor
 
+from portbev.config import ComputeSection
 from portbev.errors import DataError
 from portbev.models import move_batch
-from portbev_bevformer import codec
+from portbev_bevformer import head
+from portbev_bevformer.model import BEVFormer
 from portbev_cpu import conv_gradients
+from portbev_cpu.backend import CpuBackend
 
 
 def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -183,8 +186,15 @@ def test_activation_checkpointing_changes_no_gradient() -> None:
         torch.testing.assert_close(gradient, results[1][name], rtol=1e-4, atol=1e-6)
 
 
+def prepared(changes: dict[str, Any] | None = None, **compute: Any) -> BEVFormer:
+    """The small model as the cpu backend prepares it."""
+    model = build(**(changes or {}))
+    assert CpuBackend().prepare_model(model, ComputeSection(**compute)) == []
+    return model
+
+
 def test_the_memory_format_changes_only_rounding() -> None:
-    plain, last, batch = build().eval(), build(channels_last=True).eval(), make_batch(1, 1)
+    plain, last, batch = build().eval(), prepared(memory_format="channels_last").eval(), make_batch(1, 1)
     with torch.no_grad():
         torch.testing.assert_close(plain(batch).bev, last(batch).bev, rtol=1e-4, atol=1e-4)
 
@@ -197,7 +207,7 @@ def test_the_way_to_weight_gradients_changes_only_their_rounding(
     found = []
     image = {"depth": 18, "base_channels": 8, "stages": [4], "checkpointing": checkpointing}
     for way in ("torch", "avx2"):
-        model = build(channels_last=True, weight_gradients=way, image_backbone=image).train()
+        model = prepared({"image_backbone": image}, memory_format="channels_last", weight_gradients=way).train()
         total_loss(model, make_batch()).backward()
         found.append(gradients(model))
     assert any(isinstance(module, conv_gradients.Avx2Conv2d) for module in model.modules())
@@ -208,7 +218,7 @@ def test_the_way_to_weight_gradients_changes_only_their_rounding(
 
 def test_codes_of_boxes_and_back() -> None:
     boxes = make_batch(1, 1, objects=20)["boxes"][0]
-    np.testing.assert_allclose(codec.decode(codec.encode(boxes)), boxes, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(head.decode(head.encode(boxes)), boxes, rtol=1e-5, atol=1e-5)
 
 
 def test_moving_a_batch_leaves_matrices_on_the_host() -> None:

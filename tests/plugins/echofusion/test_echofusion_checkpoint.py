@@ -11,18 +11,17 @@ from echofusion_cases import build
 from portbev.config import load_config
 from portbev.errors import CheckpointError
 from portbev_echofusion.checkpoint import export_state, import_state, official_name
-from portbev_echofusion.config import EchoFusionConfig
 from portbev_echofusion.family import EchoFusionFamily
 from portbev_echofusion.model import EchoFusion
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "echofusion"
+CONFIGS = Path(__file__).parents[3] / "configs" / "echofusion"
 VARIANTS = {"rt_img": 384, "rt": 384, "rd_img": 384, "adc_img": 384, "ra_img": None, "pc_img": None}
 
 
 def on_meta(name: str) -> EchoFusion:
     config = load_config(CONFIGS / f"{name}.yaml")
     with torch.device("meta"):
-        return EchoFusion(EchoFusionConfig.model_validate(config.family_options()))
+        return EchoFusion(config.model)
 
 
 def test_range_time_with_images_has_the_official_size() -> None:
@@ -47,7 +46,7 @@ def test_each_variant_takes_what_its_data_give(name: str) -> None:
 @pytest.mark.parametrize("name", ["laptop", "tiny_test"])
 def test_small_configurations_fit_the_radar_of_their_data(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.yaml")
-    radar = EchoFusionConfig.model_validate(config.family_options()).radar
+    radar = config.model.radar
     assert f"samples={radar.samples}&chirps={radar.chirps}&" in str(config.data.root)
 
 

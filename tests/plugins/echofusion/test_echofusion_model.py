@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from portbev.errors import DataError
 from portbev.nn.dropout import prepare_dropout
-from portbev_echofusion import codec
+from portbev_echofusion import head
 
 INPUTS = ("rt", "rd", "ra", "adc", "pc")
 
@@ -165,14 +165,14 @@ def test_recomputed_activations_change_neither_gradients_nor_statistics() -> Non
 @pytest.mark.parametrize("official", [True, False])
 def test_codes_of_boxes_and_back(official: bool) -> None:
     boxes = make_batch(1, objects=20)["boxes"][0]
-    back = codec.decode(codec.encode(boxes, official=official), official=official)
+    back = head.decode(head.encode(boxes, official=official), official=official)
     np.testing.assert_allclose(back, boxes, rtol=1e-5, atol=1e-5)
 
 
 def test_a_heading_along_the_line_of_sight_is_zero_only_when_mended() -> None:
     box = np.array([[30.0, 30, 0, 4, 2, 1.5, np.pi / 4, 0, 0], [30.0, -10, 0, 4, 2, 1.5, np.arctan2(-10, 30), 0, 0]])
-    np.testing.assert_allclose(codec.encode(box, official=False)[:, 6:], [[0, 1], [0, 1]], atol=1e-6)
-    assert abs(codec.encode(box, official=True)[1, 6]) > 0.5
+    np.testing.assert_allclose(head.encode(box, official=False)[:, 6:], [[0, 1], [0, 1]], atol=1e-6)
+    assert abs(head.encode(box, official=True)[1, 6]) > 0.5
 
 
 def test_only_boxes_in_range_are_detections() -> None:

@@ -16,7 +16,7 @@ from portbev.config import load_config
 from portbev_echofusion.checkpoint import export_state
 from portbev_echofusion.family import EchoFusionFamily
 
-CONFIG = Path(__file__).parents[2] / "configs" / "echofusion" / "tiny_test.yaml"
+CONFIG = Path(__file__).parents[3] / "configs" / "echofusion" / "tiny_test.yaml"
 
 
 def portbev(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def test_the_loss_falls_on_samples_seen_again() -> None:
 @pytest.mark.slow
 def test_training_from_raw_samples_starts_from_an_official_checkpoint_and_is_scored(tmp_path: Path) -> None:
     torch.manual_seed(7)
-    model = EchoFusionFamily().build(load_config(CONFIG).family_options())
+    model = EchoFusionFamily().build(load_config(CONFIG).model)
     official = tmp_path / "official.pth"
     torch.save({"meta": {"epoch": 24}, **export_state(model)}, official)
     run = tmp_path / "run"

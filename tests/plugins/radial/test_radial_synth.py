@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from portbev_radial.chain import Chain
 from portbev_radial.recordings.labels import box_array
 from portbev_radial.recordings.layout import log_file, sensor_file
 from portbev_radial.recordings.raw import RawRoot
-from portbev_radial.synth import SCHEME, RadialSynthOptions, generate
+from portbev_radial.synth import SCHEME, RadialSynthOptions, build, generate
 from portbev_radial.synth import radar as simulator
 from portbev_radial.synth.antenna import build_antenna, calibration_table
 from portbev_radial.synth.camera import build_lens, draw_calibration
@@ -286,7 +285,7 @@ def test_a_full_disk_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))
 
-    monkeypatch.setattr(sys.modules[generate.__module__], "_write_tables", full)
+    monkeypatch.setattr(build, "_write_tables", full)
     with pytest.raises(DataError, match="No space left"):
         generate(tmp_path / "out", TINY)
 

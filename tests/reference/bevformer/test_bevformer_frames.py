@@ -13,7 +13,8 @@ import pytest
 import torch
 from bevformer_recorded import BASE, TINY, Recorded, Seen, build, frame_batch
 
-from portbev_bevformer import codec, ego_motion
+from portbev.nn.detr import best_queries, within
+from portbev_bevformer import head, history
 from portbev_bevformer.model import BEVFormer
 from portbev_bevformer.projection import project
 
@@ -73,7 +74,7 @@ def test_image_features(frames: Frames, frame: int) -> None:
 def test_ego_motion(frames: Frames, frame: int) -> None:
     batch, config = frames.batches[frame], frames.model.config
     assert frames.gap(f"f{frame}.can_bus_used", batch["can_bus"][0, 0].astype(np.float32)) == 0
-    moved = ego_motion.shift(batch["can_bus"][:, 0], config.cell, config.bev_size)
+    moved = history.shift(batch["can_bus"][:, 0], config.cell, config.bev_size)
     assert frames.gap(f"f{frame}.shift", moved.astype(np.float32)) <= 1e-7
     assert frames.gap(f"f{frame}.can_bus_embed", frames.seen[frame]["can_bus_embed"]) <= BEV
 
@@ -121,7 +122,7 @@ def test_detections(frames: Frames, frame: int) -> None:
     """The best pairs are the same but where scores are closer than the noise, and their boxes and labels agree."""
     recorded, outputs = frames.recorded.arrays, frames.outputs[frame]
     logits, codes = outputs.logits[-1][0], outputs.codes[-1][0]
-    scores, index = codec.best_queries(logits, len(recorded[f"f{frame}.topk_index"]))
+    scores, index = best_queries(logits, len(recorded[f"f{frame}.topk_index"]))
     close = 5e-4  # LOGITS times the sigmoid's steepest slope
     theirs = recorded[f"f{frame}.topk_index"]
     edge = float(scores[-1]) + close
@@ -131,9 +132,9 @@ def test_detections(frames: Frames, frame: int) -> None:
     boxes = recorded[f"f{frame}.det_boxes"]
     assert abs(len(found.scores) - len(boxes)) <= len(set(theirs.tolist()) ^ ours)
     assert np.abs(np.sort(found.scores)[::-1][: len(boxes)] - recorded[f"f{frame}.det_scores"]).max() <= close
-    kept = theirs[codec.within(codes[theirs // logits.shape[1]], frames.model.config.decode.center_range).numpy()]
+    kept = theirs[within(codes[theirs // logits.shape[1]], frames.model.config.decode.center_range).numpy()]
     assert np.array_equal(kept % logits.shape[1], recorded[f"f{frame}.det_labels"])
-    ours_boxes = codec.decode(codes[kept // logits.shape[1]].numpy()).astype(np.float64)
+    ours_boxes = head.decode(codes[kept // logits.shape[1]].numpy()).astype(np.float64)
     bottom = ours_boxes[:, 2] - ours_boxes[:, 5] / 2
     heading = np.angle(np.exp(1j * (-ours_boxes[:, 6] - np.pi / 2 - boxes[:, 6])))
     same = np.stack([*ours_boxes[:, :2].T, bottom, *ours_boxes[:, [4, 3, 5]].T], -1)

@@ -12,7 +12,6 @@ import torch
 
 from portbev.config import load_config
 from portbev_bevformer.checkpoint import export_state, import_state, official_name
-from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.model import BEVFormer
 
 pytestmark = pytest.mark.reference
@@ -31,7 +30,7 @@ def official(name: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", ["tiny", "small", "base"])
 def test_exported_keys_are_the_official_ones_and_import_is_the_identity(name: str) -> None:
     entries = official(name)
-    model = BEVFormer(BevFormerConfig.model_validate(load_config(f"bevformer/{name}").family_options()))
+    model = BEVFormer(load_config(f"bevformer/{name}").model)
     exported = export_state(model)["state_dict"]
     ours = {key: (list(w.shape), str(w.dtype).removeprefix("torch.")) for key, w in exported.items()}
     assert ours == {entry["name"]: (entry["shape"], entry["dtype"]) for entry in entries}

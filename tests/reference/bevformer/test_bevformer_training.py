@@ -11,7 +11,7 @@ import torch
 from bevformer_recorded import TINY, Recorded, build, frame_batch, truth
 
 from portbev.nn.detr_losses import match_all
-from portbev_bevformer import codec
+from portbev_bevformer import head
 from portbev_bevformer.checkpoint import official_name
 from portbev_bevformer.model import BEVFormer, Outputs
 
@@ -58,7 +58,7 @@ def test_outputs(step: Step) -> None:
 
 def test_objects_are_given_to_the_same_queries(step: Step) -> None:
     boxes, labels = truth(step.recorded.case)
-    targets = [torch.from_numpy(codec.encode(boxes))]
+    targets = [torch.from_numpy(head.encode(boxes))]
     found = match_all(
         step.outputs.logits, step.outputs.codes, [torch.from_numpy(labels)], targets, step.model.config.loss
     )

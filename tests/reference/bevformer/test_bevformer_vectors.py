@@ -12,7 +12,8 @@ import torch
 from bevformer_recipe import Recipe, load_recipe
 from numpy.typing import NDArray
 
-from portbev_bevformer import codec, ego_motion
+from portbev.nn.detr import best_queries, within
+from portbev_bevformer import head, history
 
 pytestmark = pytest.mark.reference
 
@@ -46,7 +47,7 @@ def test_maps_are_turned_as_torchvision_turns_them(recorded: Arrays, recipe: Rec
         _, degrees, center = name.split("_")
         size = recorded[name].shape
         first = recipe.noise(seed, "op/rot_in", (4, *size)).astype(np.float32)[0].reshape(-1)
-        source = ego_motion.rotation_source((size[0], size[1]), float(degrees), (float(center), float(center)))
+        source = history.rotation_source((size[0], size[1]), float(degrees), (float(center), float(center)))
         turned = np.where(source >= 0, first[source], 0).reshape(size)
         np.testing.assert_array_equal(turned, recorded[name], err_msg=name)
 
@@ -58,10 +59,10 @@ def test_boxes_are_decoded_as_by_the_original_coder(recorded: Arrays, recipe: Re
     raw = recipe.noise(seed, "op/dec_box", (1, 1, 30, 10))
     raw[..., :2] *= 40
     codes = torch.from_numpy(raw.astype(np.float32))[0, 0]
-    scores, index = codec.best_queries(logits, 20)
+    scores, index = best_queries(logits, 20)
     rows = codes[index // 10]
-    keep = codec.within(rows, (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0))
-    boxes = codec.decode(rows[keep].numpy())
+    keep = within(rows, (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0))
+    boxes = head.decode(rows[keep].numpy())
     assert np.array_equal((index % 10)[keep].numpy(), recorded["dec_labels"])
     np.testing.assert_allclose(scores[keep].numpy(), recorded["dec_scores"], atol=1e-6)
     theirs = recorded["dec_boxes"].astype(np.float64)

@@ -1,17 +1,46 @@
-"""How the vehicle moved between two frames, as shift and rotation of the BEV.
+"""What an evaluation carries from frame to frame, and how it is brought to the vehicle's next place.
 
-SPEC of the original: PerceptionTransformer.get_bev_features. Everything here is computed on the host.
+The movement of the vehicle becomes a shift and a rotation of the bird's-eye view, on the host
+(``PerceptionTransformer.get_bev_features`` of the original).
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from portbev.errors import DataError
 
 OFFICIAL_CENTER = (100.0, 100.0)
 """(x, y) in cells of the official configurations' rotation, whatever the size of their grid."""
+
+
+@dataclass
+class Memory:
+    """BEV (1,Q,C) of the last frame and its token; empty before the first one."""
+
+    bev: Tensor | None = None
+    token: str = ""
+
+    def before(self, token: str, previous: str) -> Tensor | None:
+        """The BEV that the frame ``token`` continues, None if it begins a scene.
+
+        Raises:
+            DataError: the frame continues another one than the last.
+        """
+        if not previous:
+            return None
+        if self.bev is None or previous != self.token:
+            seen = f"the last one was {self.token}" if self.token else "none came before"
+            raise DataError(
+                f"frame {token} continues {previous}, but {seen}",
+                cure="Give the frames of a scene in order of time, in one process",
+            )
+        return self.bev
 
 
 def shift(can_bus: ArrayLike, cell: tuple[float, float], size: tuple[int, int]) -> NDArray[np.float64]:
