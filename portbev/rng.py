@@ -7,8 +7,19 @@ by which worker, or on how many ranks there are.
 from __future__ import annotations
 
 import hashlib
+from typing import Any, Protocol
 
 import numpy as np
+
+
+class Draws(Protocol):
+    """What augmentation needs of a random generator; NumPy's Generator and RandomState both have it."""
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float: ...
+
+    def choice(self, a: Any) -> Any: ...
+
+    def permutation(self, x: int) -> Any: ...
 
 
 def key_of(*parts: int | str) -> int:

@@ -10,8 +10,10 @@ import numpy as np
 
 from portbev.data.root import open_root
 from portbev.errors import PortbevError
-from portbev.evaluate.benchmark import METRICS_SCHEMA, PREDICTIONS, ClassTable, Metric
+from portbev.evaluate.benchmark import ClassTable, Metric
 from portbev.files import finite
+from portbev.runs.layout import PREDICTIONS
+from portbev.runs.metrics import METRICS_SCHEMA
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.metrics import (
     DetectionMetrics,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
-    from portbev.runs.record import Run
+    from portbev.runs import Run
     from portbev.viz.views import Views
 
 _ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "attribute")

@@ -11,7 +11,7 @@ from portbev.boxes import extents_from_wlh
 from portbev.data.root import open_root
 from portbev.errors import DataError, PortbevError
 from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
-from portbev.runs.record import Run
+from portbev.runs import Run
 from portbev.viz.canvas import Image
 from portbev.viz.palette import Classes, Colour
 from portbev.viz.scene import Array, Camera, Objects, View
@@ -150,9 +150,9 @@ class NuscenesViews(Views):
 
 def open_nuscenes(run: Run, data_root: str | Path | None, version: str | None) -> NuscenesViews:
     """The samples of a run's predictions; see :func:`portbev.viz.open_views`."""
-    data = run.info["data"]
-    root = open_root(data_root or data.get("root"))
-    index = load_index(root, version or str(data.get("version")))
+    data = run.record.data
+    root = open_root(data_root or data.root)
+    index = load_index(root, version or data.version)
     return NuscenesViews(root, index, load_predictions(run.predictions), run_title(run))
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from portbev.evaluate.benchmark import METRICS_SCHEMA, PREDICTIONS, ClassTable, Metric
+from portbev.evaluate.benchmark import ClassTable, Metric
 from portbev.files import finite
+from portbev.runs.layout import PREDICTIONS
+from portbev.runs.metrics import METRICS_SCHEMA
 from portbev_radial.metrics import (
     IOU_THRESHOLDS,
     OVERLAPS,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
-    from portbev.runs.record import Run
+    from portbev.runs import Run
     from portbev.viz.views import Views
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from portbev.data.root import open_root
 from portbev.errors import DataError, PortbevError
-from portbev.runs.record import Run
+from portbev.runs import Run
 from portbev.signal import read_calibration
 from portbev.viz.canvas import Image
 from portbev.viz.scene import Array, Camera, Objects
@@ -81,10 +81,10 @@ class RadialViews(Views):
 
 def open_radial(run: Run, data_root: str | Path | None) -> RadialViews:
     """The samples of a run's predictions; see :func:`portbev.viz.open_views`."""
-    root = open_root(data_root or run.info["data"].get("root"))
+    root = open_root(data_root or run.record.data.root)
     found = read_boxes(run.predictions, scored=True)
     own = cast("RadialData", run.config.data)
-    split = str((run.metrics or {}).get("split", own.eval_split))
+    split = own.eval_split if run.metrics is None else run.metrics.split
     section = own.model_copy(update={"eval_split": split, "camera": True, "signal_on": "loader", "radar": "ra"})
     title = run_title(run)
     try:

@@ -7,23 +7,16 @@ as the pixels. Source: Megvii-BaseDetection/BEVDepth, ``datasets/nusc_det_datase
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from portbev.rng import Draws
 from portbev_nuscenes.config import BevAug, ImageAug
 
 Array = NDArray[np.float64]
-
-
-class Draws(Protocol):
-    """What the draws need of a random generator; NumPy's Generator and RandomState both have it."""
-
-    def uniform(self, low: float = 0.0, high: float = 1.0) -> float: ...
-
-    def choice(self, a: Any) -> Any: ...
 
 
 class ImageTransform(NamedTuple):

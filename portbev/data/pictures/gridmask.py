@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev_nuscenes.samples.augment import Draws
+from portbev.rng import Draws
 
 PROBABILITY = 0.7
 

@@ -7,25 +7,19 @@ reference tests a ``numpy.random.RandomState`` that gives the original's own seq
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev_nuscenes.samples import augment
+from portbev.rng import Draws
 
 BRIGHTNESS = 32.0
 CONTRAST = SATURATION = (0.5, 1.5)
 HUE = 18.0  # degrees
 
 Pixels = NDArray[np.float32]
-
-
-class Draws(augment.Draws, Protocol):
-    """What the draws need of a random generator; NumPy's Generator and RandomState both have it."""
-
-    def permutation(self, x: int) -> Any: ...
 
 
 class Distortion(NamedTuple):
