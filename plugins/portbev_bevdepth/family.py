@@ -15,7 +15,7 @@ class BevDepthFamily:
 
     name = "bevdepth"
     config: type[ModelSection] = BevDepthConfig
-    takes = ("nuscenes",)
+    takes: tuple[str, ...] = ("nuscenes",)
 
     def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""

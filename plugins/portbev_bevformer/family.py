@@ -15,7 +15,7 @@ class BevFormerFamily:
 
     name = "bevformer"
     config: type[ModelSection] = BevFormerConfig
-    takes = ("nuscenes_queue",)
+    takes: tuple[str, ...] = ("nuscenes_queue",)
 
     def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""

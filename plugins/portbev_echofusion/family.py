@@ -15,7 +15,7 @@ class EchoFusionFamily:
 
     name = "echofusion"
     config: type[ModelSection] = EchoFusionConfig
-    takes = ("radial",)
+    takes: tuple[str, ...] = ("radial",)
 
     def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
         """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""

@@ -44,7 +44,7 @@ class NuscenesBenchmark:
     """mAP, five true-positive errors and NDS over the ten detection classes."""
 
     name = "nuscenes"
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         Metric("mean_ap", "mAP", "mean average precision"),
         _error("trans_err", "mATE", "translation error", "m"),
         _error("scale_err", "mASE", "scale error, 1 - IoU"),
@@ -53,7 +53,7 @@ class NuscenesBenchmark:
         _error("attr_err", "mAAE", "attribute error, 1 - accuracy"),
         Metric("nd_score", "NDS", "nuScenes detection score"),
     )
-    headline = ("mean_ap", "nd_score")
+    headline: tuple[str, ...] = ("mean_ap", "nd_score")
     best = "nd_score"
     class_title = "Average precision per class"
 

@@ -74,7 +74,7 @@ class RadialBenchmark:
     """
 
     name = "radial"
-    metrics = (
+    metrics: tuple[Metric, ...] = (
         *(_ap(kind, quirks) for kind in OVERLAPS for quirks in ("official", "fixed")),
         _training("mAP", "mAP", "mean precision over the scores 0.1 to 0.9"),
         _training("mAR", "mAR", "mean recall over the scores 0.1 to 0.9"),
@@ -82,7 +82,7 @@ class RadialBenchmark:
         _training("range_error", "RE", "range error of the pairs", "m", error=True),
         _training("angle_error", "AE", "angle error of the pairs", "deg", error=True),
     )
-    headline = ("bev_ap", "bev_ap_fixed", "3d_ap", "3d_ap_fixed")
+    headline: tuple[str, ...] = ("bev_ap", "bev_ap_fixed", "3d_ap", "3d_ap_fixed")
     best = "bev_ap_fixed"
     class_title = "AP [%] per overlap, IoU and range, rules of the original"
 

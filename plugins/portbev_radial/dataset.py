@@ -55,7 +55,7 @@ class RadialDataset:
     """
 
     benchmark = "radial"
-    classes = DETECTION_CLASSES
+    classes: tuple[str, ...] = DETECTION_CLASSES
 
     def __init__(self, section: RadialData, root: Path, part: Part, *, seed: int) -> None:
         self.root, self.part, self.seed, self.section = Path(root), part, seed, section

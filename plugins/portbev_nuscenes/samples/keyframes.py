@@ -36,7 +36,7 @@ class KeyFrames:
     """
 
     benchmark = "nuscenes"
-    classes = DETECTION_CLASSES
+    classes: tuple[str, ...] = DETECTION_CLASSES
 
     def __init__(
         self, section: NuscenesData | NuscenesQueueData, root: Path, part: Part, *, seed: int, lidar: bool

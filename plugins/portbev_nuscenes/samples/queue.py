@@ -7,6 +7,7 @@ Source: fundamentalvision/BEVFormer, ``datasets/nuscenes_dataset.py``.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -20,7 +21,7 @@ from portbev.data.pictures.photometric import distort, draw_distortion
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
 from portbev.rng import generator
-from portbev_nuscenes.batches import collate_queues
+from portbev_nuscenes.batches import QueueBatch, collate_queues
 from portbev_nuscenes.config import NuscenesQueueData
 from portbev_nuscenes.samples import can_bus
 from portbev_nuscenes.samples.images import image_size, read_image
@@ -63,8 +64,6 @@ class QueueDataset(KeyFrames):
     A training sample whose queue holds a frame without ground truth is replaced by another one, as in the original.
     """
 
-    collate = staticmethod(collate_queues)
-
     def __init__(self, section: NuscenesQueueData, root: Path, part: Part, *, seed: int) -> None:
         super().__init__(section, root, part, seed=seed, lidar=True)
         self.section, index = section, self._index
@@ -84,6 +83,11 @@ class QueueDataset(KeyFrames):
         part = super().subset(indices)
         part._arrange(part.samples)
         return part
+
+    @staticmethod
+    def collate(samples: Sequence[QueueSample]) -> QueueBatch:
+        """A batch of at least one sample."""
+        return collate_queues(samples)
 
     def streams(self) -> list[list[int]]:
         """The indices of each scene's samples in order of time, scenes in order of time."""

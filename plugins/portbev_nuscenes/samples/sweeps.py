@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from portbev.data.base import Part
 from portbev.geometry import inverse_pose, mean_pose, pose
 from portbev.rng import generator
-from portbev_nuscenes.batches import collate_sweeps
+from portbev_nuscenes.batches import SweepBatch, collate_sweeps
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.config import NuscenesData
 from portbev_nuscenes.samples import augment, lidar
@@ -46,8 +47,6 @@ class SweepDataset(KeyFrames):
     or ranks. With CBGS a training sample may come several times.
     """
 
-    collate = staticmethod(collate_sweeps)
-
     def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
         self.section, self.with_depth = section, part == "train" and section.depth_labels
         super().__init__(section, root, part, seed=seed, lidar=self.with_depth)
@@ -66,6 +65,11 @@ class SweepDataset(KeyFrames):
     def _classes_in(self, sample: int) -> set[int]:
         start, end = self._index.box_start[sample : sample + 2]
         return set(self._labels[self._index.box_category[start:end]].tolist()) - {-1}
+
+    @staticmethod
+    def collate(samples: Sequence[SweepSample]) -> SweepBatch:
+        """A batch of at least one sample."""
+        return collate_sweeps(samples)
 
     def streams(self) -> None:
         """Samples may be evaluated in any order."""
