@@ -77,7 +77,7 @@ def test_the_printed_plugin_runs_every_printed_command(installed: Path) -> None:
         said[line] = done.stdout
     runs = installed / "runs"
     metrics = json.loads((runs / "marbles" / "metrics.json").read_text())
-    assert metrics["benchmark"] == "marbles" and metrics["f1"] > 0.6, metrics
+    assert metrics["benchmark"] == "marbles" and metrics["f1"] > 0.5, metrics
     scored = next(text for line, text in said.items() if "predictions.json" in line)
     assert f"F1 {metrics['f1']:.4f}" in scored
     assert len(list((runs / "marbles" / "pictures").glob("frame_*.png"))) == 2
