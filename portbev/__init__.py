@@ -1,30 +1,30 @@
 """portbev: BEV perception models on NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU from one source.
 
-The names below are loaded when they are first used: ``import portbev`` stays cheap and imports no vendor package.
+``import portbev`` stays cheap and imports no vendor package: what needs more is imported when it is first used.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
-_LAZY = {
-    "PortbevError": "portbev.errors",
-    "activate": "portbev.runtime",
-    "load_config": "portbev.config",
-}
-
-__all__ = ["PortbevError", "__version__", "activate", "load_config"]
+from portbev.errors import PortbevError
 
 if TYPE_CHECKING:
     from portbev.config import load_config
-    from portbev.errors import PortbevError
     from portbev.runtime import activate
+
+__version__ = "0.1.0"
+__all__ = ["PortbevError", "__version__", "activate", "load_config"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+    """``activate`` and ``load_config``, on first use."""
+    if name == "activate":
+        from portbev.runtime import activate
+
+        return activate
+    if name == "load_config":
+        from portbev.config import load_config
+
+        return load_config
     raise AttributeError(f"module 'portbev' has no attribute {name!r}")
