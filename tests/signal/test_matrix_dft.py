@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portbev.ops.dft import LARGEST_RADIX, matrix_dft, radices, unsupported_length
+from portbev_npu.kernels.dft import LARGEST_RADIX, matrix_dft, radices, unsupported_length
 
 NORMS = ["backward", "ortho", "forward"]
 

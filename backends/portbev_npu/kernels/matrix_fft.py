@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev.ops.dft import matrix_dft, unsupported_length
+from portbev_npu.kernels.dft import matrix_dft, unsupported_length
 
 PROVIDER = "matrix_dft"
 

@@ -59,7 +59,7 @@ def _gathered(primes: list[int], limit: int) -> list[int]:
 
 
 def matrix_dft(input: Tensor, inverse: bool, norm: str) -> Tensor:
-    """The kernel of :func:`portbev.ops.fft`, along the last axis: no prime factor is above :data:`LARGEST_RADIX`.
+    """What :func:`portbev.ops.fft` computes, along the last axis: no prime factor is above :data:`LARGEST_RADIX`.
 
     Products, copies, ``view_as_real`` and ``view_as_complex`` are all it asks of a device. Deterministic wherever the
     device's matrix product is. Its error grows with the sum of the radices instead of log2 of the length:
