@@ -1,8 +1,8 @@
 """Kernel records, their ranking, and the ledger of who served what.
 
-An operator of :mod:`portbev.ops` is a ``torch.library`` operator whose body asks :func:`dispatch` for a kernel. The
-candidates of each operator are ranked once, when a backend is activated; a call walks that short list and takes the
-first that supports its arguments.
+An operator of :mod:`portbev.ops` puts the arguments of a call into one named tuple and hands it to
+:meth:`Kernels.dispatch`. The kernels of each operator are ranked once, when a backend is activated; a call walks that
+short list and is served by the first kernel that supports it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Direction = Literal["forward", "backward"]
 REFERENCE = "reference"
 
 
-def _always(*args: Any, **kwargs: Any) -> str | None:
+def _always(call: Any) -> str | None:
     return None
 
 
@@ -30,14 +30,19 @@ def _present() -> str | None:
 class Kernel:
     """One provider's implementation of one operator.
 
+    ``call`` is the operator's named tuple of arguments, for example :class:`portbev.ops.voxel_pool.VoxelPoolCall`.
+    ``grad_out`` is the gradient of a loss by the operator's result.
+
     Attributes:
         operator: name in :mod:`portbev.ops`, for example ``voxel_pool``.
         provider: who computes: ``mx_driving``, ``torch_npu``, ``triton``, ``reference`` ...
+        forward: ``forward(call)`` returns exactly the operator's results.
+        backward: ``backward(grad_out, call)`` returns exactly the results of the operator's backward operator. None
+            leaves the backward to the next provider.
         backends: names of the backends it serves; empty for all.
-        forward: takes exactly the operator's arguments and returns exactly its results.
-        backward: the same for the operator's backward operator; None leaves the backward to the next provider.
-        supports: called with the operator's arguments; None if it can serve the call, else the reason why not.
-        supports_backward: the same for the backward's arguments; None means that ``supports`` decided already.
+        supports: ``supports(call)`` is None if it can serve the call, else the reason why not.
+        supports_backward: ``supports_backward(grad_out, call)``, the same for the backward. None: ``supports`` is asked
+            in both directions.
         priority: higher is asked first; the reference has 0.
         deterministic: whether equal arguments give equal bits. Others are passed over in deterministic mode.
         probe: None if the provider is usable in this process, else the reason with its cure. Called at activation.
@@ -45,14 +50,30 @@ class Kernel:
 
     operator: str
     provider: str
-    forward: Callable[..., Any]
-    backward: Callable[..., Any] | None = None
+    forward: Callable[[Any], Any]
+    backward: Callable[[Any, Any], Any] | None = None
     backends: tuple[str, ...] = ()
-    supports: Callable[..., str | None] = _always
-    supports_backward: Callable[..., str | None] = _always
+    supports: Callable[[Any], str | None] = _always
+    supports_backward: Callable[[Any, Any], str | None] | None = None
     priority: int = 10
     deterministic: bool = True
     probe: Callable[[], str | None] = _present
+
+    def refusal(self, call: Any, grad_out: Any = None) -> str | None:
+        """Why it cannot serve ``call``, or its backward if ``grad_out`` is given; None if it can."""
+        if grad_out is None:
+            return self.supports(call)
+        if self.backward is None:
+            return "has no backward"
+        return self.supports(call) if self.supports_backward is None else self.supports_backward(grad_out, call)
+
+    def run(self, call: Any, grad_out: Any = None) -> Any:
+        """The results of ``call``, or its gradients if ``grad_out`` is given."""
+        if grad_out is None:
+            return self.forward(call)
+        if self.backward is None:
+            raise NotImplementedError(f"{self.operator} by {self.provider} has no backward")
+        return self.backward(grad_out, call)
 
 
 @dataclass
@@ -147,19 +168,23 @@ class Kernels:
             return self._active[operator].kernels
         return [self.references[operator]]
 
-    def dispatch(self, operator: str, direction: Direction, device_type: str, args: tuple[Any, ...]) -> Any:
-        """Run the best kernel that supports ``args`` and write it down in the ledger."""
+    def dispatch(self, operator: str, device_type: str, call: Any, grad_out: Any = None) -> Any:
+        """Run the best kernel that supports ``call`` and write it down in the ledger.
+
+        Args:
+            device_type: where the tensors of the call are.
+            call: the operator's named tuple of arguments.
+            grad_out: asks for the backward: the gradient by the operator's result.
+
+        Raises:
+            PortbevError: no kernel supports the call.
+        """
+        direction: Direction = "forward" if grad_out is None else "backward"
         for kernel in self.candidates(operator, device_type):
-            run = kernel.forward if direction == "forward" else kernel.backward
-            if run is None:
-                reason: str | None = "has no backward"
-            elif direction == "forward":
-                reason = kernel.supports(*args)
-            else:
-                reason = kernel.supports_backward(*args)
-            if reason is None and run is not None:
+            reason = kernel.refusal(call, grad_out)
+            if reason is None:
                 self.ledger.served[operator, direction, kernel.provider] += 1
-                return run(*args)
+                return kernel.run(call, grad_out)
             self.ledger.passed[operator, kernel.provider, f"{direction}: {reason}"] += 1
         raise PortbevError(
             f"no provider serves {operator} ({direction}) for these arguments",
@@ -168,12 +193,7 @@ class Kernels:
 
 
 KERNELS = Kernels()
-"""The process's kernels: torch.library operators are per process, so is the table behind them."""
-
-
-def dispatch(operator: str, direction: Direction, device_type: str, *args: Any) -> Any:
-    """Shorthand used by the operators' bodies; see :meth:`Kernels.dispatch`."""
-    return KERNELS.dispatch(operator, direction, device_type, args)
+"""The process's kernels. torch has one set of operators in a process, so there is one table behind them."""
 
 
 def _excluded(kernel: Kernel, backend: str, deterministic: bool) -> str | None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
+from portbev.ops.fft import FftCall
 
 PROVIDER = "cupy"
 
@@ -38,20 +39,20 @@ def probe() -> str | None:
     return None if count else "cupy sees no GPU"
 
 
-def supports(input: Tensor, inverse: bool, norm: str) -> str | None:
+def supports(call: FftCall) -> str | None:
     """Any values at all: CuPy plans no empty transform."""
-    return "empty input" if 0 in input.shape else None
+    return "empty input" if 0 in call.input.shape else None
 
 
-def forward(input: Tensor, inverse: bool, norm: str) -> Tensor:
-    """The kernel of :func:`portbev.ops.fft`, along the last axis."""
+def forward(call: FftCall) -> Tensor:
+    """The transform along the last axis, contiguous."""
     import cupy
 
-    stream = torch.cuda.current_stream(input.device).cuda_stream
-    with cupy.cuda.Device(input.device.index), cupy.cuda.ExternalStream(stream):
-        values = cupy.from_dlpack(input.detach().resolve_conj().resolve_neg().contiguous())
-        transform = cupy.fft.ifft if inverse else cupy.fft.fft
-        result: Tensor = torch.from_dlpack(cupy.ascontiguousarray(transform(values, norm=norm)))
+    device = call.input.device
+    with cupy.cuda.Device(device.index), cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream):
+        values = cupy.from_dlpack(call.input.detach().resolve_conj().resolve_neg().contiguous())
+        transform = cupy.fft.ifft if call.inverse else cupy.fft.fft
+        result: Tensor = torch.from_dlpack(cupy.ascontiguousarray(transform(values, norm=call.norm)))
     return result
 
 

@@ -9,9 +9,14 @@ vendor's kernel takes the call (deterministic mode passes those over). A real np
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portbev.kernels import Kernel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from portbev.ops.ms_deform_attn import MsDeformAttnCall
 
 
 def _only_emulated() -> str | None:
@@ -19,18 +24,18 @@ def _only_emulated() -> str | None:
     return None if "portbev_emulated.standins" in sys.modules else ""
 
 
-def _forward(*arguments: Any) -> Any:
+def _forward(call: MsDeformAttnCall) -> Any:
     from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
     from portbev_emulated.standins.reference import on_host
 
-    return on_host(ms_deform_attn_cpu.forward, *arguments)
+    return on_host(ms_deform_attn_cpu.forward, call)
 
 
-def _backward(*arguments: Any) -> Any:
+def _backward(grad_out: Tensor, call: MsDeformAttnCall) -> Any:
     from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
     from portbev_emulated.standins.reference import on_host
 
-    return on_host(ms_deform_attn_cpu.backward, *arguments)
+    return on_host(ms_deform_attn_cpu.backward, grad_out, call)
 
 
 KERNELS: tuple[Kernel, ...] = (

@@ -1,19 +1,65 @@
 """Discrete Fourier transform along one axis.
 
-The reference is :func:`torch.fft.fft` (pocketfft or MKL on the CPU, cuFFT, rocFFT). Devices without complex FFT get a
-provider that writes the transform as products of real matrices.
+The reference kernel is :func:`torch.fft.fft` (pocketfft or MKL on the CPU, cuFFT, rocFFT). Devices without complex
+transforms get a provider that writes the transform as products of real matrices.
 """
 
 from __future__ import annotations
 
+import math
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
-from portbev.kernels import KERNELS, Kernel
-from portbev.ops.precision import autocast_to_float32, dispatch
+from portbev.ops.checks import need
+from portbev.ops.operator import Formula, Operator
+from portbev.ops.precision import autocast_to_float32
 
-_NORMS = ("backward", "ortho", "forward")
+COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+"""The dtype of the result for real input."""
+_SCALED = {"backward": (0.0, 1.0), "ortho": (0.5, 0.5), "forward": (1.0, 0.0)}  # powers of 1/n: forward, inverse
 _TURNED = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
+
+
+class FftCall(NamedTuple):
+    """The arguments of a call, as kernels get them: of the last axis."""
+
+    input: Tensor  # any shape, float32/64 or complex64/128
+    inverse: bool
+    norm: str  # backward, ortho or forward
+
+
+def definition(call: FftCall) -> Tensor:
+    """out[f] is the sum over t of input[t] * exp(-2 pi i f t / n), scaled; with + for the inverse."""
+    input, inverse, norm = call
+    n = input.shape[-1]
+    t = torch.arange(n, device=input.device)
+    angle = (2 if inverse else -2) * math.pi / n * (t[:, None] * t % n).to(input.real.dtype)
+    scale = torch.full_like(angle, n ** -_SCALED[norm][inverse])
+    return input.to(COMPLEX.get(input.dtype, input.dtype)) @ torch.polar(scale, angle)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    call = FftCall(*inputs)
+    ctx.inverse, ctx.norm, ctx.real = call.inverse, call.norm, not call.input.is_complex()
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    """The adjoint of a DFT is the other direction, with the scale on the same side of the pair."""
+    found: Tensor = FFT(FftCall(grad, not ctx.inverse, _TURNED[ctx.norm]))
+    return found.real if ctx.real else found, None, None
+
+
+FFT = Operator(
+    "fft",
+    FftCall,
+    definition=definition,
+    fake=lambda call: torch.empty(
+        call.input.shape, dtype=COMPLEX.get(call.input.dtype, call.input.dtype), device=call.input.device
+    ),
+    gradient=Formula(_keep, _gradient),
+)
 
 
 def fft(input: Tensor, *, dim: int = -1, inverse: bool = False, norm: str = "backward") -> Tensor:
@@ -31,48 +77,10 @@ def fft(input: Tensor, *, dim: int = -1, inverse: bool = False, norm: str = "bac
         ValueError: a dtype, axis or norm that does not exist here, or an empty axis.
     """
     input = autocast_to_float32(input)
-    if input.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
-        raise ValueError(f"fft: input is float32/64 or complex64/128, not {input.dtype}")
-    if not -input.dim() <= dim < input.dim() or input.shape[dim] == 0:
-        raise ValueError(f"fft: dim: no values along axis {dim} of shape {tuple(input.shape)}")
-    if norm not in _NORMS:
-        raise ValueError(f"fft: norm is one of {', '.join(_NORMS)}, not {norm!r}")
-    out: Tensor = _fft(input.movedim(dim, -1), inverse, norm)
+    known = (*COMPLEX.keys(), *COMPLEX.values())
+    need("fft", input.dtype in known, f"input is float32/64 or complex64/128, not {input.dtype}")
+    exists = -input.dim() <= dim < input.dim() and input.shape[dim] > 0
+    need("fft", exists, f"dim: no values along axis {dim} of shape {tuple(input.shape)}")
+    need("fft", norm in _SCALED, f"norm is one of {', '.join(_SCALED)}, not {norm!r}")
+    out: Tensor = FFT(FftCall(input.movedim(dim, -1), inverse, norm))
     return out.movedim(-1, dim)
-
-
-@torch.library.custom_op("portbev::fft", mutates_args=())
-def _fft(input: Tensor, inverse: bool, norm: str) -> Tensor:
-    """Of the last axis; the result is contiguous."""
-    result: Tensor = dispatch("fft", "forward", input.device.type, input, inverse, norm)
-    return result
-
-
-@_fft.register_fake
-def _(input, inverse, norm):  # type: ignore[no-untyped-def]
-    dtype = {torch.float32: torch.complex64, torch.float64: torch.complex128}.get(input.dtype, input.dtype)
-    return torch.empty(input.shape, dtype=dtype, device=input.device)
-
-
-def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    input, ctx.inverse, ctx.norm = inputs
-    ctx.real = not input.is_complex()
-
-
-def _grad(ctx, grad):  # type: ignore[no-untyped-def]
-    # The adjoint of a DFT is the other direction with the scale on the same side of the pair.
-    back = _fft(grad, not ctx.inverse, _TURNED[ctx.norm])
-    return back.real if ctx.real else back, None, None
-
-
-_fft.register_autograd(_grad, setup_context=_setup)
-
-
-def reference_fft(input: Tensor, inverse: bool, norm: str) -> Tensor:
-    """Definition of the operator."""
-    transform = torch.fft.ifft if inverse else torch.fft.fft
-    # Strides choose the library's code path, and with it the last bits: the layout is made one before the transform.
-    return transform(input.contiguous(), norm=norm).resolve_conj().contiguous()
-
-
-KERNELS.add_reference(Kernel("fft", "reference", reference_fft, priority=0))

@@ -1,22 +1,88 @@
 """Multi-scale deformable attention: weighted bilinear samples of feature maps.
 
 Source: Zhu et al., "Deformable DETR" (ICLR 2021), equation 3 without its projections; layouts as in mmcv's
-``multi_scale_deformable_attn``. One operator serves both forms below: queries are rows, sorted by image.
-The kernels are in :mod:`portbev.ops.ms_deform_attn_reference` and :mod:`portbev_cpu.kernels.ms_deform_attn`.
+``multi_scale_deformable_attn``. One operator serves both functions below: queries are rows, sorted by image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from portbev.kernels import KERNELS, Kernel
-from portbev.ops.ms_deform_attn_reference import reference_backward, reference_forward
-from portbev.ops.precision import autocast_to_float32, dispatch, widened
+from portbev.ops.bilinear import bilinear_shares
+from portbev.ops.checks import need
+from portbev.ops.operator import BackwardOperator, Operator
+from portbev.ops.precision import autocast_to_float32, widened
 
 Shapes = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A feature map among the pixels of an image."""
+
+    number: int
+    first: int  # its first pixel
+    height: int
+    width: int
+
+
+class MsDeformAttnCall(NamedTuple):
+    """The arguments of a call, as kernels get them."""
+
+    value: Tensor  # (B, S, M, D), float: B images, S pixels of all levels, M heads of D channels
+    locations: Tensor  # (R, M, L, P, 2), float32 or float64: (x, y) from 0 to 1, for each of R queries, sorted by image
+    weights: Tensor  # (R, M, L, P), the same dtype
+    counts: list[int]  # queries of each image
+    shapes: list[int]  # height and width of each level: h0, w0, h1, w1, ...
+
+    def levels(self) -> list[Level]:
+        """The feature maps, in order."""
+        levels, first = [], 0
+        for number, (height, width) in enumerate(zip(self.shapes[::2], self.shapes[1::2], strict=True)):
+            levels.append(Level(number, first, height, width))
+            first += height * width
+        return levels
+
+    def images(self) -> Iterator[tuple[int, slice]]:
+        """(image, its queries) of every image that has queries."""
+        first = 0
+        for image, count in enumerate(self.counts):
+            if count:
+                yield image, slice(first, first + count)
+            first += count
+
+    def part(self, images: slice, queries: slice) -> MsDeformAttnCall:
+        """The call of some images alone; ``queries`` are theirs."""
+        value, locations, weights = self.value[images], self.locations[queries], self.weights[queries]
+        return MsDeformAttnCall(value, locations, weights, self.counts[images], self.shapes)
+
+
+def definition(call: MsDeformAttnCall) -> Tensor:
+    """Sum over levels and points: the weight of the point times the value of its image at its location."""
+    value, locations, weights, counts, _ = call
+    image = torch.arange(len(counts), device=value.device).repeat_interleave(value.new_tensor(counts).long())
+    out = value.new_zeros(len(locations), *value.shape[2:])
+    for level in call.levels():
+        h, w = level.height, level.width
+        maps = value[:, level.first : level.first + h * w].unflatten(1, (h, w))[image]  # (R, h, w, M, D)
+        x, y = locations[:, :, level.number].unbind(-1)  # (R, M, P)
+        x, y = bilinear_shares(x * w - 0.5, w), bilinear_shares(y * h - 0.5, h)  # (R, M, P, w) and (R, M, P, h)
+        out = out + torch.einsum("rmp,rmph,rmpw,rhwmd->rmd", weights[:, :, level.number], y, x, maps)
+    return out.flatten(1)
+
+
+MS_DEFORM_ATTN = Operator(
+    "ms_deform_attn",
+    MsDeformAttnCall,
+    definition=definition,
+    fake=lambda call: call.value.new_empty(call.locations.shape[0], call.value.shape[2] * call.value.shape[3]),
+    gradient=BackwardOperator(differentiable=("value", "locations", "weights")),
+)
 
 
 def ms_deform_attn(value: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -44,11 +110,11 @@ def ms_deform_attn(value: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
         ValueError: shapes, dtypes or devices that do not fit together.
     """
     name = "ms_deform_attn"
-    _need(name, locations.dim() == 6, f"locations are (B, Q, M, L, P, 2), not {tuple(locations.shape)}")
-    _need(name, weights.dim() == 5, f"weights are (B, Q, M, L, P), not {tuple(weights.shape)}")
+    need(name, locations.dim() == 6, f"locations are (B, Q, M, L, P, 2), not {tuple(locations.shape)}")
+    need(name, weights.dim() == 5, f"weights are (B, Q, M, L, P), not {tuple(weights.shape)}")
     _check(name, value, spatial_shapes, locations, weights, tuple(locations.shape[:2]))
     images, queries = locations.shape[:2]
-    _need(name, images == value.shape[0], f"locations of {images} images for values of {value.shape[0]}")
+    need(name, images == value.shape[0], f"locations of {images} images for values of {value.shape[0]}")
     out = _run(value, spatial_shapes, locations.flatten(0, 1), weights.flatten(0, 1), [queries] * images)
     return out.unflatten(0, (images, queries))
 
@@ -72,13 +138,13 @@ def ms_deform_attn_ragged(
         ValueError: shapes, dtypes, devices or counts that do not fit together.
     """
     name = "ms_deform_attn_ragged"
-    _need(name, locations.dim() == 5, f"locations are (R, M, L, P, 2), not {tuple(locations.shape)}")
-    _need(name, weights.dim() == 4, f"weights are (R, M, L, P), not {tuple(weights.shape)}")
+    need(name, locations.dim() == 5, f"locations are (R, M, L, P, 2), not {tuple(locations.shape)}")
+    need(name, weights.dim() == 4, f"weights are (R, M, L, P), not {tuple(weights.shape)}")
     _check(name, value, spatial_shapes, locations, weights, (locations.shape[0],))
     counts = [int(count) for count in counts]
-    _need(name, len(counts) == value.shape[0], f"counts: {len(counts)} for {value.shape[0]} images")
-    _need(name, all(count >= 0 for count in counts), f"counts are at least 0, not {counts}")
-    _need(name, sum(counts) == locations.shape[0], f"counts add up to {sum(counts)}, not {locations.shape[0]} rows")
+    need(name, len(counts) == value.shape[0], f"counts: {len(counts)} for {value.shape[0]} images")
+    need(name, all(count >= 0 for count in counts), f"counts are at least 0, not {counts}")
+    need(name, sum(counts) == locations.shape[0], f"counts add up to {sum(counts)}, not {locations.shape[0]} rows")
     return _run(value, spatial_shapes, locations, weights, counts)
 
 
@@ -86,53 +152,8 @@ def _run(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor, coun
     value = autocast_to_float32(value)
     wide = widened(value).dtype  # a location rounded to bfloat16 would be off by pixels
     flat = [int(size) for shape in shapes for size in shape]
-    out: Tensor = _op(value, locations.to(wide), weights.to(wide), counts, flat)
+    out: Tensor = MS_DEFORM_ATTN(MsDeformAttnCall(value, locations.to(wide), weights.to(wide), counts, flat))
     return out
-
-
-@torch.library.custom_op("portbev::ms_deform_attn", mutates_args=())
-def _op(value: Tensor, locations: Tensor, weights: Tensor, counts: list[int], shapes: list[int]) -> Tensor:
-    args = (value, locations, weights, counts, shapes)
-    result: Tensor = dispatch("ms_deform_attn", "forward", value.device.type, *args)
-    return result
-
-
-@_op.register_fake
-def _(value, locations, weights, counts, shapes):  # type: ignore[no-untyped-def]
-    return value.new_empty(locations.shape[0], value.shape[2] * value.shape[3])
-
-
-@torch.library.custom_op("portbev::ms_deform_attn_backward", mutates_args=())
-def _op_backward(
-    grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, counts: list[int], shapes: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    args = (grad, value, locations, weights, counts, shapes)
-    result: tuple[Tensor, Tensor, Tensor] = dispatch("ms_deform_attn", "backward", value.device.type, *args)
-    return result
-
-
-@_op_backward.register_fake
-def _(grad, value, locations, weights, counts, shapes):  # type: ignore[no-untyped-def]
-    return value.new_empty(value.shape), locations.new_empty(locations.shape), weights.new_empty(weights.shape)
-
-
-def _setup(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    value, locations, weights, ctx.counts, ctx.shapes = inputs
-    ctx.save_for_backward(value, locations, weights)
-
-
-def _backward(ctx, grad):  # type: ignore[no-untyped-def]
-    return *_op_backward(grad.contiguous(), *ctx.saved_tensors, ctx.counts, ctx.shapes), None, None
-
-
-_op.register_autograd(_backward, setup_context=_setup)
-
-KERNELS.add_reference(Kernel("ms_deform_attn", "reference", reference_forward, reference_backward, priority=0))
-
-
-def _need(name: str, condition: bool, text: str) -> None:
-    if not condition:
-        raise ValueError(f"{name}: {text}")
 
 
 def _check(
@@ -140,17 +161,17 @@ def _check(
 ) -> None:
     """What both forms ask of their arguments; ``queries`` are the leading sizes of locations."""
     filled = value.dim() == 4 and min(value.shape[2:]) > 0
-    _need(name, filled, f"value is (B, S, M, D) with M and D of at least 1, not {tuple(value.shape)}")
+    need(name, filled, f"value is (B, S, M, D) with M and D of at least 1, not {tuple(value.shape)}")
     for label, tensor in (("value", value), ("locations", locations), ("weights", weights)):
-        _need(name, tensor.is_floating_point(), f"{label}: float, not {tensor.dtype}")
-        _need(name, tensor.device == value.device, f"{label} on {tensor.device}, value on {value.device}")
-    _need(name, len(shapes) > 0, "spatial_shapes: at least one level")
+        need(name, tensor.is_floating_point(), f"{label}: float, not {tensor.dtype}")
+        need(name, tensor.device == value.device, f"{label} on {tensor.device}, value on {value.device}")
+    need(name, len(shapes) > 0, "spatial_shapes: at least one level")
     for shape in shapes:
-        _need(name, len(shape) == 2 and min(shape) > 0, f"spatial_shapes are (h, w) of at least 1, not {tuple(shape)}")
+        need(name, len(shape) == 2 and min(shape) > 0, f"spatial_shapes are (h, w) of at least 1, not {tuple(shape)}")
     pixels = sum(int(h) * int(w) for h, w in shapes)
-    _need(name, value.shape[1] == pixels, f"value has {value.shape[1]} pixels, spatial_shapes {pixels}")
+    need(name, value.shape[1] == pixels, f"value has {value.shape[1]} pixels, spatial_shapes {pixels}")
     heads, levels = value.shape[2], len(shapes)
     points = locations.shape[-2]
     wanted = (*queries, heads, levels, points)
-    _need(name, tuple(locations.shape) == (*wanted, 2), f"locations are {(*wanted, 2)}, not {tuple(locations.shape)}")
-    _need(name, tuple(weights.shape) == wanted, f"weights are {wanted}, not {tuple(weights.shape)}")
+    need(name, tuple(locations.shape) == (*wanted, 2), f"locations are {(*wanted, 2)}, not {tuple(locations.shape)}")
+    need(name, tuple(weights.shape) == wanted, f"weights are {wanted}, not {tuple(weights.shape)}")

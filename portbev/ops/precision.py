@@ -7,12 +7,10 @@ in the dtypes it is given, with autocast off, so that float32 accumulation insid
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
-
-from portbev import kernels
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -33,14 +31,11 @@ def autocast_to_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in HALF and autocast_dtype(tensor.device.type) is not None else tensor
 
 
+def autocast_off(device_type: str) -> AbstractContextManager[object]:
+    """A region without autocast on ``device_type``: it would cast the products inside a kernel."""
+    return torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext()
+
+
 def widened(tensor: Tensor) -> Tensor:
-    """float16 and bfloat16 in float32, others as they are: what reference kernels accumulate in."""
+    """float16 and bfloat16 in float32, others as they are: what kernels accumulate in."""
     return tensor.float() if tensor.dtype in HALF else tensor
-
-
-def dispatch(operator: str, direction: kernels.Direction, device_type: str, *args: Any) -> Any:
-    """:func:`portbev.kernels.dispatch` with autocast off (it would cast the products inside a kernel)."""
-    if not torch.is_autocast_enabled(device_type):
-        return kernels.dispatch(operator, direction, device_type, *args)
-    with torch.autocast(device_type, enabled=False):
-        return kernels.dispatch(operator, direction, device_type, *args)

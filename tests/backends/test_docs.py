@@ -24,9 +24,10 @@ found._cache.clear()
 import portbev
 from portbev import ops
 from portbev.kernels import KERNELS
+from portbev.ops.voxel_pool import VoxelPoolCall
 backend = portbev.activate("host")
 features, voxels = torch.randn(2, 40, 3), torch.randint(-1, 5, (2, 40, 3)).int()
-expected = KERNELS.references["voxel_pool"].forward(features, voxels, [4, 3, 2])
+expected = KERNELS.references["voxel_pool"].forward(VoxelPoolCall(features, voxels, [4, 3, 2]))
 assert torch.allclose(ops.voxel_pool(features, voxels, (4, 3, 2)), expected, atol=1e-5)
 assert KERNELS.ledger.snapshot()["voxel_pool"]["forward"] == {"one_hot": 1}
 ops.voxel_pool(features.double(), voxels, (4, 3, 2))

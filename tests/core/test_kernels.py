@@ -18,7 +18,7 @@ def kernel(provider: str, priority: int = 10, **options: Any) -> Kernel:
 @pytest.fixture
 def kernels() -> Kernels:
     table = Kernels()
-    table.add_reference(kernel("reference", 0, backward=lambda g: f"reference'({g})"))
+    table.add_reference(kernel("reference", 0, backward=lambda g, x: f"reference'({g}, {x})"))
     return table
 
 
@@ -92,8 +92,8 @@ def test_choosing_an_excluded_provider_tells_why_it_is(kernels: Kernels) -> None
 def test_dispatch_asks_in_order_and_writes_down_who_passed(kernels: Kernels) -> None:
     picky = kernel("picky", 30, supports=lambda x: None if x < 5 else f"{x} is too large")
     kernels.use("npu", kernels.rank("npu", [picky]))
-    assert kernels.dispatch("double", "forward", "npu", (1,)) == "picky(1)"
-    assert kernels.dispatch("double", "forward", "npu", (7,)) == "reference(7)"
+    assert kernels.dispatch("double", "npu", 1) == "picky(1)"
+    assert kernels.dispatch("double", "npu", 7) == "reference(7)"
     assert kernels.ledger.snapshot() == {
         "double": {
             "forward": {"picky": 1, "reference": 1},
@@ -105,20 +105,32 @@ def test_dispatch_asks_in_order_and_writes_down_who_passed(kernels: Kernels) -> 
 
 def test_a_kernel_without_backward_leaves_it_to_the_next(kernels: Kernels) -> None:
     kernels.use("npu", kernels.rank("npu", [kernel("fast", 30)]))
-    assert kernels.dispatch("double", "backward", "npu", (1,)) == "reference'(1)"
+    assert kernels.dispatch("double", "npu", 1, 0.5) == "reference'(0.5, 1)"
     assert kernels.ledger.snapshot()["double"]["passed_over"][0]["reason"] == "backward: has no backward"
+
+
+def test_supports_speaks_for_both_directions_unless_the_backward_has_its_own(kernels: Kernels) -> None:
+    options = {"backward": lambda g, x: f"picky'({g}, {x})", "supports": lambda x: None if x < 5 else "too large"}
+    kernels.use("npu", kernels.rank("npu", [kernel("picky", 30, **options)]))
+    assert kernels.dispatch("double", "npu", 1, 0.5) == "picky'(0.5, 1)"
+    assert kernels.dispatch("double", "npu", 7, 0.5) == "reference'(0.5, 7)"
+    own = kernel("picky", 30, **options, supports_backward=lambda g, x: "steep" if g > 1 else None)
+    kernels.use("npu", kernels.rank("npu", [own]))
+    assert kernels.dispatch("double", "npu", 7, 0.5) == "picky'(0.5, 7)"
+    assert kernels.dispatch("double", "npu", 1, 2.5) == "reference'(2.5, 1)"
+    assert kernels.ledger.snapshot()["double"]["passed_over"][0]["reason"] == "backward: steep"
 
 
 def test_tensors_of_another_device_get_the_reference(kernels: Kernels) -> None:
     kernels.use("npu", kernels.rank("npu", [kernel("fast", 30)]))
-    assert kernels.dispatch("double", "forward", "cpu", (1,)) == "reference(1)"
+    assert kernels.dispatch("double", "cpu", 1) == "reference(1)"
 
 
 def test_nobody_left_is_an_error_with_a_cure(kernels: Kernels) -> None:
     never = kernel("never", 30, supports=lambda x: "not today")
     kernels.use("npu", kernels.rank("npu", [never], choice={"double": "never"}))
     with pytest.raises(PortbevError, match=r"no provider serves double \(forward\).*Leave the reference"):
-        kernels.dispatch("double", "forward", "npu", (1,))
+        kernels.dispatch("double", "npu", 1)
 
 
 def test_excluded_providers_are_in_the_ledger_of_every_run(kernels: Kernels) -> None:
@@ -128,6 +140,6 @@ def test_excluded_providers_are_in_the_ledger_of_every_run(kernels: Kernels) -> 
 
 def test_using_another_backend_starts_a_new_ledger(kernels: Kernels) -> None:
     kernels.use("npu", kernels.rank("npu", []))
-    kernels.dispatch("double", "forward", "npu", (1,))
+    kernels.dispatch("double", "npu", 1)
     kernels.use("cpu", kernels.rank("cpu", []))
     assert kernels.ledger.snapshot() == {}

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import ops_oracles
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,11 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from portbev.ops import dropout
+from portbev.ops.dropout import DropoutCall, philox_word
+from portbev.ops.reference import dropout as reference
 from portbev_cpu.kernels import dropout as dropout_cpu
-from portbev_cpu.kernels.dropout import fast_dropout
 
-module = sys.modules[dropout.__module__]
-reference_dropout = module.reference_dropout
 KEY = {"seed": 5, "site": 6, "step": 7}
 
 
@@ -49,8 +46,10 @@ def mask(*shape: int, p: float = 0.5, **key: int) -> Tensor:
 def test_philox_gives_the_known_answers_of_random123(
     counter: tuple[int, ...], key: tuple[int, int], answer: tuple[int, ...]
 ) -> None:
-    words = module.philox4x32(tuple(torch.tensor([c]) for c in counter), key)
+    words = reference.philox4x32(tuple(torch.tensor([c]) for c in counter), key)
     assert tuple(int(w) for w in words) == answer
+    block, seed = counter[0] | counter[1] << 32, key[0] | key[1] << 32
+    assert tuple(philox_word(4 * block + i, seed, counter[3], counter[2]) for i in range(4)) == answer
 
 
 @settings(max_examples=50, deadline=None)
@@ -64,7 +63,7 @@ def test_philox_gives_the_known_answers_of_random123(
 def test_the_mask_is_the_published_function_of_the_key(
     elements: int, seed: int, site: int, step: int, p: float
 ) -> None:
-    words = [ops_oracles.philox_word(i, seed, site, step) for i in range(elements)]
+    words = [philox_word(i, seed, site, step) for i in range(elements)]
     kept = torch.tensor([w >= round(p * 2**32) for w in words])
     assert torch.equal(mask(elements, p=p, seed=seed, site=site, step=step), kept)
 
@@ -84,7 +83,7 @@ def test_the_mask_of_a_part_begins_like_that_of_the_whole() -> None:
 
 def test_counting_in_pieces_does_not_change_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = mask(103)
-    monkeypatch.setattr(module, "_CHUNK", 4)  # sixteen elements at a time, the last piece short
+    monkeypatch.setattr(reference, "CHUNK", 4)  # sixteen elements at a time, the last piece short
     assert torch.equal(mask(103), whole)
 
 
@@ -154,17 +153,15 @@ def test_bad_arguments_are_named(name: str, change: dict[str, Any]) -> None:
 def test_the_cpus_kernel_drops_what_the_reference_drops(
     elements: int, p: float, seed: int, site: int, step: int
 ) -> None:
-    x = torch.rand(elements) + 1
-    for ours, theirs in zip(
-        fast_dropout(x, p, seed, site, step), reference_dropout(x, p, seed, site, step), strict=True
-    ):
+    call = DropoutCall(torch.rand(elements) + 1, p, seed, site, step)
+    for ours, theirs in zip(dropout_cpu.forward(call), reference.forward(call), strict=True):
         assert torch.equal(ours, theirs)
 
 
 @pytest.mark.usefixtures("threads")
 def test_the_cpus_kernel_counts_on_from_piece_to_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropout_cpu, "BLOCKS", 7)
-    x = torch.rand(3, 41) + 1
+    call = DropoutCall(torch.rand(3, 41) + 1, 0.3, 5, 6, 7)
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        assert torch.equal(fast_dropout(x, 0.3, 5, 6, 7)[0], reference_dropout(x, 0.3, 5, 6, 7)[0])
+        assert torch.equal(dropout_cpu.forward(call)[0], reference.forward(call)[0])

@@ -1,11 +1,10 @@
-"""Multi-scale deformable attention against plain loops, grid_sample and finite differences, by each kernel of a CPU."""
+"""Multi-scale deformable attention against its definition, grid_sample and finite differences, by each CPU kernel."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import ops_oracles
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from portbev.kernels import KERNELS
-from portbev.ops import ms_deform_attn, ms_deform_attn_ragged, ms_deform_attn_reference
+from portbev.ops import ms_deform_attn, ms_deform_attn_ragged
+from portbev.ops.ms_deform_attn import MS_DEFORM_ATTN, MsDeformAttnCall
+from portbev.ops.reference import ms_deform_attn as reference
 from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
 
 Shapes = list[tuple[int, int]]
@@ -61,9 +62,10 @@ def case(
 
 
 def expected(shapes: Shapes, counts: list[int], tensors: list[Tensor]) -> Tensor:
-    value, locations, weights = (t.detach().double().numpy() for t in tensors)
-    images = [image for image, count in enumerate(counts) for _ in range(count)]
-    return torch.from_numpy(ops_oracles.ms_deform_attn(value, shapes, locations, weights, images))
+    value, locations, weights = (t.detach().double() for t in tensors)
+    flat = [size for shape in shapes for size in shape]
+    defined: Tensor = MS_DEFORM_ATTN.definition(MsDeformAttnCall(value, locations, weights, counts, flat))
+    return defined
 
 
 def values_and_gradients(shapes: Shapes, counts: list[int], tensors: list[Tensor]) -> list[Tensor]:
@@ -82,7 +84,7 @@ def values_and_gradients(shapes: Shapes, counts: list[int], tensors: list[Tensor
     reach=st.sampled_from([0.1, 0.5, 3.0, 1e30]),
     seed=st.integers(0, 2**16),
 )
-def test_equals_the_loops_for_any_shape(shapes: Shapes, counts: list[int], **drawn: Any) -> None:
+def test_equals_its_definition_for_any_shape(shapes: Shapes, counts: list[int], **drawn: Any) -> None:
     tensors = case(shapes, counts, **drawn)
     out = ms_deform_attn_ragged(tensors[0], shapes, tensors[1], tensors[2], counts)
     torch.testing.assert_close(out, expected(shapes, counts, tensors))
@@ -238,7 +240,7 @@ def test_gradients_have_the_dtypes_of_their_tensors(dtype: torch.dtype) -> None:
 def test_blocks_and_head_groups_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = case(MANY, [40, 3, 25], heads=5)
     whole = values_and_gradients(MANY, [40, 3, 25], tensors)
-    monkeypatch.setattr(ms_deform_attn_reference, "_BLOCK_BYTES", 2000)
+    monkeypatch.setattr(reference, "BLOCK_BYTES", 2000)
     for name, size in {"_TERMS": 2000, "_SORTED_TERMS": 60, "_TABLE_BYTES": 2500}.items():
         monkeypatch.setattr(ms_deform_attn_cpu, name, size)
     for one, other in zip(whole, values_and_gradients(MANY, [40, 3, 25], tensors), strict=True):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from portbev.kernels import KERNELS, Kernel
 from portbev.ops import deform_conv2d, dropout, fft, ms_deform_attn, voxel_pool, voxel_pool_lift
+from portbev.ops.voxel_pool import VoxelPoolCall
 
 KEY = {"seed": 1, "site": 2, "step": 3}
 
@@ -110,9 +111,9 @@ def test_dropout_keeps_the_dtype_under_autocast() -> None:
 def test_a_plugins_kernel_runs_with_autocast_off(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def forward(features: Tensor, voxels: Tensor, size: list[int]) -> Tensor:
+    def forward(call: VoxelPoolCall) -> Tensor:
         seen.append(torch.is_autocast_enabled("cpu"))
-        return features.new_zeros(features.shape[0], size[1], size[0], features.shape[2])
+        return call.features.new_zeros(call.features.shape[0], call.size[1], call.size[0], call.features.shape[2])
 
     monkeypatch.setitem(KERNELS.references, "voxel_pool", Kernel("voxel_pool", "spy", forward))
     monkeypatch.setattr(KERNELS, "_active", {})

@@ -1,11 +1,9 @@
-"""Voxel pooling, of given features and of lifted ones, against plain loops and finite differences."""
+"""Voxel pooling, of given features and of lifted ones, against the definitions and finite differences."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import ops_oracles
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from portbev.ops import voxel_pool, voxel_pool_lift
+from portbev.ops.reference import voxel_pool as reference
+from portbev.ops.voxel_pool import VOXEL_POOL, VoxelPoolCall
+from portbev.ops.voxel_pool_lift import VOXEL_POOL_LIFT, VoxelPoolLiftCall
 
 Size = tuple[int, int, int]
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 2))
@@ -30,10 +31,10 @@ def normal(*shape: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> Te
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2), st.integers(0, 40), st.integers(1, 3), sizes, st.integers(0, 2**16))
-def test_pool_equals_the_loops(batch: int, points: int, channels: int, size: Size, seed: int) -> None:
+def test_pool_equals_its_definition(batch: int, points: int, channels: int, size: Size, seed: int) -> None:
     features, voxels = normal(batch, points, channels, seed=seed), voxels_around(size, batch, points, seed=seed)
-    pooled = voxel_pool(features, voxels, size)
-    torch.testing.assert_close(pooled, torch.from_numpy(ops_oracles.voxel_pool(features.numpy(), voxels.numpy(), size)))
+    defined = VOXEL_POOL.definition(VoxelPoolCall(features, voxels, list(size)))
+    torch.testing.assert_close(voxel_pool(features, voxels, size), defined)
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,17 +44,16 @@ def test_pool_equals_the_loops(batch: int, points: int, channels: int, size: Siz
     sizes,
     st.integers(0, 2**16),
 )
-def test_lift_equals_the_loops_and_pooling_of_materialised_points(
+def test_lift_equals_its_definition_and_pooling_of_materialised_points(
     shape: tuple[int, ...], channels: int, size: Size, seed: int
 ) -> None:
     batch, cameras, _, h, w = shape
     depth, context = normal(*shape, seed=seed), normal(batch, cameras, channels, h, w, seed=seed + 1)
     voxels = voxels_around(size, *shape, seed=seed)
     out = voxel_pool_lift(depth, context, voxels, size)
-    points = ops_oracles.lift(depth.numpy(), context.numpy())
-    flat = voxels.reshape(*points.shape[:2], 3)
-    torch.testing.assert_close(out, torch.from_numpy(ops_oracles.voxel_pool(points, flat.numpy(), size)))
-    torch.testing.assert_close(out, voxel_pool(torch.from_numpy(points), flat, size))
+    torch.testing.assert_close(out, VOXEL_POOL_LIFT.definition(VoxelPoolLiftCall(depth, context, voxels, list(size))))
+    points = torch.einsum("bndhw,bnchw->bndhwc", depth, context).flatten(1, 4)
+    torch.testing.assert_close(out, voxel_pool(points, voxels.flatten(1, 4), size))
     assert out.shape == (batch, size[1], size[0], channels)
 
 
@@ -127,7 +127,7 @@ def test_points_beyond_a_chunk_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
         return [out, points, *torch.autograd.grad(out.square().sum(), [depth, context])]
 
     whole = run()
-    monkeypatch.setattr(sys.modules[voxel_pool.__module__], "_CHUNK", 5)
+    monkeypatch.setattr(reference, "CHUNK", 5)
     for one, other in zip(whole, run(), strict=True):
         assert torch.equal(one, other)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev.ops.dropout import LOW, MULTIPLIERS, STEPS, apply_mask, threshold
+from portbev.ops.dropout import LOW, MULTIPLIERS, STEPS, DropoutCall, apply_mask, threshold
 
 Words = NDArray[np.uint64]
 BLOCKS = 1 << 14
@@ -66,10 +66,11 @@ def keep_mask(elements: int, p: float, seed: int, site: int, step: int) -> NDArr
     return mask.reshape(-1)[:elements]
 
 
-def fast_dropout(input: Tensor, p: float, seed: int, site: int, step: int) -> tuple[Tensor, Tensor]:
-    """See :func:`portbev.ops.dropout`."""
+def forward(call: DropoutCall) -> tuple[Tensor, Tensor]:
+    """The result and the mask; see :func:`portbev.ops.dropout`."""
+    input, p, seed, site, step = call
     kept = torch.from_numpy(keep_mask(input.numel(), p, seed, site, step)).view(input.shape)
     return apply_mask(input, kept, p), kept
 
 
-KERNEL = Kernel("dropout", "cpu_fast", fast_dropout, backends=("cpu",), priority=10)
+KERNEL = Kernel("dropout", "cpu_fast", forward, backends=("cpu",), priority=10)

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev.ops.ms_deform_attn_reference import Level, images_of, levels_of, reference_backward, reference_forward
+from portbev.ops.ms_deform_attn import Level, MsDeformAttnCall
 from portbev.ops.precision import widened
+from portbev.ops.reference import ms_deform_attn as reference
 
 _TERMS = 1 << 18  # rows read at once in the forward: one for each corner of each point
 _SORTED_TERMS = 1 << 20  # the same in the backward, where every piece passes over all pixels
@@ -75,12 +76,12 @@ class _Points:
     y_inside: Tensor
     x_inside: Tensor
 
-    def write(self, numbers: Tensor, shares: Tensor, strength: Tensor) -> None:
+    def write(self, numbers: Tensor, shares: Tensor, attention_weights: Tensor) -> None:
         """Rows and weights of the corners into ``numbers`` and ``shares`` (rows, heads, 4, P)."""
         for corner, step in enumerate((0, 1, self.map.across, self.map.across + 1)):
             torch.add(self.near, step, out=numbers[:, :, corner])
         left = 1 - self.x
-        for row, part in enumerate(((1 - self.y).mul_(strength), self.y * strength)):
+        for row, part in enumerate(((1 - self.y).mul_(attention_weights), self.y * attention_weights)):
             torch.mul(part, left, out=shares[:, :, 2 * row])
             torch.mul(part, self.x, out=shares[:, :, 2 * row + 1])
 
@@ -102,9 +103,9 @@ def _along(positions: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return near.int(), pixel.sub_(near), inside
 
 
-def _maps(shapes: list[int], heads: int) -> list[_Map]:
+def _maps(levels: list[Level], heads: int) -> list[_Map]:
     maps: list[_Map] = []
-    for level in levels_of(shapes):
+    for level in levels:
         maps.append(_Map(level, heads, maps[-1].first + maps[-1].rows if maps else 0))
     return maps
 
@@ -120,79 +121,89 @@ def _groups(heads: int, terms: int, table_bytes: int) -> Iterator[slice]:
         yield slice(first, min(first + length, heads))
 
 
-def _blocks(first: int, end: int, terms_each: int, limit: int) -> Iterator[slice]:
+def _blocks(queries: slice, terms_each: int, limit: int) -> Iterator[slice]:
     length = max(1, limit // max(1, terms_each))
-    for start in range(first, end, length):
-        yield slice(start, min(start + length, end))
+    for start in range(queries.start, queries.stop, length):
+        yield slice(start, min(start + length, queries.stop))
 
 
-def forward(value: Tensor, locations: Tensor, weights: Tensor, counts: list[int], shapes: list[int]) -> Tensor:
+def forward(call: MsDeformAttnCall) -> Tensor:
     """Result (R, M*D); see :func:`portbev.ops.ms_deform_attn_ragged`."""
-    if all(_few(value, locations, count) for count in counts):
-        return reference_forward(value, locations, weights, counts, shapes)
-    v, where, strength = widened(value), widened(locations).contiguous(), widened(weights).contiguous()
-    (M, D), (L, P) = v.shape[2:], where.shape[2:4]
-    out = v.new_empty(where.shape[0], M, D)
-    for image, first, end in images_of(counts):
-        if _few(value, locations, end - first):
-            part = slice(first, end)
-            few = reference_forward(v[image : image + 1], where[part], strength[part], [end - first], shapes)
-            out[part] = few.view(-1, M, D)
+    if all(_few(call, count) for count in call.counts):
+        return reference.forward(call)
+    value, locations, weights, _, _ = wide = _widened(call)
+    (M, D), (L, P) = value.shape[2:], locations.shape[2:4]
+    levels, out = call.levels(), value.new_empty(locations.shape[0], M, D)
+    for image, queries in call.images():
+        count = queries.stop - queries.start
+        if _few(call, count):
+            few = reference.forward(wide.part(slice(image, image + 1), queries))
+            out[queries] = few.view(-1, M, D)
             continue
-        for heads in _groups(M, (end - first) * 4 * L * P, _rows(_maps(shapes, 1)) * D * v.element_size()):
+        for heads in _groups(M, count * 4 * L * P, _rows(_maps(levels, 1)) * D * value.element_size()):
             G = heads.stop - heads.start
-            maps = _maps(shapes, G)
-            table = v.new_empty(_rows(maps), D)
+            maps = _maps(levels, G)
+            table = value.new_empty(_rows(maps), D)
             for at in maps:
-                at.fill(table, v[image, :, heads])
-            for rows in _blocks(first, end, G * 4 * L * P, _TERMS):
-                numbers = torch.empty(rows.stop - rows.start, G, L, 4, P, dtype=torch.int32)
-                shares = v.new_empty(numbers.shape)
+                at.fill(table, value[image, :, heads])
+            for block in _blocks(queries, G * 4 * L * P, _TERMS):
+                numbers = torch.empty(block.stop - block.start, G, L, 4, P, dtype=torch.int32)
+                shares = value.new_empty(numbers.shape)
                 for i, at in enumerate(maps):
-                    points = _points(where[rows, heads, i], at)
-                    points.write(numbers[:, :, i], shares[:, :, i], strength[rows, heads, i])
+                    points = _points(locations[block, heads, i], at)
+                    points.write(numbers[:, :, i], shares[:, :, i], weights[block, heads, i])
                 offsets = torch.arange(0, numbers.numel() + 1, 4 * L * P, dtype=torch.int32)
-                out[rows, heads] = _bags(table, numbers.view(-1), offsets, shares.view(-1)).view(-1, G, D)
-    return out.view(-1, M * D).to(value.dtype)
+                out[block, heads] = _bags(table, numbers.view(-1), offsets, shares.view(-1)).view(-1, G, D)
+    return out.view(-1, M * D).to(call.value.dtype)
 
 
-def backward(
-    grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, counts: list[int], shapes: list[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by value, locations and weights."""
-    if all(_few(value, locations, count) for count in counts):
-        return reference_backward(grad, value, locations, weights, counts, shapes)
-    v, where, strength = widened(value), widened(locations).contiguous(), widened(weights).contiguous()
-    (M, D), P = v.shape[2:], where.shape[3]
-    arrived = widened(grad).reshape(-1, M, D)
-    by_value, by_location, by_weight = (t.new_zeros(t.shape) for t in (v, where, strength))
-    for image, first, end in images_of(counts):
-        if _few(value, locations, end - first):
-            part, one = slice(first, end), slice(image, image + 1)
-            few = reference_backward(arrived[part], v[one], where[part], strength[part], [end - first], shapes)
-            by_value[one], by_location[part], by_weight[part] = few
+    if all(_few(call, count) for count in call.counts):
+        return reference.backward(grad_out, call)
+    value, locations, weights, _, _ = wide = _widened(call)
+    (M, D), P = value.shape[2:], locations.shape[3]
+    grad_out = widened(grad_out).reshape(-1, M, D)
+    grad_value, grad_locations, grad_weights = (t.new_zeros(t.shape) for t in (value, locations, weights))
+    for image, queries in call.images():
+        count = queries.stop - queries.start
+        if _few(call, count):
+            one = slice(image, image + 1)
+            few = reference.backward(grad_out[queries], wide.part(one, queries))
+            grad_value[one], grad_locations[queries], grad_weights[queries] = few
             continue
-        for level in levels_of(shapes):
-            here = _Map(level, 1, 0)
-            for heads in _groups(M, (end - first) * 4 * P, here.rows * D * v.element_size()):
+        for level in call.levels():
+            one_head = _Map(level, 1, 0)
+            for heads in _groups(M, count * 4 * P, one_head.rows * D * value.element_size()):
                 at = _Map(level, heads.stop - heads.start, 0)
-                table = v.new_empty(at.rows, D)
-                at.fill(table, v[image, :, heads])
-                for rows in _blocks(first, end, at.heads * 4 * P, _SORTED_TERMS):
-                    place = (rows, heads, level.number)
-                    points, upstream = _points(where[place], at), arrived[rows, heads].reshape(-1, D)
-                    numbers = torch.empty(rows.stop - rows.start, at.heads, 4, P, dtype=torch.int32)
-                    shares = v.new_empty(numbers.shape)
-                    points.write(numbers, shares, strength[place])
-                    seen = _products(table, numbers, upstream)
-                    _slopes(points, seen, strength[place], by_location[place], by_weight[place])
-                    at.pixels(by_value[image, :, heads]).add_(at.inner(_transposed(numbers, shares, upstream, at.rows)))
-    return by_value.to(value.dtype), by_location.to(locations.dtype), by_weight.to(weights.dtype)
+                table = value.new_empty(at.rows, D)
+                at.fill(table, value[image, :, heads])
+                for block in _blocks(queries, at.heads * 4 * P, _SORTED_TERMS):
+                    here = (block, heads, level.number)
+                    points, grad_rows = _points(locations[here], at), grad_out[block, heads].reshape(-1, D)
+                    numbers = torch.empty(block.stop - block.start, at.heads, 4, P, dtype=torch.int32)
+                    shares = value.new_empty(numbers.shape)
+                    points.write(numbers, shares, weights[here])
+                    dots = _products(table, numbers, grad_rows)
+                    _slopes(points, dots, weights[here], grad_locations[here], grad_weights[here])
+                    summed = _transposed(numbers, shares, grad_rows, at.rows)
+                    at.pixels(grad_value[image, :, heads]).add_(at.inner(summed))
+    return (
+        grad_value.to(call.value.dtype),
+        grad_locations.to(call.locations.dtype),
+        grad_weights.to(call.weights.dtype),
+    )
 
 
-def _few(value: Tensor, locations: Tensor, rows: int) -> bool:
-    """Whether ``rows`` queries read fewer corners than an image has pixels."""
-    return rows * 4 * locations.shape[2] * locations.shape[3] < value.shape[1]
+def _widened(call: MsDeformAttnCall) -> MsDeformAttnCall:
+    """The call in float32 (or float64), locations and weights contiguous."""
+    locations, weights = widened(call.locations).contiguous(), widened(call.weights).contiguous()
+    return call._replace(value=widened(call.value), locations=locations, weights=weights)
+
+
+def _few(call: MsDeformAttnCall, queries: int) -> bool:
+    """Whether so many ``queries`` read fewer corners than an image has pixels."""
+    return queries * 4 * call.locations.shape[2] * call.locations.shape[3] < call.value.shape[1]
 
 
 def _bags(table: Tensor, numbers: Tensor, offsets: Tensor, shares: Tensor) -> Tensor:
@@ -201,15 +212,15 @@ def _bags(table: Tensor, numbers: Tensor, offsets: Tensor, shares: Tensor) -> Te
     return found
 
 
-def _products(table: Tensor, numbers: Tensor, upstream: Tensor) -> Tensor:
-    """Scalar products of each row of ``upstream`` with its equally many rows ``numbers`` of ``table``."""
+def _products(table: Tensor, numbers: Tensor, grad_rows: Tensor) -> Tensor:
+    """Scalar products of each of ``grad_rows`` with its equally many rows ``numbers`` of ``table``."""
     _first_csr_tensor()
-    each = numbers.numel() // len(upstream)
+    each = numbers.numel() // len(grad_rows)
     ends, room = torch.arange(0, numbers.numel() + 1, each), table.new_zeros(numbers.numel())
-    size = (len(upstream), len(table))
+    size = (len(grad_rows), len(table))
     # A row may name a pixel twice, which a strict CSR matrix does not; each entry is computed by itself.
     pattern = torch.sparse_csr_tensor(ends, numbers.view(-1).long(), room, size, check_invariants=False)
-    return torch.sparse.sampled_addmm(pattern, upstream, table.t(), beta=0).values().view(numbers.shape)
+    return torch.sparse.sampled_addmm(pattern, grad_rows, table.t(), beta=0).values().view(numbers.shape)
 
 
 @cache
@@ -220,27 +231,29 @@ def _first_csr_tensor() -> None:
         torch.sparse_csr_tensor([0, 0], [], [], (1, 1))
 
 
-def _slopes(points: _Points, seen: Tensor, strength: Tensor, by_location: Tensor, by_weight: Tensor) -> None:
-    """Gradients by the locations and weights from the products ``seen`` (rows, heads, 4, P) of the corners."""
-    upper_left, upper_right, lower_left, lower_right = seen.unbind(2)
+def _slopes(
+    points: _Points, dots: Tensor, attention_weights: Tensor, grad_locations: Tensor, grad_weights: Tensor
+) -> None:
+    """Gradients by the locations and weights from the products ``dots`` (rows, heads, 4, P) of the corners."""
+    upper_left, upper_right, lower_left, lower_right = dots.unbind(2)
     level, x, y = points.map.level, points.x, points.y
     upper_step, lower_step = upper_right - upper_left, lower_right - lower_left
     upper, lower = (upper_step * x).add_(upper_left), (lower_step * x).add_(lower_left)
     down = lower.sub_(upper)
-    by_weight.copy_((down * y).add_(upper))
+    grad_weights.copy_((down * y).add_(upper))
     across = lower_step.sub_(upper_step).mul_(y).add_(upper_step)
-    by_location[..., 0] = across.mul_(strength).mul_(points.x_inside).mul_(level.width)
-    by_location[..., 1] = down.mul_(strength).mul_(points.y_inside).mul_(level.height)
+    grad_locations[..., 0] = across.mul_(attention_weights).mul_(points.x_inside).mul_(level.width)
+    grad_locations[..., 1] = down.mul_(attention_weights).mul_(points.y_inside).mul_(level.height)
 
 
-def _transposed(numbers: Tensor, shares: Tensor, upstream: Tensor, rows: int) -> Tensor:
-    """(rows, D): each query's ``upstream`` times its ``shares``, summed where its ``numbers`` point, in their order."""
+def _transposed(numbers: Tensor, shares: Tensor, grad_rows: Tensor, rows: int) -> Tensor:
+    """(rows, D): each of ``grad_rows`` times its ``shares``, summed where its ``numbers`` point, in their order."""
     flat = numbers.view(-1)
     order = flat.sort(stable=True).indices
-    query = torch.arange(len(upstream), dtype=torch.int32).repeat_interleave(flat.numel() // len(upstream))
+    query = torch.arange(len(grad_rows), dtype=torch.int32).repeat_interleave(flat.numel() // len(grad_rows))
     ends = torch.bincount(flat, minlength=rows).cumsum(0, dtype=torch.int32)
     offsets = torch.cat([ends.new_zeros(1), ends])
-    return _bags(upstream, query.index_select(0, order), offsets, shares.view(-1).index_select(0, order))
+    return _bags(grad_rows, query.index_select(0, order), offsets, shares.view(-1).index_select(0, order))
 
 
 KERNEL = Kernel(

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from portbev.ops.voxel_pool import pool_by_ranks, pool_by_ranks_backward
+from portbev.ops.deform_conv2d import DeformConv2dCall
+from portbev.ops.ms_deform_attn import MsDeformAttnCall
+from portbev.ops.reference.voxel_pool_lift import pool_by_ranks, pool_by_ranks_backward
+from portbev.ops.voxel_pool import VOXEL_POOL, VoxelPoolCall
 from portbev_cpu.kernels import ms_deform_attn as ms_deform_attn_cpu
 from portbev_emulated.standins import reference
 from portbev_emulated.standins.checks import integers, output_size, pair, require, tensor
@@ -26,14 +29,14 @@ class _DeformConv2d(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, offset: Tensor, mask: Tensor | None, weight: Tensor, tail: tuple[Any, ...]) -> Any:
         ctx.save_for_backward(x, offset, mask, weight)
         ctx.tail = tail
-        return reference.forward("deform_conv2d", x, offset, weight, mask, None, *tail)
+        return reference.forward("deform_conv2d", DeformConv2dCall(x, offset, weight, mask, None, *tail))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, offset, mask, weight = ctx.saved_tensors
-        found = reference.backward("deform_conv2d", grad.contiguous(), x, offset, weight, mask, *ctx.tail)
-        grad_x, grad_offset, grad_weight, grad_mask = found
+        call = DeformConv2dCall(x, offset, weight, mask, None, *ctx.tail)
+        grad_x, grad_offset, grad_weight, grad_mask = reference.backward("deform_conv2d", grad.contiguous(), call)
         return grad_x, grad_offset, None if mask is None else grad_mask, grad_weight, None
 
 
@@ -42,13 +45,14 @@ class _VoxelPooling(torch.autograd.Function):
     def forward(ctx: Any, geom_xyz: Tensor, features: Tensor, voxel_num: list[int]) -> Any:
         ctx.save_for_backward(geom_xyz)
         ctx.size = voxel_num
-        return reference.forward("voxel_pool", features, geom_xyz, voxel_num)
+        return reference.forward("voxel_pool", VoxelPoolCall(features, geom_xyz, voxel_num))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         (geom_xyz,) = ctx.saved_tensors
-        return None, reference.backward("voxel_pool", grad.contiguous(), geom_xyz, ctx.size), None
+        call = VOXEL_POOL.backward_call(grad, geom_xyz, ctx.size)
+        return None, reference.backward("voxel_pool", grad.contiguous(), call), None
 
 
 class _BevPool(torch.autograd.Function):
@@ -77,21 +81,21 @@ class _MultiScaleDeformableAttention(torch.autograd.Function):
     def forward(ctx: Any, value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> Any:
         ctx.save_for_backward(value, locations, weights)
         ctx.shapes = shapes
-        rows = reference.on_host(ms_deform_attn_cpu.forward, *_rows(value, locations, weights), shapes)
+        rows = reference.on_host(ms_deform_attn_cpu.forward, _rows(value, locations, weights, shapes))
         return rows.view(*locations.shape[:2], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Any:
         value, locations, weights = ctx.saved_tensors
-        rows = (grad.contiguous().flatten(0, 1), *_rows(value, locations, weights))
-        found = reference.on_host(ms_deform_attn_cpu.backward, *rows, ctx.shapes)
+        call = _rows(value, locations, weights, ctx.shapes)
+        found = reference.on_host(ms_deform_attn_cpu.backward, grad.contiguous().flatten(0, 1), call)
         return found[0], found[1].view(locations.shape), found[2].view(weights.shape), None
 
 
-def _rows(value: Tensor, locations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+def _rows(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> MsDeformAttnCall:
     images, queries = locations.shape[:2]
-    return value, locations.flatten(0, 1), weights.flatten(0, 1), [queries] * images
+    return MsDeformAttnCall(value, locations.flatten(0, 1), weights.flatten(0, 1), [queries] * images, shapes)
 
 
 def _long(ranks: Sequence[Tensor]) -> list[Tensor]:
@@ -224,7 +228,7 @@ def _check_deform(
     groups: int,
     deformable_groups: int,
 ) -> tuple[Any, ...]:
-    """Arguments of a deformable convolution against the documentation; returns them as the reference takes them."""
+    """Arguments of a deformable convolution against the documentation; returns the fields from ``stride`` on."""
     tensor(name, "x", x, FLOAT, (None,) * 4)
     batch, channels, height, width = x.shape
     require(deformable_groups == 1 and groups == 1, name, "deformable_groups and groups must be 1")

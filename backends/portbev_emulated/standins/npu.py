@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev_emulated.memory import to_device_alias, to_host_alias
 from portbev_emulated.standins import reference
 from portbev_emulated.standins.checks import integers, output_size, require, tensor
@@ -34,13 +35,13 @@ def npu_deformable_conv2d(
 ) -> tuple[Tensor, Tensor]:
     """Output (N,Co,Ho,Wo), and what the backward function wants as ``offset_out``."""
     name = "npu_deformable_conv2d"
-    call = _check(
+    tail = _check(
         name, input, weight, offset, kernel_size, stride, padding, dilation, groups, deformable_groups, modulated
     )
     if bias is not None:
         tensor(name, "bias", bias, FLOAT, (weight.shape[0],))
     offsets, mask = _unpack(offset)
-    output = reference.forward("deform_conv2d", input, offsets, weight, mask, bias, *call)
+    output = reference.forward("deform_conv2d", DeformConv2dCall(input, offsets, weight, mask, bias, *tail))
     return output, _receipt(input, weight, offset)
 
 
@@ -61,7 +62,7 @@ def npu_deformable_conv2dbk(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of input, weight, offset (packed as ``offset`` is) and bias."""
     name = "npu_deformable_conv2dbk"
-    call = _check(
+    tail = _check(
         name, input, weight, offset, kernel_size, stride, padding, dilation, groups, deformable_groups, modulated
     )
     tensor(name, "grad_output", grad_output, FLOAT, (input.shape[0], weight.shape[0], *offset.shape[2:]))
@@ -70,9 +71,8 @@ def npu_deformable_conv2dbk(
     same = torch.equal(to_host_alias(offset_out)[:1, :1, :1, :1], to_host_alias(expected)[:1, :1, :1, :1])
     require(same, name, "offset_out must be the second output of the forward call with these arguments")
     offsets, mask = _unpack(offset)
-    grad_input, grad_offsets, grad_weight, grad_mask = reference.backward(
-        "deform_conv2d", grad_output, input, offsets, weight, mask, *call
-    )
+    call = DeformConv2dCall(input, offsets, weight, mask, None, *tail)
+    grad_input, grad_offsets, grad_weight, grad_mask = reference.backward("deform_conv2d", grad_output, call)
     packed = torch.cat([grad_offsets[:, 1::2], grad_offsets[:, 0::2], grad_mask], dim=1)
     return grad_input, grad_weight, packed, grad_output.sum(dim=(0, 2, 3))
 
@@ -90,7 +90,7 @@ def _check(
     deformable_groups: int,
     modulated: bool,
 ) -> tuple[Any, ...]:
-    """Arguments against the documentation; returns them as the reference takes them."""
+    """Arguments against the documentation; returns the fields from ``stride`` on of the operator's call."""
     tensor(name, "input", input, FLOAT, (None,) * 4)
     batch, channels, height, width = input.shape
     require(groups >= 1 and channels % groups == 0, name, f"groups {groups} must divide {channels} channels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +15,16 @@ from portbev_npu import vendor
 MX_DRIVING_CURE = "install the DrivingSDK wheel (mx_driving) from Huawei; it is not on PyPI"
 
 
-def float32_only(provider: str, **tensors: Tensor | None) -> str | None:
+def floating(call: Any) -> dict[str, Tensor]:
+    """The floating-point tensors of a call by name."""
+    found = call._asdict().items()
+    return {name: value for name, value in found if isinstance(value, Tensor) and value.is_floating_point()}
+
+
+def float32_only(provider: str, **tensors: Tensor) -> str | None:
     """None if every tensor given is float32, else the reason."""
     for name, tensor in tensors.items():
-        if tensor is not None and tensor.dtype != torch.float32:
+        if tensor.dtype != torch.float32:
             return f"{name} is {str(tensor.dtype).removeprefix('torch.')}; {provider} takes float32 only"
     return None
 

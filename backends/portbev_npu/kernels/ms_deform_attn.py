@@ -15,62 +15,51 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
+from portbev.ops.gradients import gradients
+from portbev.ops.ms_deform_attn import MsDeformAttnCall
 from portbev.ops.precision import widened
-from portbev_npu.kernels.gradients import gradients
 from portbev_npu.kernels.limits import MX_DRIVING_CURE, float32_only, package_has
 
 PROVIDER = "mx_driving"
 MAX_WIDTH, MAX_HEADS, MAX_SAMPLES = 256, 8, 64
 
 
-def supports(
-    value: Tensor, locations: Tensor, weights: Tensor, counts: Sequence[int], shapes: Sequence[int]
-) -> str | None:
+def supports(call: MsDeformAttnCall) -> str | None:
     """The documented limits."""
-    heads, width = value.shape[2:]
-    levels, points = locations.shape[2:4]
+    heads, width = call.value.shape[2:]
+    levels, points = call.locations.shape[2:4]
     if width % 8 or width > MAX_WIDTH:
         return f"heads of {width} channels; {PROVIDER} takes multiples of 8 up to {MAX_WIDTH}"
     if heads > MAX_HEADS:
         return f"{heads} heads; {PROVIDER} takes at most {MAX_HEADS}"
     if levels * points > MAX_SAMPLES:
         return f"{levels} levels of {points} points; {PROVIDER} takes at most {MAX_SAMPLES} in all"
-    if 0 in locations.shape:
+    if 0 in call.locations.shape:
         return "empty input"
-    return float32_only(PROVIDER, value=widened(value[:0]))
+    return float32_only(PROVIDER, value=widened(call.value[:0]))
 
 
-def supports_backward(
-    grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, counts: Sequence[int], shapes: Sequence[int]
-) -> str | None:
-    """As :func:`supports`."""
-    return supports(value, locations, weights, counts, shapes)
-
-
-def forward(value: Tensor, locations: Tensor, weights: Tensor, counts: Sequence[int], shapes: Sequence[int]) -> Tensor:
+def forward(call: MsDeformAttnCall) -> Tensor:
     """Result (R, M*D); see :func:`portbev.ops.ms_deform_attn_ragged`."""
-    maps = _maps(shapes, value.device)
-    parts = [
-        _call(*_dense(widened(value), locations, weights, images, rows), maps).flatten(0, 1)
-        for images, rows in calls(counts)
-    ]
-    return torch.cat(parts).to(value.dtype)
+    maps = _maps(call)
+    wide = call._replace(value=widened(call.value))
+    parts = [_attend(_dense(wide.part(images, rows)), maps).flatten(0, 1) for images, rows in calls(call.counts)]
+    return torch.cat(parts).to(call.value.dtype)
 
 
-def backward(
-    grad: Tensor, value: Tensor, locations: Tensor, weights: Tensor, counts: Sequence[int], shapes: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of value, locations and weights."""
-    maps = _maps(shapes, value.device)
-    by_value, by_location, by_weight = widened(value).new_zeros(value.shape), [], []
-    for images, rows in calls(counts):
-        inputs = _dense(widened(value), locations, weights, images, rows)
-        upstream = widened(grad[rows]).unflatten(0, inputs[1].shape[:2])
-        found = gradients(lambda v, x, w: _call(v, x, w, maps), inputs, upstream)
-        by_value[images] = found[0]
-        by_location.append(found[1].flatten(0, 1))
-        by_weight.append(found[2].flatten(0, 1))
-    return by_value.to(value.dtype), torch.cat(by_location), torch.cat(by_weight)
+    maps = _maps(call)
+    wide = call._replace(value=widened(call.value))
+    grad_value, grad_locations, grad_weights = wide.value.new_zeros(wide.value.shape), [], []
+    for images, rows in calls(call.counts):
+        dense = _dense(wide.part(images, rows))
+        grad_part = widened(grad_out[rows]).unflatten(0, dense.locations.shape[:2])
+        found = gradients(lambda leaves: _attend(leaves, maps), dense, ("value", "locations", "weights"), grad_part)
+        grad_value[images] = found[0]
+        grad_locations.append(found[1].flatten(0, 1))
+        grad_weights.append(found[2].flatten(0, 1))
+    return grad_value.to(call.value.dtype), torch.cat(grad_locations), torch.cat(grad_weights)
 
 
 def calls(counts: Sequence[int]) -> Iterator[tuple[slice, slice]]:
@@ -85,29 +74,27 @@ def calls(counts: Sequence[int]) -> Iterator[tuple[slice, slice]]:
         first += count
 
 
-def _maps(shapes: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
+def _maps(call: MsDeformAttnCall) -> tuple[Tensor, Tensor]:
     """(L, 2) heights and widths, and (L,) first pixels, int32."""
-    sizes = [[h, w] for h, w in zip(shapes[::2], shapes[1::2], strict=True)]
-    starts = [sum(h * w for h, w in sizes[:level]) for level in range(len(sizes))]
+    sizes, starts = zip(*(((level.height, level.width), level.first) for level in call.levels()), strict=True)
+    device = call.value.device
     return (
         torch.tensor(sizes, dtype=torch.int32, device=device),
         torch.tensor(starts, dtype=torch.int32, device=device),
     )
 
 
-def _dense(
-    value: Tensor, locations: Tensor, weights: Tensor, images: slice, rows: slice
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The arguments of one call, (images, queries, ...)."""
-    shape = (images.stop - images.start, -1)
-    part = value[images], locations[rows].unflatten(0, shape), weights[rows].unflatten(0, shape)
-    return part[0].contiguous(), part[1].contiguous(), part[2].contiguous()
+def _dense(part: MsDeformAttnCall) -> MsDeformAttnCall:
+    """A part whose images have as many queries each, contiguous, with rows (images, queries, ...) as the vendor's."""
+    shape = (len(part.counts), -1)
+    locations, weights = part.locations.unflatten(0, shape), part.weights.unflatten(0, shape)
+    return part._replace(value=part.value.contiguous(), locations=locations.contiguous(), weights=weights.contiguous())
 
 
-def _call(value: Tensor, locations: Tensor, weights: Tensor, maps: tuple[Tensor, Tensor]) -> Tensor:
+def _attend(dense: MsDeformAttnCall, maps: tuple[Tensor, Tensor]) -> Tensor:
     import mx_driving
 
-    output = mx_driving.multi_scale_deformable_attn(value, *maps, locations, weights)
+    output = mx_driving.multi_scale_deformable_attn(dense.value, *maps, dense.locations, dense.weights)
     assert isinstance(output, torch.Tensor)
     return output
 
@@ -119,7 +106,6 @@ KERNEL = Kernel(
     forward=forward,
     backward=backward,
     supports=supports,
-    supports_backward=supports_backward,
     priority=30,
     deterministic=False,  # nowhere documented; gradients of the values are scattered
     probe=package_has(PROVIDER, ("multi_scale_deformable_attn",), MX_DRIVING_CURE),

@@ -8,114 +8,58 @@ deformable_groups 1, input channels a multiple of 64, bias None. Not run on a de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev_npu.kernels.gradients import gradients
-from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, package_has
+from portbev.ops.deform_conv2d import DeformConv2dCall
+from portbev.ops.gradients import gradients
+from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, floating, package_has
 
 PROVIDER = "mx_driving"
 
 
-def supports(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> str | None:
+def supports(call: DeformConv2dCall) -> str | None:
     """The documented limits; a bias is added afterwards, so it is none of them."""
-    return first_of(
-        _limits(input, weight, groups, deform_groups),
-        float32_only(PROVIDER, input=input, offset=offset, weight=weight, mask=mask, bias=bias),
-    )
+    return first_of(_limits(call), float32_only(PROVIDER, **floating(call)))
 
 
-def supports_backward(
-    grad: Tensor,
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> str | None:
+def supports_backward(grad_out: Tensor, call: DeformConv2dCall) -> str | None:
     """As :func:`supports`, with the gradient."""
-    return first_of(
-        _limits(input, weight, groups, deform_groups),
-        float32_only(PROVIDER, grad=grad, input=input, offset=offset, weight=weight, mask=mask),
-    )
+    return first_of(_limits(call), float32_only(PROVIDER, grad=grad_out, **floating(call)))
 
 
-def forward(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> Tensor:
+def forward(call: DeformConv2dCall) -> Tensor:
     """Output (N,Co,Ho,Wo); see :func:`portbev.ops.deform_conv2d`."""
-    output = _call(input, offset, weight, mask, (stride, padding, dilation, groups, deform_groups))
-    return output if bias is None else output + bias.view(1, -1, 1, 1)
+    output = _convolve(call)
+    return output if call.bias is None else output + call.bias.view(1, -1, 1, 1)
 
 
-def backward(
-    grad: Tensor,
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def backward(grad_out: Tensor, call: DeformConv2dCall) -> tuple[Tensor, ...]:
     """Gradients of input, offset, weight and mask (empty without mask)."""
-    tail = (stride, padding, dilation, groups, deform_groups)
-    if mask is None:
-        found = gradients(lambda x, o, w: _call(x, o, w, None, tail), (input, offset, weight), grad)
-        return found[0], found[1], found[2], input.new_empty(0)
-    found = gradients(lambda x, o, w, m: _call(x, o, w, m, tail), (input, offset, weight, mask), grad)
-    return found[0], found[1], found[2], found[3]
+    return gradients(_convolve, call, ("input", "offset", "weight", "mask"), grad_out)
 
 
-def _limits(input: Tensor, weight: Tensor, groups: int, deform_groups: int) -> str | None:
-    channels, (height, width) = input.shape[1], weight.shape[2:]
-    if deform_groups != 1:
-        return f"deform_groups is {deform_groups}; {PROVIDER} takes 1 only"
-    if groups != 1:
-        return f"groups is {groups}; {PROVIDER} documents 1 only"
+def _limits(call: DeformConv2dCall) -> str | None:
+    channels, (height, width) = call.input.shape[1], call.weight.shape[2:]
+    if call.deform_groups != 1:
+        return f"deform_groups is {call.deform_groups}; {PROVIDER} takes 1 only"
+    if call.groups != 1:
+        return f"groups is {call.groups}; {PROVIDER} documents 1 only"
     if channels % 64:
         return f"{channels} input channels; {PROVIDER} needs a multiple of 64"
     if height != width:
         return f"kernel {height}x{width}; {PROVIDER} documents square kernels only"
-    if 0 in input.shape:
+    if 0 in call.input.shape:
         return "empty input"
     return None
 
 
-def _call(input: Tensor, offset: Tensor, weight: Tensor, mask: Tensor | None, tail: tuple[Any, ...]) -> Tensor:
+def _convolve(call: DeformConv2dCall) -> Tensor:
+    """The vendor's function, without the bias."""
     import mx_driving
 
-    stride, padding, dilation, groups, deform_groups = tail
+    input, offset, weight, mask, _, stride, padding, dilation, groups, deform_groups = call
     shared = (tuple(stride), tuple(padding), tuple(dilation), groups, deform_groups)
     if mask is None:
         output = mx_driving.deform_conv2d(input, offset, weight, *shared)

@@ -11,103 +11,53 @@ runs once more: keeping the second output (as large as the unfolded input) by th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev_npu.kernels.limits import first_of, float32_only, package_has
+from portbev.ops.deform_conv2d import DeformConv2dCall
+from portbev_npu.kernels.limits import first_of, float32_only, floating, package_has
 
 PROVIDER = "torch_npu"
 
 
-def supports(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> str | None:
+def supports(call: DeformConv2dCall) -> str | None:
     """float32, and the same stride, padding and dilation along both axes: the layout is documented for those."""
-    return first_of(
-        _limits(input, stride, padding, dilation),
-        float32_only(PROVIDER, input=input, offset=offset, weight=weight, mask=mask, bias=bias),
-    )
+    return first_of(_limits(call), float32_only(PROVIDER, **floating(call)))
 
 
-def supports_backward(
-    grad: Tensor,
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> str | None:
+def supports_backward(grad_out: Tensor, call: DeformConv2dCall) -> str | None:
     """As :func:`supports`, with the gradient."""
-    return first_of(
-        _limits(input, stride, padding, dilation),
-        float32_only(PROVIDER, grad=grad, input=input, offset=offset, weight=weight, mask=mask),
-    )
+    return first_of(_limits(call), float32_only(PROVIDER, grad=grad_out, **floating(call)))
 
 
-def forward(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> Tensor:
+def forward(call: DeformConv2dCall) -> Tensor:
     """Output (N,Co,Ho,Wo); see :func:`portbev.ops.deform_conv2d`."""
     import torch_npu
 
-    together = pack_offset(offset, mask, weight)
-    tail = vendor_tail(weight, stride, padding, dilation, groups, deform_groups)
-    output: Tensor = torch_npu.npu_deformable_conv2d(input, weight, together, bias, **tail)[0]
+    together = pack_offset(call.offset, call.mask)
+    output: Tensor = torch_npu.npu_deformable_conv2d(
+        call.input, call.weight, together, call.bias, **vendor_options(call)
+    )[0]
     return output
 
 
-def backward(
-    grad: Tensor,
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    mask: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-    deform_groups: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def backward(grad_out: Tensor, call: DeformConv2dCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of input, offset, weight and mask (empty without mask)."""
     import torch_npu
 
-    together = pack_offset(offset, mask, weight)
-    tail = vendor_tail(weight, stride, padding, dilation, groups, deform_groups)
-    sampled = torch_npu.npu_deformable_conv2d(input, weight, together, None, **tail)[1]
+    together, options = pack_offset(call.offset, call.mask), vendor_options(call)
+    sampled = torch_npu.npu_deformable_conv2d(call.input, call.weight, together, None, **options)[1]
     grad_input, grad_weight, grad_together, _ = torch_npu.npu_deformable_conv2dbk(
-        input, grad, sampled, weight, together, **tail
+        call.input, grad_out, sampled, call.weight, together, **options
     )
     grad_offset, grad_mask = unpack_offset(grad_together)
-    return grad_input, grad_offset, grad_weight, grad.new_empty(0) if mask is None else grad_mask
+    return grad_input, grad_offset, grad_weight, grad_out.new_empty(0) if call.mask is None else grad_mask
 
 
-def pack_offset(offset: Tensor, mask: Tensor | None, weight: Tensor) -> Tensor:
+def pack_offset(offset: Tensor, mask: Tensor | None) -> Tensor:
     """The vendor's layout: ``offset`` (N, 2*G*K, H, W) with (dy, dx) per tap -> (N, 3*G*K, H, W) all x, all y, mask.
 
     Without a mask there is one of ones: the operator without modulation is the one with it, times one.
@@ -122,27 +72,25 @@ def unpack_offset(together: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack([down, right], dim=2).flatten(1, 2), mask.contiguous()
 
 
-def vendor_tail(
-    weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], groups: int, deform: int
-) -> dict[str, Any]:
+def vendor_options(call: DeformConv2dCall) -> dict[str, Any]:
     """The vendor's keyword arguments in its orders."""
-    height, width = weight.shape[2:]
+    (height, width), stride, padding, dilation = call.weight.shape[2:], call.stride, call.padding, call.dilation
     return {
         "kernel_size": [width, height],
         "stride": [1, 1, stride[0], stride[1]],
         "padding": [padding[0], padding[0], padding[1], padding[1]],
         "dilation": [1, 1, dilation[0], dilation[1]],
-        "groups": groups,
-        "deformable_groups": deform,
+        "groups": call.groups,
+        "deformable_groups": call.deform_groups,
         "modulated": True,
     }
 
 
-def _limits(input: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> str | None:
-    for name, (down, right) in {"stride": stride, "padding": padding, "dilation": dilation}.items():
+def _limits(call: DeformConv2dCall) -> str | None:
+    for name, (down, right) in {"stride": call.stride, "padding": call.padding, "dilation": call.dilation}.items():
         if down != right:
             return f"{name} ({down}, {right}) differs by axis; {PROVIDER} documents equal ones only"
-    return "empty input" if 0 in input.shape else None
+    return "empty input" if 0 in call.input.shape else None
 
 
 KERNEL = Kernel(

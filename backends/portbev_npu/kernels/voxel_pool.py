@@ -10,21 +10,20 @@ The gradient is a gather and left to the reference: the vendor's would run the f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, package_has
+from portbev.ops.voxel_pool import VoxelPoolCall
+from portbev_npu.kernels.limits import MX_DRIVING_CURE, float32_only, package_has
 
 PROVIDER = "mx_driving"
 MAX_BATCH, MAX_POINTS, MAX_CHANNELS, MAX_XY, MAX_Z, MAX_ELEMENTS = 128, 100_000, 256, 1000, 10, 100_000_000
 
 
-def supports(features: Tensor, voxels: Tensor, size: Sequence[int]) -> str | None:
+def supports(call: VoxelPoolCall) -> str | None:
     """The documented limits."""
-    batch, points, channels = features.shape
-    x, y, z = size
+    batch, points, channels = call.features.shape
+    x, y, z = call.size
     bounds = {
         "batch": (batch, MAX_BATCH),
         "points": (points, MAX_POINTS),
@@ -38,19 +37,19 @@ def supports(features: Tensor, voxels: Tensor, size: Sequence[int]) -> str | Non
     for name, (value, limit) in bounds.items():
         if value > limit:
             return f"{value:,} {name}; {PROVIDER} takes at most {limit:,}"
-    if 0 in features.shape:
+    if 0 in call.features.shape:
         return "empty input"
     if x == y == channels:
         return f"{x} cells and channels alike: the layout of the result could not be told from its shape"
-    return first_of(float32_only(PROVIDER, features=features))
+    return float32_only(PROVIDER, features=call.features)
 
 
-def forward(features: Tensor, voxels: Tensor, size: Sequence[int]) -> Tensor:
+def forward(call: VoxelPoolCall) -> Tensor:
     """Sums (B,Y,X,C); see :func:`portbev.ops.voxel_pool`."""
     import mx_driving
 
-    x, y, _ = size
-    pooled: Tensor = mx_driving.npu_voxel_pooling_train(voxels.contiguous(), features.contiguous(), list(size))
+    features, voxels, (x, y, z) = call
+    pooled: Tensor = mx_driving.npu_voxel_pooling_train(voxels.contiguous(), features.contiguous(), [x, y, z])
     channels_last = (features.shape[0], y, x, features.shape[2])
     return pooled if tuple(pooled.shape) == channels_last else pooled.permute(0, 2, 3, 1).contiguous()
 

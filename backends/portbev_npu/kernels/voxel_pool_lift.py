@@ -8,16 +8,16 @@ of 8 and at most 360, B*Z*Y*X*C <= 2^31. It adds atomically, so it is not determ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev.ops.voxel_pool import lift_ranks
-from portbev_npu.kernels.gradients import gradients
-from portbev_npu.kernels.limits import MX_DRIVING_CURE, float32_only, package_has
+from portbev.ops.gradients import gradients
+from portbev.ops.reference.voxel_pool_lift import lift_ranks
+from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
+from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, package_has
 
 PROVIDER = "mx_driving"
 MAX_CHANNELS, MAX_RESULTS = 360, 2**31
@@ -33,10 +33,10 @@ class Ranks:
     bev: Tensor
 
 
-def supports(depth: Tensor, context: Tensor, voxels: Tensor, size: Sequence[int]) -> str | None:
+def supports(call: VoxelPoolLiftCall) -> str | None:
     """The documented limits."""
+    depth, context, _, (x, y, _) = call
     batch, channels = context.shape[0], context.shape[2]
-    x, y, _ = size
     if channels % 8 or channels > MAX_CHANNELS:
         return f"{channels} channels; {PROVIDER} takes multiples of 8 up to {MAX_CHANNELS}"
     if batch * y * x * channels > MAX_RESULTS:
@@ -48,43 +48,40 @@ def supports(depth: Tensor, context: Tensor, voxels: Tensor, size: Sequence[int]
     return float32_only(PROVIDER, depth=depth, context=context)
 
 
-def supports_backward(grad: Tensor, depth: Tensor, context: Tensor, voxels: Tensor, size: Sequence[int]) -> str | None:
+def supports_backward(grad_out: Tensor, call: VoxelPoolLiftCall) -> str | None:
     """As :func:`supports`, with the gradient."""
-    return supports(depth, context, voxels, size) or float32_only(PROVIDER, grad=grad)
+    return first_of(supports(call), float32_only(PROVIDER, grad=grad_out))
 
 
-def forward(depth: Tensor, context: Tensor, voxels: Tensor, size: Sequence[int]) -> Tensor:
+def forward(call: VoxelPoolLiftCall) -> Tensor:
     """Sums (B,Y,X,C); see :func:`portbev.ops.voxel_pool_lift`."""
-    ranks = ranks_of(voxels, size)
+    ranks, (x, y, _) = ranks_of(call), call.size
     if not len(ranks.bev):  # the vendor is not asked about no points at all
-        return depth.new_zeros(depth.shape[0], size[1], size[0], context.shape[2])
-    return _call(depth, context, ranks, size).contiguous()
+        return call.depth.new_zeros(call.depth.shape[0], y, x, call.context.shape[2])
+    return _pool(call, ranks).contiguous()
 
 
-def backward(
-    grad: Tensor, depth: Tensor, context: Tensor, voxels: Tensor, size: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def backward(grad_out: Tensor, call: VoxelPoolLiftCall) -> tuple[Tensor, ...]:
     """Gradients of depth and context."""
-    ranks = ranks_of(voxels, size)
+    ranks = ranks_of(call)
     if not len(ranks.bev):
-        return torch.zeros_like(depth), torch.zeros_like(context)
-    found = gradients(lambda d, c: _call(d, c, ranks, size), (depth, context), grad)
-    return found[0], found[1]
+        return torch.zeros_like(call.depth), torch.zeros_like(call.context)
+    return gradients(lambda leaves: _pool(leaves, ranks), call, ("depth", "context"), grad_out)
 
 
-def ranks_of(voxels: Tensor, size: Sequence[int]) -> Ranks:
-    """Ranks of ``voxels`` (B,N,D,H,W,3) [ix,iy,iz], int32, in a grid of ``size`` (X,Y,Z), in point order."""
-    depth, feat, bev = lift_ranks(voxels, list(size))
+def ranks_of(call: VoxelPoolLiftCall) -> Ranks:
+    """Ranks of the points inside the grid, int32, in point order."""
+    depth, feat, bev = lift_ranks(call.voxels, call.size)
     return Ranks(depth.int(), feat.int(), bev.int())
 
 
-def _call(depth: Tensor, context: Tensor, ranks: Ranks, size: Sequence[int]) -> Tensor:
+def _pool(call: VoxelPoolLiftCall, ranks: Ranks) -> Tensor:
+    """The vendor's function, as (B,Y,X,C)."""
     import mx_driving
 
-    x, y, _ = size
-    batch, _, channels, _, _ = context.shape
+    depth, context, _, (x, y, _) = call
     feat = context.permute(0, 1, 3, 4, 2).contiguous()
-    shape = [batch, 1, y, x, channels]
+    shape = [context.shape[0], 1, y, x, context.shape[2]]
     pooled: Tensor = mx_driving.bev_pool_v3(depth.contiguous(), feat, ranks.depth, ranks.feat, ranks.bev, shape)
     return pooled[:, :, 0].permute(0, 2, 3, 1)
 

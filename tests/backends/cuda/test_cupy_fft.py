@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from portbev.kernels import KERNELS
+from portbev.ops.fft import FftCall
 from portbev.plugins import plugins
 from portbev_cuda import cupy_fft
 
@@ -82,6 +83,6 @@ def test_arguments_arrive_in_cupys_order(monkeypatch: pytest.MonkeyPatch, invers
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0))
     x = torch.randn(3, 2, 8, dtype=torch.complex128).conj()  # conjugated lazily, which DLPack refuses
     expected = (torch.fft.ifft if inverse else torch.fft.fft)(x, norm=norm)
-    found = cupy_fft.forward(x, inverse, norm)
+    found = cupy_fft.forward(FftCall(x, inverse, norm))
     torch.testing.assert_close(found, expected)
     assert found.is_contiguous()

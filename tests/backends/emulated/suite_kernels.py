@@ -12,8 +12,16 @@ import torch_npu
 from torch import Tensor
 
 from portbev import ops
-from portbev.kernels import KERNELS
+from portbev.kernels import KERNELS, Kernel
+from portbev.ops.deform_conv2d import DeformConv2dCall
+from portbev.ops.gradients import gradients
+from portbev.ops.ms_deform_attn import MsDeformAttnCall
+from portbev.ops.operator import OPERATORS, BackwardOperator
+from portbev.ops.voxel_pool import VoxelPoolCall
+from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
+from portbev.plugins import plugins
 from portbev.runtime import activate
+from portbev.testing.cases import cases, in_float64, on_device
 from portbev_npu.kernels import ms_deform_attn, mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
 from portbev_npu.kernels.torch_npu_deform_conv2d import pack_offset, unpack_offset
 
@@ -32,6 +40,11 @@ def deform_inputs(
         torch.rand(2, taps, height, width) if masked else None,
         torch.randn(8) if masked else None,
     ]
+
+
+def deform_call(inputs: list[Any]) -> DeformConv2dCall:
+    """The call of :func:`deform_inputs` with one group."""
+    return DeformConv2dCall(*inputs, [1, 1], [1, 1], [1, 1], 1, 1)
 
 
 def both(call: Callable[..., Tensor], inputs: list[Tensor | None]) -> list[list[Tensor]]:
@@ -74,6 +87,33 @@ def test_deform_conv2d_is_served_and_equals_the_cpu_bit_for_bit(options: dict[st
     assert all(torch.equal(a, b) for a, b in zip(host, there, strict=True))
     assert served("deform_conv2d", "forward") == {provider, "reference"}
     assert served("deform_conv2d", "backward") == {provider, "reference"}
+
+
+NPU_KERNELS = [kernel for kernel in plugins().kernels() if "npu" in kernel.backends]
+
+
+@pytest.mark.parametrize("kernel", NPU_KERNELS, ids=lambda kernel: f"{kernel.operator} by {kernel.provider}")
+def test_every_kernel_has_the_values_and_gradients_of_the_definition(kernel: Kernel) -> None:
+    """By the definition in float64 on the host; the kernels compute in float32 on the device."""
+    operator = OPERATORS[kernel.operator]
+    calls = [case.call for case in cases() if case.operator == kernel.operator]
+    served = [call for call in calls if kernel.refusal(on_device(call, torch.device("npu"))) is None]
+    assert served
+    for call in served:
+        there, exact = on_device(call, torch.device("npu")), in_float64(call)
+        defined = operator.definition(exact)
+        close(kernel.run(there), defined)
+        if kernel.backward is not None:
+            assert isinstance(operator.gradient, BackwardOperator)
+            grad_out = torch.linspace(-1, 1, defined.numel()).view(defined.shape)
+            wanted = gradients(operator.definition, exact, operator.gradient.differentiable, grad_out.double())
+            for one, other in zip(kernel.run(there, grad_out.to("npu")), wanted, strict=True):
+                close(one, other)
+
+
+def close(found: Tensor, exact: Tensor) -> None:
+    scale = float(exact.abs().max()) if exact.numel() else 0.0
+    torch.testing.assert_close(found.cpu().to(exact.dtype), exact, rtol=0, atol=1e-5 * scale)
 
 
 def test_voxel_pool_is_served_and_equals_the_cpu_bit_for_bit() -> None:
@@ -150,12 +190,13 @@ def test_images_with_queries_are_one_call_each_and_alike_ones_together() -> None
 )
 def test_mx_driving_attention_says_its_limits(value: tuple[int, ...], locations: tuple[int, ...], reason: str) -> None:
     where = torch.empty(locations, device="meta")
-    assert ms_deform_attn.supports(torch.empty(value, device="meta"), where, where[..., 0], [5], [2, 2]) == reason
+    call = MsDeformAttnCall(torch.empty(value, device="meta"), where, where[..., 0], [5], [2, 2])
+    assert ms_deform_attn.supports(call) == reason
 
 
 def test_mx_driving_attention_leaves_float64_to_others() -> None:
     value, locations, weights = (t.double() for t in attention_inputs(1, 3))
-    assert "float64" in str(ms_deform_attn.supports(value, locations, weights, [3], [5, 6, 2, 3]))
+    assert "float64" in str(ms_deform_attn.supports(MsDeformAttnCall(value, locations, weights, [3], [5, 6, 2, 3])))
 
 
 def test_no_point_in_the_grid_gives_zeros_without_asking_the_vendor() -> None:
@@ -180,9 +221,6 @@ def test_deterministic_mode_passes_over_kernels_that_add_in_any_order() -> None:
         activate("npu", emulate=True)
 
 
-DEFORM = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
-
-
 @pytest.mark.parametrize(
     ("change", "groups", "deform", "reason"),
     [
@@ -197,23 +235,26 @@ def test_mx_driving_deform_conv2d_says_its_limits(
 ) -> None:
     import re
 
-    said = mx_deform_conv2d.supports(*deform_inputs(**change), *DEFORM.values(), groups, deform)
+    said = mx_deform_conv2d.supports(deform_call(deform_inputs(**change))._replace(groups=groups, deform_groups=deform))
     assert said is not None
     assert re.search(reason, said)
 
 
 def test_half_precision_is_outside_every_vendor_kernel() -> None:
-    x, offset, weight, mask, bias = (None if t is None else t.half() for t in deform_inputs())
+    call = deform_call([None if t is None else t.half() for t in deform_inputs()])
     for kernel in (mx_deform_conv2d, torch_npu_deform_conv2d):
-        said = kernel.supports(x, offset, weight, mask, bias, (1, 1), (1, 1), (1, 1), 1, 1)
-        assert said == f"input is float16; {kernel.PROVIDER} takes float32 only"
-    assert "float16" in str(voxel_pool.supports(torch.ones(1, 4, 8).half(), torch.zeros(1, 4, 3).int(), (4, 3, 1)))
+        assert kernel.supports(call) == f"input is float16; {kernel.PROVIDER} takes float32 only"
+        said = kernel.supports_backward(call.input, call)
+        assert said == f"grad is float16; {kernel.PROVIDER} takes float32 only"
+    features, voxels = torch.ones(1, 4, 8).half(), torch.zeros(1, 4, 3).int()
+    assert "float16" in str(voxel_pool.supports(VoxelPoolCall(features, voxels, [4, 3, 1])))
     depth, context = torch.ones(1, 1, 2, 2, 2).half(), torch.ones(1, 1, 8, 2, 2).half()
-    assert "float16" in str(voxel_pool_lift.supports(depth, context, torch.zeros(1, 1, 2, 2, 2, 3), (4, 3, 1)))
+    lifted = VoxelPoolLiftCall(depth, context, torch.zeros(1, 1, 2, 2, 2, 3).int(), [4, 3, 1])
+    assert "float16" in str(voxel_pool_lift.supports(lifted))
 
 
 def test_torch_npu_says_that_axes_must_be_alike() -> None:
-    said = torch_npu_deform_conv2d.supports(*deform_inputs(), (2, 1), (1, 1), (1, 1), 1, 1)
+    said = torch_npu_deform_conv2d.supports(deform_call(deform_inputs())._replace(stride=[2, 1]))
     assert said is not None
     assert said.startswith("stride (2, 1) differs by axis")
 
@@ -231,7 +272,8 @@ def test_torch_npu_says_that_axes_must_be_alike() -> None:
     ],
 )
 def test_mx_driving_voxel_pool_says_its_limits(shape: tuple[int, ...], size: tuple[int, ...], reason: str) -> None:
-    said = voxel_pool.supports(torch.empty(shape, device="meta"), torch.empty(*shape[:2], 3, device="meta"), size)
+    features, voxels = torch.empty(shape, device="meta"), torch.empty(*shape[:2], 3, device="meta")
+    said = voxel_pool.supports(VoxelPoolCall(features, voxels, list(size)))
     assert said is not None
     assert reason in said
 
@@ -239,14 +281,15 @@ def test_mx_driving_voxel_pool_says_its_limits(shape: tuple[int, ...], size: tup
 @pytest.mark.parametrize("channels", [4, 12, 368])
 def test_mx_driving_voxel_pool_lift_says_its_limits(channels: int) -> None:
     context = torch.empty(1, 1, channels, 2, 2, device="meta")
-    said = voxel_pool_lift.supports(torch.empty(1, 1, 2, 2, 2, device="meta"), context, context, (4, 3, 1))
+    depth = torch.empty(1, 1, 2, 2, 2, device="meta")
+    said = voxel_pool_lift.supports(VoxelPoolLiftCall(depth, context, context, [4, 3, 1]))
     assert said == f"{channels} channels; mx_driving takes multiples of 8 up to 360"
 
 
 def test_packing_offsets_is_undone_by_unpacking() -> None:
-    _, offset, weight, mask, _ = deform_inputs(channels=16, deform=2, masked=True)
-    assert offset is not None and mask is not None and weight is not None
-    packed = pack_offset(offset, mask, weight)
+    _, offset, _, mask, _ = deform_inputs(channels=16, deform=2, masked=True)
+    assert offset is not None and mask is not None
+    packed = pack_offset(offset, mask)
     again, same_mask = unpack_offset(packed)
     assert torch.equal(again, offset)
     assert torch.equal(same_mask, mask)
@@ -278,25 +321,24 @@ def test_stand_in_refuses_arguments_in_another_order() -> None:
     ],
 )
 def test_stand_in_of_torch_npu_refuses_layouts_that_are_not_documented(change: dict[str, Any], message: str) -> None:
-    x, offset, weight, mask, _ = on_npu(*deform_inputs(channels=16, kernel=(1, 3), masked=True))
-    tail = torch_npu_deform_conv2d.vendor_tail(weight, (1, 1), (1, 1), (1, 1), 1, 1)
-    packed = pack_offset(offset, mask, weight)
-    torch_npu.npu_deformable_conv2d(x, weight, packed, None, **tail)
+    call = deform_call(on_npu(*deform_inputs(channels=16, kernel=(1, 3), masked=True)))
+    options, packed = torch_npu_deform_conv2d.vendor_options(call), pack_offset(call.offset, call.mask)
+    torch_npu.npu_deformable_conv2d(call.input, call.weight, packed, None, **options)
     with pytest.raises(RuntimeError, match=message):
-        torch_npu.npu_deformable_conv2d(x, weight, packed, None, **{**tail, **change})
+        torch_npu.npu_deformable_conv2d(call.input, call.weight, packed, None, **{**options, **change})
 
 
 def test_stand_in_of_the_backward_wants_the_second_output_of_its_own_forward() -> None:
-    x, offset, weight, mask, _ = on_npu(*deform_inputs(channels=16, masked=True))
-    tail = torch_npu_deform_conv2d.vendor_tail(weight, (1, 1), (1, 1), (1, 1), 1, 1)
-    packed = pack_offset(offset, mask, weight)
-    output, sampled = torch_npu.npu_deformable_conv2d(x, weight, packed, None, **tail)
-    torch_npu.npu_deformable_conv2dbk(x, output, sampled, weight, packed, **tail)
-    _, other = torch_npu.npu_deformable_conv2d(x, weight, packed + 1, None, **tail)
+    call = deform_call(on_npu(*deform_inputs(channels=16, masked=True)))
+    x, weight, options = call.input, call.weight, torch_npu_deform_conv2d.vendor_options(call)
+    packed = pack_offset(call.offset, call.mask)
+    output, sampled = torch_npu.npu_deformable_conv2d(x, weight, packed, None, **options)
+    torch_npu.npu_deformable_conv2dbk(x, output, sampled, weight, packed, **options)
+    _, other = torch_npu.npu_deformable_conv2d(x, weight, packed + 1, None, **options)
     with pytest.raises(RuntimeError, match="second output"):
-        torch_npu.npu_deformable_conv2dbk(x, output, other, weight, packed, **tail)
+        torch_npu.npu_deformable_conv2dbk(x, output, other, weight, packed, **options)
     with pytest.raises(RuntimeError, match="offset_out must have shape"):
-        torch_npu.npu_deformable_conv2dbk(x, output, output, weight, packed, **tail)
+        torch_npu.npu_deformable_conv2dbk(x, output, output, weight, packed, **options)
 
 
 def test_stand_in_of_voxel_pooling_enforces_limits_and_types() -> None:
