@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from portbev.backend import Backend
+from typing import TYPE_CHECKING
+
 from portbev.hookspecs import hookimpl
-from portbev.kernels import Kernel
+
+if TYPE_CHECKING:
+    from portbev.backend import Backend
+    from portbev.kernels import Kernel
 
 
 @hookimpl

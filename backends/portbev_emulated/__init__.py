@@ -12,10 +12,13 @@ Files: ``memory`` (tensors over host memory), ``execute`` (every operator), ``st
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from portbev.backend import Emulator
 from portbev.hookspecs import hookimpl
-from portbev.kernels import Kernel
+
+if TYPE_CHECKING:
+    from portbev.backend import Emulator
+    from portbev.kernels import Kernel
 
 
 def _install() -> None:
@@ -32,6 +35,8 @@ def _installed() -> bool:
 @hookimpl
 def portbev_emulators() -> list[Emulator]:
     """The emulated npu; nothing of it is imported before it is installed."""
+    from portbev.backend import Emulator
+
     what = "Ascend npu in host memory, with stand-ins for torch_npu and mx_driving"
     return [Emulator("npu", _install, _installed, what)]
 

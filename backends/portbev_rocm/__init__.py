@@ -5,8 +5,12 @@ Written from PyTorch's and AMD's documentation and not yet run on such a device.
 
 from __future__ import annotations
 
-from portbev.backend import Backend
+from typing import TYPE_CHECKING
+
 from portbev.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from portbev.backend import Backend
 
 
 @hookimpl

@@ -1,9 +1,11 @@
-"""Data sets as the framework sees them, and batches in a fixed order."""
+"""Data sets as the framework sees them, and batches in a fixed order.
+
+The loader of batches is in :mod:`portbev.data.loader`: it needs torch, which reading and scoring data do without.
+"""
 
 from portbev.data.base import Dataset, Part
 from portbev.data.build import build_dataset
 from portbev.data.kinds import DataKind, DataSet
-from portbev.data.loader import Loader, build_loader
 from portbev.data.root import open_root
 
-__all__ = ["DataKind", "DataSet", "Dataset", "Loader", "Part", "build_dataset", "build_loader", "open_root"]
+__all__ = ["DataKind", "DataSet", "Dataset", "Part", "build_dataset", "open_root"]

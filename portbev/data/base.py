@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from portbev.models import Batch
+if TYPE_CHECKING:
+    from portbev.models import Batch
 
 Part = Literal["train", "eval"]
 

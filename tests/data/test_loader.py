@@ -14,8 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portbev.data import build_dataset, build_loader, open_root
-from portbev.data.loader import batch_indices
+from portbev.data import build_dataset, open_root
+from portbev.data.loader import batch_indices, build_loader
 from portbev.data.streams import every_nth
 from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.models import Batch

@@ -11,7 +11,8 @@ import pytest
 import torch
 from radial_recordings import TEST, TINY, TRAIN, copy_of
 
-from portbev.data import build_dataset, build_loader
+from portbev.data import build_dataset
+from portbev.data.loader import build_loader
 from portbev.errors import DataError
 from portbev.models import move_batch
 from portbev.signal import RadarChain, read_calibration

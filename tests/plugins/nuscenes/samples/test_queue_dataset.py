@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portbev.data import build_dataset, build_loader
+from portbev.data import build_dataset
+from portbev.data.loader import build_loader
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, project, transform
 from portbev.models import Detections
