@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from portbev.cli.options import DATA_ROOT, kernel_settings
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,18 +20,19 @@ def register(app: typer.Typer, name: str, help: str) -> None:
 
 
 def evaluate(
-    what: Path = typer.Argument(..., metavar="RUN|CHECKPOINT|PREDICTIONS", help="What to evaluate."),  # noqa: B008
+    what: Path = typer.Argument(..., metavar="RUN|CHECKPOINT|RESULTS", help="What to evaluate."),  # noqa: B008
     config: str | None = typer.Option(
         None, "--config", help="Configuration, for a checkpoint that does not carry its own."
     ),
     backend: str = typer.Option("auto", "--backend", help="auto, cpu, cuda, rocm, npu, or a plugin's."),
     emulate: bool = typer.Option(False, "--emulate", help="Use the emulated device of that backend."),
-    data_root: str | None = typer.Option(
-        None, "--data-root", help="Folder of the data set, or synthetic:?scenes=N&seed=S."
-    ),
+    data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
     split: str | None = typer.Option(None, "--split", help="Split to evaluate on."),
-    version: str | None = typer.Option(None, "--version", help="Table folder, for example v1.0-trainval."),
+    version: str | None = typer.Option(None, "--version", help="Version of the data, where there are several."),
     out: Path | None = typer.Option(None, "--out", help="Folder for predictions.json and metrics.json."),  # noqa: B008
+    benchmark: str | None = typer.Option(
+        None, "--benchmark", metavar="NAME", help="Whose results the file holds, where it does not show."
+    ),
     checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
     set_: list[str] = typer.Option(  # noqa: B008
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
@@ -39,15 +42,13 @@ def evaluate(
         False, "--trust-pickle", help="Allow reading the checkpoint to execute code from it."
     ),
 ) -> None:
-    """Score a run again, a checkpoint (ours or an official one), or anyone's results (nuScenes submission, RADIal)."""
-    from portbev.cli.options import kernel_choice
-
-    overrides = [*set_, *(f"compute.kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
-    if what.suffix in (".json", ".npy") and not what.is_dir():
-        _submission(what, data_root=data_root, split=split, version=version, out=out)
+    """Score a run again, a checkpoint (ours or an original implementation's), or anyone's file of results."""
+    overrides = [*set_, *kernel_settings(kernel)]
+    if benchmark is not None or _is_results(what):
+        _score_results(what, benchmark, data_root=data_root, split=split, version=version, out=out)
         return
     from portbev.evaluate.checkpoints import evaluate_checkpoint, evaluate_run
-    from portbev.train.progress import Reporter
+    from portbev.progress import Reporter
 
     reporter = Reporter(quiet=_rank() != 0)
     common: dict[str, Any] = {"backend": backend, "emulate": emulate, "data_root": data_root, "reporter": reporter}
@@ -93,25 +94,42 @@ def show(record: dict[str, Any], console: Console | None = None) -> None:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
-def _submission(
-    results: Path, *, data_root: str | None, split: str | None, version: str | None, out: Path | None
+def _is_results(what: Path) -> bool:
+    """Whether to take ``what`` for a file of results, and not for a run or a checkpoint."""
+    from portbev.evaluate.benchmark import benchmarks_of_file
+
+    if what.suffix == ".json":
+        return not what.is_dir()
+    return what.is_file() and bool(benchmarks_of_file(what))
+
+
+def _score_results(
+    results: Path,
+    benchmark: str | None,
+    *,
+    data_root: str | None,
+    split: str | None,
+    version: str | None,
+    out: Path | None,
 ) -> None:
     from portbev.errors import PortbevError
-    from portbev.evaluate.benchmark import benchmark_of_file
+    from portbev.evaluate.benchmark import benchmark_of_file, find_benchmark
     from portbev.files import write_json
+    from portbev.runs.layout import METRICS
 
     if not results.is_file():
         raise PortbevError("no such file", where=str(results))
-    cure = "For example: --data-root /data/nuscenes --version v1.0-trainval --split val"
+    cure = "Say on what they were made: --data-root FOLDER --split NAME"
     if data_root is None:
-        raise PortbevError("a submission needs --data-root", where=str(results), cure=cure)
+        raise PortbevError("a file of results needs --data-root", where=str(results), cure=cure)
     if split is None:
-        raise PortbevError("a submission needs --split", where=str(results), cure=cure)
-    record = benchmark_of_file(results).score_file(results, data_root=data_root, version=version, split=split)
+        raise PortbevError("a file of results needs --split", where=str(results), cure=cure)
+    judge = benchmark_of_file(results) if benchmark is None else find_benchmark(benchmark)
+    record = judge.score_file(results, data_root=data_root, version=version, split=split)
     show(record)
     if out is not None:
-        write_json(out / "metrics.json", record)
-        print(f"written: {out / 'metrics.json'}")
+        write_json(out / METRICS, record)
+        print(f"written: {out / METRICS}")
 
 
 def _settings(what: Path, config: str | None, overrides: list[str], split: str | None, version: str | None) -> Any:
@@ -125,10 +143,10 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
     if config is not None:
         return with_data(load_config(config, overrides), split=split, version=version)
     if not what.exists():
-        raise CheckpointError("no such run, checkpoint or submission", where=str(what))
+        raise CheckpointError("no such run, checkpoint or file of results", where=str(what))
     meta = (what if what.is_dir() else what.parent) / "meta.json"
     if not meta.is_file():
-        cure = "Give the configuration of the model: --config bevdepth/..."
+        cure = "Give the configuration of the model: --config CONFIG"
         raise CheckpointError("carries no configuration", where=str(what), cure=cure)
     try:
         carried = json.loads(meta.read_text(encoding="utf-8"))["config"]

@@ -6,14 +6,16 @@ from collections.abc import Iterable
 
 from portbev.errors import PortbevError
 
+DATA_ROOT = "Folder of the data set; or PREFIX:?OPTIONS for data that a plugin generates."
 
-def kernel_choice(items: Iterable[str]) -> dict[str, str]:
-    """``--kernel OP=PROVIDER`` items as a mapping.
+
+def kernel_settings(items: Iterable[str]) -> list[str]:
+    """``--kernel OP=PROVIDER`` items as settings of the configuration.
 
     Raises:
         PortbevError: an item without ``=``.
     """
-    choice: dict[str, str] = {}
+    settings = []
     for item in items:
         operator, separator, provider = item.partition("=")
         if not (separator and operator and provider):
@@ -22,5 +24,5 @@ def kernel_choice(items: Iterable[str]) -> dict[str, str]:
                 where="--kernel",
                 cure="Write OPERATOR=PROVIDER, for example voxel_pool=reference",
             )
-        choice[operator] = provider
-    return choice
+        settings.append(f"compute.kernels.{operator}={provider}")
+    return settings

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from portbev.cli.options import DATA_ROOT
+
 if TYPE_CHECKING:
-    from portbev.train import Run
+    from portbev.runs import Run
 
 
 def register(app: typer.Typer, name: str, help: str) -> None:
@@ -21,9 +26,7 @@ def train(
     config: str = typer.Argument("", metavar="CONFIG", help="YAML file, or the name of one that comes with portbev."),
     backend: str = typer.Option("auto", "--backend", help="auto, cpu, cuda, rocm, npu, or a plugin's."),
     emulate: bool = typer.Option(False, "--emulate", help="Use the emulated device of that backend."),
-    data_root: str | None = typer.Option(
-        None, "--data-root", help="Folder of the data set, or synthetic:?scenes=N&seed=S."
-    ),
+    data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
     out: Path | None = typer.Option(None, "--out", help="Run directory; default: runs/NAME-BACKEND."),  # noqa: B008
     set_: list[str] = typer.Option(  # noqa: B008
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
@@ -37,22 +40,22 @@ def train(
     report: bool = typer.Option(False, "--report", help="Draw pictures and write a report at the end."),
 ) -> None:
     """Train, evaluate, and print scores, FPS and where everything is."""
-    from portbev.cli.options import kernel_choice
+    from portbev.cli.options import kernel_settings
     from portbev.config import load_config
     from portbev.errors import PortbevError
+    from portbev.runs import load_run
     from portbev.runtime import find_backend
-    from portbev.train import load_run, train
-    from portbev.train.setup import resume_command
+    from portbev.train import train
 
-    overrides = [*set_, *(f"compute.kernels.{operator}={provider}" for operator, provider in kernel_choice(kernel).items())]
+    overrides = [*set_, *kernel_settings(kernel)]
     if not config:
         if not (resume and out):
             raise PortbevError("no configuration", cure="portbev train CONFIG ..., or portbev train --resume --out RUN")
-        recorded = load_run(out)
-        settings = load_config(recorded.info["config"], overrides)
-        data_root = data_root or recorded.info["data"]["source"]
+        recorded = load_run(out).record
+        settings = load_config(recorded.config, overrides)
+        data_root = data_root or recorded.data.source
         if backend == "auto":
-            backend, emulate = recorded.info["backend"]["name"], recorded.info["backend"]["emulated"]
+            backend, emulate = recorded.backend.name, recorded.backend.emulated
     else:
         settings = load_config(config, overrides)
     chosen = find_backend(backend, emulate=emulate)
@@ -63,8 +66,8 @@ def train(
     if run.status == "interrupted":
         if _rank() != 0:
             raise typer.Exit(130)
-        done = run.info["progress"]
-        print(f"interrupted at step {done['step']} of {done['total_steps']}; continue with:")
+        progress = run.record.progress
+        print(f"interrupted at step {progress.step} of {progress.total_steps}; continue with:")
         print(f"  {resume_command(sys.argv)}")
         raise typer.Exit(130)
     if _rank() != 0:
@@ -78,21 +81,18 @@ def _show(run: Run) -> None:
     """The numbers of a finished run, and where its files are."""
     from rich.console import Console
 
-    from portbev.evaluate.benchmark import benchmark_of, headline_metrics
+    from portbev.evaluate.benchmark import find_benchmark, headline_metrics
 
-    metrics, training = run.metrics or {}, run.info["training"]
+    record, metrics = run.record, run.metrics
+    assert metrics is not None  # the run is finished
     console = Console(highlight=False, soft_wrap=True)
-    label, split = run.info["backend"]["label"], metrics.get("split")
-    console.print(
-        f"{run.info['name']} on {label}: {metrics.get('samples')} samples of {split} ({metrics.get('weights')} weights)"
-    )
-    benchmark = benchmark_of(metrics)
-    for metric in headline_metrics(benchmark):
-        console.print(f"  {metric.name}  {_number(metric.of(metrics), 4)}")
-    inference = metrics.get("inference", {})
-    speed = f"training {_number(training.get('fps'), 2)}, inference {_number(inference.get('fps'), 2)} samples/s"
+    samples = f"{metrics.samples} samples of {metrics.split} ({metrics.weights} weights)"
+    console.print(f"{record.name} on {record.backend.label}: {samples}")
+    for metric in headline_metrics(find_benchmark(run.benchmark)):
+        console.print(f"  {metric.name}  {_number(metric.of(metrics.content), 4)}")
+    speed = f"training {_number(record.training.fps, 2)}, inference {_number(metrics.inference.fps, 2)} samples/s"
     console.print(f"  FPS  {speed}")
-    console.print(f"  peak memory  {training['peak_memory'] / 2**30:.2f} GiB in training")
+    console.print(f"  peak memory  {record.training.peak_memory / 2**30:.2f} GiB in training")
     console.print(f"run directory  {run.path}", markup=False)
     console.print(f"predictions    {run.predictions}", markup=False)
     for what, place, command in (
@@ -100,7 +100,7 @@ def _show(run: Run) -> None:
         ("report", run.path / "report", f"portbev parity report {run.path}"),
     ):
         console.print(f"{what:<15}{place}" + ("" if place.exists() else f"  (made by: {command})"), markup=False)
-    for warning in run.info["warnings"]:
+    for warning in record.warnings:
         console.print(f"warning: {warning}", markup=False)
 
 
@@ -112,11 +112,17 @@ def _report(run: Run) -> None:
         main(command)
 
 
-def _number(value: Any, digits: int) -> str:
+def resume_command(command: Sequence[str]) -> str:
+    """What to type to continue the run that ``command`` began."""
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    start = ["portbev"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "portbev"]
+    words = [*start, *command[1:]]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+
+
+def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _rank() -> int:
-    import os
-
     return int(os.environ.get("RANK", "0"))

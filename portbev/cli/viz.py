@@ -17,11 +17,11 @@ def viz(
     samples: int = typer.Option(4, "--samples", min=1, help="How many samples, spread over all that were evaluated."),
     tokens: list[str] = typer.Option([], "--tokens", help="Draw these samples; repeatable, or with commas."),  # noqa: B008
     data_root: str = typer.Option("", "--data-root", help="Data root; default: the one the run was made on."),
-    version: str = typer.Option("", "--version", help="Folder of the tables; default: the run's."),
+    version: str = typer.Option("", "--version", help="Version of the data; default: the run's."),
     score: float = typer.Option(0.3, "--score", min=0.0, max=1.0, help="Leave out predictions below this score."),
     out: Path | None = typer.Option(None, "--out", help="Where to write; default: pictures/ in the run."),  # noqa: B008
 ) -> None:
-    """Draw detections and annotations in the six cameras and from above, one PNG per sample."""
+    """Draw detections and annotations in the pictures and from above, one PNG per sample."""
     from portbev.viz.pictures import write_pictures
     from portbev.viz.views import open_views
 

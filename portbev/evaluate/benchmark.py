@@ -7,38 +7,41 @@ take names, directions and tables from it. A new one is a class of this shape th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import Field
 
 from portbev.errors import ConfigError, PortbevError, nearest
 from portbev.plugins import plugins
+from portbev.runs.layout import METRICS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
-    from portbev.runs.record import Run
+    from portbev.runs import Run
     from portbev.viz.views import Views
 
 BEGINNING = 4096
 """Bytes of a results file that a benchmark is shown to recognise it."""
 
-METRICS, METRICS_SCHEMA, PREDICTIONS = "metrics.json", "portbev.metrics/1", "predictions.json"
-
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of ``metrics.json``.
+    """One figure of an evaluation, and a column of the report across runs.
 
     Attributes:
         key: its name in tables, records and settings.
         name, title: what people call it, and what that means.
-        path: where it is in ``metrics.json``; ``(key,)`` if left out.
         better: which direction is better.
         unit: of the value as stored; empty where there is none.
+        path: where it is in ``metrics.json``; ``(key,)`` if left out.
+        kind: ``accuracy`` is compared only between equal evaluations, ``cost`` (speed, memory) always.
     """
 
     key: str
@@ -46,14 +49,16 @@ class Metric:
     title: str
     better: Literal["higher", "lower"] = "higher"
     unit: str = ""
-    path: tuple[str, ...] = ()
+    path: Annotated[tuple[str, ...], Field(exclude=True)] = ()
+    kind: Literal["accuracy", "cost"] = "accuracy"
 
     def of(self, record: Mapping[str, Any]) -> float | None:
-        """The figure in the content of ``metrics.json``; None where it is absent or not defined."""
+        """The figure in the content of ``metrics.json``; None where it is absent, not defined or not finite."""
         value: Any = record
         for key in self.path or (self.key,):
             value = value.get(key) if isinstance(value, Mapping) else None
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return float(value) if number and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -138,15 +143,20 @@ def find_benchmark(name: str) -> Benchmark:
     return benchmarks[name]
 
 
+def benchmarks_of_file(path: Path) -> list[Benchmark]:
+    """The benchmarks that take the file ``path`` for results of theirs: by its suffix, or by what it begins with."""
+    with open(path, "rb") as file:
+        start = file.read(BEGINNING)
+    return [one for one in plugins().benchmarks().values() if one.recognises(path, start)]
+
+
 def benchmark_of_file(path: Path) -> Benchmark:
-    """The benchmark that knows the results file ``path``: by its suffix, or by what it begins with.
+    """The one benchmark that knows the results file ``path``.
 
     Raises:
         PortbevError: none knows it, or several do.
     """
-    with open(path, "rb") as file:
-        start = file.read(BEGINNING)
-    knowing = [one for one in plugins().benchmarks().values() if one.recognises(path, start)]
+    knowing = benchmarks_of_file(path)
     if len(knowing) == 1:
         return knowing[0]
     what = f"may be results of {' or '.join(one.name for one in knowing)}" if knowing else "is no known results file"
@@ -154,8 +164,15 @@ def benchmark_of_file(path: Path) -> Benchmark:
 
 
 def benchmark_of(record: Mapping[str, Any]) -> Benchmark:
-    """The benchmark that wrote a ``metrics.json``."""
-    return find_benchmark(str(record.get("benchmark")))
+    """The benchmark that wrote the content of a ``metrics.json``.
+
+    Raises:
+        PortbevError: the content names none, or no plugin offers it.
+    """
+    name = record.get("benchmark")
+    if not isinstance(name, str):
+        raise PortbevError("the metrics name no benchmark", where=METRICS, cure="Evaluate again: portbev eval")
+    return find_benchmark(name)
 
 
 def find_metric(benchmark: Benchmark, key: str | None) -> Metric:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from portbev import comm as comms
 from portbev.backend import Backend
-from portbev.config import RunConfig
+from portbev.config import RunConfig, dump_config, load_config
 from portbev.data import build_dataset, open_root
 from portbev.errors import ConfigError, PortbevError
 from portbev.evaluate.inference import evaluate_model
 from portbev.files import prepare_folder
 from portbev.models import DetectionModel, ModelFamily
 from portbev.plugins import plugins
-from portbev.runs.record import Run, load_run
+from portbev.progress import Reporter
+from portbev.runs import Run, load_run
 from portbev.runs.weights import load_any
 from portbev.runtime import activate, find_backend
-
-if TYPE_CHECKING:
-    from portbev.train.progress import Reporter
 
 
 def evaluate_run(
@@ -56,7 +54,7 @@ def evaluate_run(
         out = _default_folder(run, config, chosen, checkpoint, changed=bool(overrides))
     if reporter is not None:
         reporter.say(f"writing to {out}")
-    root = data_root or config.data.root or run.info["data"].get("source") or run.info["data"]["root"]
+    root = data_root or config.data.root or run.record.data.source
     return evaluate_checkpoint(folder, config, backend=chosen, data_root=root, out=out, reporter=reporter)
 
 
@@ -121,7 +119,7 @@ def _default_folder(run: Run, config: RunConfig, backend: Backend, checkpoint: s
     """The run's own folder, unless that would replace its results by those of something else."""
     own, new = run.config.data, config.data
     parts = []
-    if backend.label != run.info["backend"]["label"]:
+    if backend.label != run.record.backend.label:
         parts.append(backend.name)
     old_data, new_data = ([getattr(data, "version", None), data.eval_split] for data in (own, new))
     if new_data != old_data:
@@ -134,8 +132,6 @@ def _default_folder(run: Run, config: RunConfig, backend: Backend, checkpoint: s
 
 
 def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
-    from portbev.config import dump_config, load_config
-
     return load_config(dump_config(config), overrides) if overrides else config
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -16,14 +16,14 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
-from portbev.data import Dataset, build_loader
-from portbev.evaluate.benchmark import METRICS, find_benchmark
+from portbev.data import Dataset
+from portbev.data.loader import build_loader
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.files import write_json
 from portbev.models import DetectionModel, move_batch
 from portbev.outputs import in_float32
-
-if TYPE_CHECKING:
-    from portbev.train.progress import Reporter
+from portbev.progress import Reporter
+from portbev.runs.layout import METRICS
 
 Ticking = Callable[[int], AbstractContextManager[Callable[[], None]]]
 

@@ -10,10 +10,11 @@ from portbev.evaluate.benchmark import find_benchmark, headline_metrics
 from portbev.files import finite
 from portbev.parity import curves, differences, table
 from portbev.parity.document import Group, ParityReport, RunEntry
-from portbev.parity.grouping import RunGroup, comparable_settings, group_runs
+from portbev.parity.grouping import RunGroup, group_runs
 from portbev.parity.published import load_published
 from portbev.parity.render.text import difference
-from portbev.parity.runs import Run, load_runs
+from portbev.parity.runs import LabelledRun, load_runs
+from portbev.parity.settings import other_experiment
 
 EMULATED = (
     "A run marked (emulated) was computed on the host CPU by stand-ins for the vendor's packages. It proves that the "
@@ -38,7 +39,9 @@ def build_report(
     return report_on(load_runs(paths), baseline=baseline, published=published)
 
 
-def report_on(runs: Sequence[Run], *, baseline: str | None = None, published: Sequence[str] = ()) -> ParityReport:
+def report_on(
+    runs: Sequence[LabelledRun], *, baseline: str | None = None, published: Sequence[str] = ()
+) -> ParityReport:
     """:func:`build_report` for runs that are read already."""
     groups = group_runs(runs, baseline)
     filled = [_group(number, group) for number, group in enumerate(groups, 1)]
@@ -57,78 +60,90 @@ def report_on(runs: Sequence[Run], *, baseline: str | None = None, published: Se
     )
 
 
-def _entry(run: Run, number: int, group: RunGroup) -> RunEntry:
-    metrics = run.metrics or {}
+def _entry(run: LabelledRun, number: int, group: RunGroup) -> RunEntry:
+    record, metrics = run.record, run.metrics
     is_baseline = run is group.baseline
     return RunEntry(
         label=run.label,
         path=str(run.path),
         group=number,
         is_baseline=is_baseline,
-        name=str(run.get("name")),
-        status=run.meta["status"],
-        family=group.key.family,
-        benchmark=group.key.benchmark,
-        parameters=run.get("model", "parameters"),
-        backend=str(run.get("backend", "label") or run.get("backend", "name")),
+        name=record.name,
+        status=record.status,
+        family=record.model.family,
+        benchmark=record.data.benchmark,
+        parameters=record.model.parameters,
+        backend=record.backend.label,
         device_name=_device(run),
-        emulated=run.emulated,
-        world_size=run.get("backend", "world_size"),
-        precision=run.get("precision"),
-        amp=run.get("amp"),
-        deterministic=run.get("deterministic"),
-        seed=run.get("seed"),
-        config_digest=run.get("config_digest"),
-        data_digest=run.get("data", "digest"),
-        data_version=run.get("data", "version"),
-        eval_split=run.get("data", "eval_split"),
-        eval_samples=metrics.get("samples"),
-        evaluated_step=metrics.get("step"),
-        evaluated_weights=metrics.get("weights"),
-        step=run.get("progress", "step"),
-        total_steps=run.get("progress", "total_steps"),
-        created=run.get("created"),
-        finished=run.get("finished"),
+        emulated=record.backend.emulated,
+        world_size=record.backend.world_size,
+        precision=record.precision,
+        amp=record.amp,
+        deterministic=record.deterministic,
+        seed=record.seed,
+        config_digest=record.config_digest,
+        data_digest=record.data.digest,
+        data_version=record.data.version,
+        eval_split=record.data.eval_split,
+        eval_samples=None if metrics is None else metrics.samples,
+        evaluated_step=None if metrics is None else metrics.step,
+        evaluated_weights=None if metrics is None else metrics.weights,
+        step=record.progress.step,
+        total_steps=record.progress.total_steps,
+        created=record.created,
+        finished=record.finished,
         remarks=_remarks(run, group.baseline),
         values=table.values(run),
         differences={} if is_baseline else table.differences(run, group.baseline),
     )
 
 
-def _device(run: Run) -> str | None:
-    name = run.get("backend", "device_name")
-    if name and run.emulated and "emulated" not in str(name).lower():
-        return f"{name} (emulated)"
-    return name
+def _device(run: LabelledRun) -> str:
+    backend = run.record.backend
+    said = "emulated" in backend.device_name.lower()
+    return f"{backend.device_name} (emulated)" if backend.emulated and not said else backend.device_name
 
 
-def _remarks(run: Run, baseline: Run) -> list[str]:
-    found = []
+def _remarks(run: LabelledRun, baseline: LabelledRun) -> list[str]:
+    record, remarks = run.record, []
     if not run.finished:
-        done, total = run.get("progress", "step"), run.get("progress", "total_steps")
-        error = f": {run.meta['error']}" if run.get("error") else ""
-        found.append(f"not finished ({run.meta['status']} at step {done} of {total}){error}")
+        progress = record.progress
+        error = f": {record.error}" if record.error else ""
+        remarks.append(f"not finished ({record.status} at step {progress.step} of {progress.total_steps}){error}")
     if run.metrics is None:
-        found.append("not evaluated: no metrics.json")
+        remarks.append("not evaluated: no metrics.json")
     if run is not baseline:
-        if run.get("config_digest") != baseline.get("config_digest"):
-            keys = differences.config_keys(run, baseline)
-            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
-            found.append(f"another configuration than {baseline.label}" + (f" (differs in {shown})" if keys else ""))
-        if run.get("seed") != baseline.get("seed"):
-            found.append(f"another seed than {baseline.label} ({run.get('seed')} and {baseline.get('seed')})")
-        why = table.why_not_comparable(run, baseline)
-        if why and run.metrics is not None:
-            found.append(f"accuracy is not compared: {why}")
-    resumed = run.get("resumed") or []
-    if resumed:
-        found.append(f"resumed {len(resumed)} time{'s' if len(resumed) > 1 else ''}")
-    return [*found, *run.notes, *(f"warned in the run: {text}" for text in run.get("warnings") or [])]
+        remarks += _against(run, baseline)
+    times = len(record.resumed)
+    if times:
+        remarks.append(f"resumed {times} time{'s' if times > 1 else ''}")
+    return [*remarks, *run.oddities, *(f"warned in the run: {text}" for text in record.warnings)]
+
+
+def _against(run: LabelledRun, baseline: LabelledRun) -> list[str]:
+    """What to know about a run when it is compared with ``baseline``."""
+    remarks, seed, other = [], run.record.seed, baseline.record.seed
+    keys = [key for key in differences.reported_keys(run, baseline) if key != "train.seed"]
+    if keys:
+        remarks.append(f"other settings than {baseline.label}: {_some(keys)}")
+    if seed != other:
+        remarks.append(f"another seed than {baseline.label} ({seed} and {other})")
+    why = table.why_not_comparable(run, baseline)
+    if why and run.metrics is not None:
+        remarks.append(f"accuracy is not compared: {why}")
+    return remarks
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
 
 
 def _group(number: int, group: RunGroup) -> Group:
     benchmark = find_benchmark(group.key.benchmark)
-    figures = {run.label: finite(benchmark.class_figures(run.metrics or {})) for run in group.runs}
+    figures = {
+        run.label: finite(benchmark.class_figures({} if run.metrics is None else run.metrics.content))
+        for run in group.runs
+    }
     others = [run for run in group.runs if run is not group.baseline]
     return Group(
         number=number,
@@ -171,11 +186,9 @@ def _between(groups: Sequence[RunGroup]) -> list[str]:
     for place, group in enumerate(groups):
         for other in range(place):
             first = groups[other]
-            if group.key._replace(configuration="") == first.key._replace(configuration=""):
-                mine, theirs = comparable_settings(group.baseline), comparable_settings(first.baseline)
-                keys = [key for key in dict.fromkeys([*theirs, *mine]) if mine.get(key) != theirs.get(key)]
-                shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
-                lines.append(f"Groups {other + 1} and {place + 1} differ in their configuration: {shown}.")
+            if group.key.differs_in_configuration_alone(first.key):
+                keys = other_experiment(first.baseline.record, group.baseline.record)
+                lines.append(f"Groups {other + 1} and {place + 1} differ in their configuration: {_some(keys)}.")
     return lines
 
 

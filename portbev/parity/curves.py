@@ -6,12 +6,12 @@ import math
 import struct
 
 from portbev.parity.document import CurveComparison, TermComparison
-from portbev.parity.runs import Run
+from portbev.parity.runs import LabelledRun
 
 TOTAL = "total"
 
 
-def compare_curves(run: Run, baseline: Run) -> CurveComparison:
+def compare_curves(run: LabelledRun, baseline: LabelledRun) -> CurveComparison:
     """Compare the losses of every step that both runs have, exactly: the files hold floats exactly."""
     mine = {row.step: row for row in run.scalars}
     theirs = {row.step: row for row in baseline.scalars}
@@ -79,7 +79,7 @@ def _verdict(terms: list[TermComparison], steps: int, first: int | None, identic
     return f"first difference at step {first}, size {lead.first_difference:.2e}{relative} in {lead.term}"
 
 
-def _remarks(run: Run, baseline: Run, steps: list[int]) -> list[str]:
+def _remarks(run: LabelledRun, baseline: LabelledRun, steps: list[int]) -> list[str]:
     found = []
     if len(steps) < max(len(run.scalars), len(baseline.scalars)):
         found.append(f"{len(steps)} steps in common: {run.label} has {len(run.scalars)}, "
@@ -93,14 +93,14 @@ def _remarks(run: Run, baseline: Run, steps: list[int]) -> list[str]:
     return found
 
 
-def _one_sided(run: Run, baseline: Run) -> dict[str, list[str]]:
+def _one_sided(run: LabelledRun, baseline: LabelledRun) -> dict[str, list[str]]:
     mine = {term for row in run.scalars for term in row.losses}
     theirs = {term for row in baseline.scalars for term in row.losses}
     sides = {run.label: sorted(mine - theirs), baseline.label: sorted(theirs - mine)}
     return {name: terms for name, terms in sides.items() if terms}
 
 
-def _terms(run: Run, baseline: Run) -> list[str]:
+def _terms(run: LabelledRun, baseline: LabelledRun) -> list[str]:
     """Terms of either run in the order in which they appear; the total first."""
     seen = {term: None for one in (baseline, run) for row in one.scalars for term in row.losses}
     return sorted(seen, key=lambda term: term != TOTAL)

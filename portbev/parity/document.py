@@ -10,28 +10,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from portbev.evaluate.benchmark import Metric
+
 SCHEMA = "portbev.parity-report/2"
 
 
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-class Metric(Part):
-    """A column of the table across runs.
-
-    Attributes:
-        better: which direction is better: ``higher`` or ``lower``.
-        kind: ``accuracy`` is compared only between equal evaluations, ``cost`` (speed, memory) always.
-        unit: of the values as stored; empty where there is none.
-    """
-
-    key: str
-    name: str
-    title: str
-    unit: str = ""
-    better: Literal["higher", "lower"]
-    kind: Literal["accuracy", "cost"]
 
 
 class RunEntry(Part):
@@ -170,7 +155,7 @@ class PublishedTable(Part):
     source: str
     what: str
     family: str | None = None
-    benchmark: str = "nuscenes"
+    benchmark: str
     setting: dict[str, Any] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
     rows: list[PublishedRow] = Field(min_length=1)

@@ -1,52 +1,52 @@
-"""Which runs may be compared: same model family, configuration, data and benchmark."""
+"""Which runs may be compared: those of one experiment on the same data, scored by one benchmark."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-from portbev.config import LATER_KEYS, NEUTRAL_KEYS
 from portbev.errors import PortbevError, nearest
-from portbev.parity.differences import flatten
-from portbev.parity.runs import Run
-
-DEVICE_KEYS = (
-    "kernels",
-    "train.amp",
-    "train.loss_scale",
-    "train.precision",
-    "train.deterministic",
-    "train.threads",
-    "train.keep_freed_memory",
-    "train.seed",
-    "train.sync_batchnorm",
-    "train.find_unused_parameters",
-    "train.batch_size",
-    "train.accumulate",
-    "train.max_steps",
-    "train.eval_every",
-    "train.checkpoint",
-    "eval",
-    "data.eval_stride",
-)
-"""Keys in which runs of one configuration may differ: how and on how many devices it is computed, and how long.
-
-Of the batch size the samples of an optimizer step over all processes count.
-"""
+from portbev.parity.runs import LabelledRun
+from portbev.runs.record import RunRecord
 
 
 class Key(NamedTuple):
-    """What the runs of a group have in common; ``digest`` is the data's, ``configuration`` leaves devices out."""
+    """What the runs of a group have in common.
+
+    Attributes:
+        configuration: digest of the keys that say what is computed.
+        samples_per_step: of an optimizer step, over all processes: how they are shared out does not count.
+        digest, version, split: of the data, and what is evaluated of it.
+    """
 
     family: str
     configuration: str
+    samples_per_step: int
     benchmark: str
     digest: str
     version: str
     split: str
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Key:
+        data = record.data
+        return cls(
+            record.model.family,
+            record.config_digest,
+            record.samples_per_step,
+            data.benchmark,
+            data.digest,
+            data.version,
+            data.eval_split,
+        )
+
+    def differs_in_configuration_alone(self, other: Key) -> bool:
+        """Whether the two are of one family, benchmark and data."""
+        return self != other and self._replace(configuration="", samples_per_step=0) == other._replace(
+            configuration="", samples_per_step=0
+        )
 
 
 @dataclass
@@ -54,18 +54,17 @@ class RunGroup:
     """Runs that may be compared; the first one is the baseline unless another was chosen."""
 
     key: Key
-    runs: list[Run]
-    baseline: Run
+    runs: list[LabelledRun]
+    baseline: LabelledRun
 
     @property
     def title(self) -> str:
         key = self.key
         data = "/".join(part for part in (key.version, key.split) if part)
-        digest = key.digest[:12] or "without digest"
-        return f"{key.family} on {data} (data {digest}, configuration {key.configuration[:12]})"
+        return f"{key.family} on {data} (data {key.digest[:12]}, configuration {key.configuration[:12]})"
 
 
-def group_runs(runs: Sequence[Run], baseline: str | None = None) -> list[RunGroup]:
+def group_runs(runs: Sequence[LabelledRun], baseline: str | None = None) -> list[RunGroup]:
     """Groups in the order of their first run; the group of ``baseline`` comes first.
 
     Args:
@@ -77,7 +76,7 @@ def group_runs(runs: Sequence[Run], baseline: str | None = None) -> list[RunGrou
     chosen = None if baseline is None else _find(runs, baseline)
     groups: dict[Key, RunGroup] = {}
     for run in runs:
-        key = _key(run)
+        key = Key.of(run.record)
         group = groups.setdefault(key, RunGroup(key, [], run))
         group.runs.append(run)
         if run is chosen:
@@ -85,34 +84,10 @@ def group_runs(runs: Sequence[Run], baseline: str | None = None) -> list[RunGrou
     return sorted(groups.values(), key=lambda group: group.baseline is not chosen) if chosen else list(groups.values())
 
 
-def comparable_settings(run: Run) -> dict[str, Any]:
-    """The run's configuration, flat, without what cannot change a number and what a device may differ in."""
-    settings = flatten(run.meta["config"])
-    kept = {key: value for key, value in settings.items() if not _is_in(key, (*NEUTRAL_KEYS, *DEVICE_KEYS))}
-    kept = {key: value for key, value in kept.items() if not (key in LATER_KEYS and value == LATER_KEYS[key])}
-    size, times = settings.get("train.batch_size"), settings.get("train.accumulate", 1)
-    if isinstance(size, int) and isinstance(times, int):
-        kept["(samples of a step)"] = size * times * int(run.get("backend", "world_size") or 1)
-    return kept
-
-
-def _is_in(key: str, sections: Sequence[str]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
-
-
-def _key(run: Run) -> Key:
-    text = json.dumps(comparable_settings(run), sort_keys=True, default=str)
-    data = [str(run.get("data", name) or "") for name in ("digest", "version", "eval_split")]
-    family = str(run.get("model", "family") or "unknown family")
-    return Key(family, hashlib.sha256(text.encode()).hexdigest(), run.benchmark, *data)
-
-
-def _find(runs: Sequence[Run], baseline: str) -> Run:
+def _find(runs: Sequence[LabelledRun], baseline: str) -> LabelledRun:
     for run in runs:
         if baseline in (run.label, run.path.name, str(run.path), run.path.as_posix().rstrip("/")):
             return run
-    from pathlib import Path
-
     for run in runs:
         if Path(baseline).resolve() == run.path.resolve():
             return run

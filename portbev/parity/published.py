@@ -11,24 +11,19 @@ from portbev.errors import PortbevError, nearest
 from portbev.evaluate.benchmark import find_benchmark
 from portbev.parity.document import PublishedTable
 from portbev.parity.table import columns
-
-_SHIPPED = Path(__file__).resolve().parent
-
-
-def shipped() -> list[str]:
-    """Names of the tables that come with the package."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+from portbev.plugins import plugins
 
 
 def load_published(name: str) -> PublishedTable:
-    """The shipped table ``name``, or the one in the YAML file ``name``.
+    """The table ``name`` that a plugin brings, or the one in the YAML file ``name``.
 
     Raises:
         PortbevError: no such table or file, not YAML, or not of the schema.
     """
-    path = _SHIPPED / f"{name}.yaml" if name in shipped() else Path(name)
+    known = plugins().published()
+    path = known.get(name, Path(name))
     if not path.is_file():
-        raise PortbevError(f"no published table or file {name!r}", where="--published", cure=nearest(name, shipped()))
+        raise PortbevError(f"no published table or file {name!r}", where="--published", cure=nearest(name, known))
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         table = PublishedTable.model_validate(content)
@@ -38,8 +33,13 @@ def load_published(name: str) -> PublishedTable:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "content"
-        cure = f"The shipped {shipped()[0]}.yaml shows the schema"
+        cure = f"{next(iter(known.values()))} shows the schema" if known else ""
         raise PortbevError(f"{key}: {first['msg']}", where=str(path), cure=cure) from error
+    _check_metrics(table, path)
+    return table
+
+
+def _check_metrics(table: PublishedTable, path: Path) -> None:
     metrics = [metric.key for metric in columns(find_benchmark(table.benchmark))]
     for row in table.rows:
         for key in row.values:
@@ -47,4 +47,3 @@ def load_published(name: str) -> PublishedTable:
                 raise PortbevError(
                     f"row {row.name!r} has an unknown metric {key!r}", where=str(path), cure=nearest(key, metrics)
                 )
-    return table

@@ -1,207 +1,148 @@
-"""The run directory: its record, its scalars, and reading them."""
+"""``run.json``: what was run, on what, and how far it came."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-from portbev.config import RunConfig, load_config
-from portbev.errors import PortbevError
-from portbev.evaluate.benchmark import METRICS, PREDICTIONS
+from pydantic import BaseModel, ConfigDict, Field
+
+from portbev.config import Meaning
 from portbev.files import finite, write_json
-from portbev.runs.checkpoint import Checkpoints
+from portbev.runs.ledger import Ledger
+from portbev.runs.reading import read_as
 
-RUN_SCHEMA = "portbev.run/1"
-WARM_UP_STEPS = 3
-RUN, SCALARS = "run.json", "scalars.jsonl"
+SCHEMA = "portbev.run/2"
+
+Status = Literal["running", "finished", "failed", "interrupted"]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run directory, read.
+class Part(BaseModel):
+    """A section of the record. A field that this version does not know is left out: a later one may have added it."""
 
-    Attributes:
-        path: the directory.
-        info: ``run.json``.
+    model_config = ConfigDict(extra="ignore", validate_assignment=True)
+
+
+class ModelFacts(Part):
+    family: str
+    parameters: int | None = None
+
+
+class BackendFacts(Part):
+    """What it ran on. ``label`` is the backend's name for people; it says when the device was emulated."""
+
+    name: str
+    label: str
+    device_type: str
+    emulated: bool
+    collective: str | None  # None: a process alone
+    device_name: str
+    world_size: int
+
+
+class DataFacts(Part):
+    """The data. ``source`` is the root as it was given, ``root`` the folder that it meant; digests are of content."""
+
+    root: str
+    source: str
+    version: str
+    benchmark: str
+    train_split: str
+    eval_split: str
+    digest: str
+    eval_digest: str
+    train_samples: int
+    eval_samples: int
+    notes: list[str] = Field(default_factory=list)
+
+
+class Progress(Part):
+    """How far it came. ``skipped_steps``: updates that a loss scaler left out."""
+
+    step: int = 0
+    epoch: int = 0
+    samples: int = 0
+    total_steps: int = 0
+    skipped_steps: int = 0
+
+
+class TrainingFacts(Part):
+    """Speed and memory of training (see :class:`portbev.runs.scalars.Speed`); bytes, seconds, samples per second."""
+
+    fps: float | None = None
+    step_time_median: float | None = None
+    method: str = ""
+    peak_memory: int = 0
+    seconds: float = 0.0
+
+
+class Evaluation(Part):
+    """An evaluation in or after training. ``figures``: the benchmark's headline metrics by key."""
+
+    step: int
+    epoch: int
+    weights: str
+    samples: int
+    stride: int  # every n-th sample of the split
+    figures: dict[str, float | None]
+
+
+class Resumption(Part):
+    """The run was taken up again at ``step``; its status was ``after`` then."""
+
+    step: int
+    time: str
+    after: Status
+
+
+class RunRecord(Part):
+    """The content of ``run.json``.
+
+    ``config`` is the resolved configuration as plain values. ``config_digest`` is that of the keys that say what is
+    computed, and ``meanings`` says of every other key what it is (see :class:`portbev.config.Meaning`): with the two,
+    runs can be compared where the model's plugin is not installed.
     """
 
-    path: Path
-    info: dict[str, Any]
+    schema_: Literal["portbev.run/2"] = Field(default="portbev.run/2", alias="schema")
+    name: str
+    status: Status = "running"
+    created: str
+    finished: str | None = None
+    portbev: str
+    command: list[str] = Field(default_factory=list)
+    config: dict[str, Any]
+    config_digest: str
+    meanings: dict[str, Meaning]
+    samples_per_step: int  # of an optimizer step, over all processes
+    model: ModelFacts
+    seed: int
+    backend: BackendFacts
+    environment: dict[str, Any]
+    precision: str
+    amp: str
+    deterministic: bool
+    kernels: Ledger = Field(default_factory=dict)
+    data: DataFacts
+    progress: Progress = Field(default_factory=Progress)
+    training: TrainingFacts = Field(default_factory=TrainingFacts)
+    evaluations: list[Evaluation] = Field(default_factory=list)
+    resumed: list[Resumption] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    error: str | None = None
 
-    @property
-    def status(self) -> str:
-        """``running``, ``finished``, ``failed`` or ``interrupted``."""
-        return str(self.info["status"])
-
-    @property
-    def config(self) -> RunConfig:
-        """The resolved configuration."""
-        return load_config(self.info["config"])
-
-    @property
-    def metrics(self) -> dict[str, Any] | None:
-        """``metrics.json``; None before the evaluation."""
-        return _read_json(self.path / METRICS) if (self.path / METRICS).is_file() else None
-
-    @property
-    def predictions(self) -> Path:
-        """The detections of the final evaluation, in the format of its benchmark."""
-        return self.path / PREDICTIONS
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.path / "checkpoints")
-
-    def scalars(self) -> list[dict[str, Any]]:
-        """Rows of ``scalars.jsonl``: one per optimizer step."""
-        return read_scalars(self.path / SCALARS)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
-def load_run(path: Path | str) -> Run:
-    """Read a run directory.
+def read_record(path: Path) -> RunRecord:
+    """The record in the file ``path``.
 
     Raises:
-        PortbevError: it is none, or its record is damaged or of another version.
+        PortbevError: it cannot be read, is damaged (names the field), or is of another version.
     """
-    path = Path(path)
-    if not (path / RUN).is_file():
-        what = "not a run directory: it has no run.json" if path.is_dir() else "no such run directory"
-        raise PortbevError(what, where=str(path), cure="Name a directory written by: portbev train --out DIR")
-    info = _read_json(path / RUN)
-    if info.get("schema") != RUN_SCHEMA:
-        what = f"schema is {info.get('schema')!r}, this version reads {RUN_SCHEMA!r}"
-        raise PortbevError(what, where=str(path / RUN), cure="Use the version of portbev that wrote it")
-    return Run(path, info)
+    return read_as(RunRecord, path, SCHEMA)
 
 
-def read_scalars(path: Path) -> list[dict[str, Any]]:
-    """Rows of a scalars file; a last line that a kill cut off is left out."""
-    if not path.is_file():
-        return []
-    rows = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise PortbevError(f"line {number} is not valid JSON", where=str(path)) from error
-    return rows
-
-
-class Recorder:
-    """Writer of a run directory, in the run's main process.
-
-    ``info`` is the content of ``run.json``; change it and call :meth:`write`.
-    """
-
-    def __init__(self, path: Path, info: dict[str, Any]) -> None:
-        self.path, self.info = path, info
-        self._scalars: Any = None
-
-    def write(self) -> None:
-        """Write ``run.json``."""
-        write_json(self.path / RUN, finite(self.info))
-
-    def warn(self, text: str) -> None:
-        """Keep a warning in the record, once."""
-        if text not in self.info["warnings"]:
-            self.info["warnings"].append(text)
-
-    def begin_scalars(self, step: int) -> None:
-        """Open ``scalars.jsonl`` and cut it after the row of ``step``; 0 starts a new file."""
-        path = self.path / SCALARS
-        rows = [row for row in read_scalars(path) if row["step"] <= step]
-        try:
-            temporary = path.with_name(f".{path.name}.part")
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            self._scalars = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed by close)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-
-    def scalar(self, row: Mapping[str, Any]) -> None:
-        """Append a row; it reaches the file at once."""
-        try:
-            self._scalars.write(json.dumps(finite(row), allow_nan=False) + "\n")
-            self._scalars.flush()
-        except OSError as error:
-            raise cannot_write(self.path / SCALARS, error) from error
-
-    def close(self) -> None:
-        if self._scalars is not None:
-            scalars, self._scalars = self._scalars, None
-            try:
-                scalars.close()
-            except OSError as error:  # a full disk may show only here
-                raise cannot_write(self.path / SCALARS, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> PortbevError:
-    """The error of a full or read-only output."""
-    return PortbevError(
-        f"cannot write: {error.strerror or error}",
-        where=str(path),
-        cure="Check that the folder is writable and the disk has room, or choose another output with --out",
-    )
-
-
-def throughput(rows: Iterable[Mapping[str, Any]], samples_per_step: int) -> dict[str, Any]:
-    """Training speed from the rows of ``scalars.jsonl``: medians over the steps after the first three.
-
-    ``step_time`` is a whole step, waiting for data included; checkpoints and evaluation lie between steps.
-    """
-    times = [row["step_time"] for row in rows]
-    warm = times[WARM_UP_STEPS:] or times
-    middle = median(warm) if warm else None
-    return {
-        "fps": samples_per_step / middle if middle else None,
-        "step_time_median": middle,
-        "method": "samples of a step over all processes / median step time (data loading included, first 3 steps, "
-        "checkpoints and evaluation not)",
-    }
-
-
-def merge_ledgers(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Two ledger snapshots (see :class:`portbev.kernels.Ledger`) as one: counts add up."""
-    merged: dict[str, Any] = json.loads(json.dumps(first))
-    for operator, page in second.items():
-        into = merged.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
-        for direction in ("forward", "backward"):
-            for provider, calls in page[direction].items():
-                into[direction][provider] = into[direction].get(provider, 0) + calls
-        for passed in page["passed_over"]:
-            same = (
-                p for p in into["passed_over"] if (p["provider"], p["reason"]) == (passed["provider"], passed["reason"])
-            )
-            known = next(same, None)
-            if known is None:
-                into["passed_over"].append(dict(passed))
-            else:
-                known["times"] += passed["times"]
-    return merged
-
-
-def now() -> str:
-    """This moment, ISO 8601 in UTC."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PortbevError(f"cannot be read: {error}", where=str(path)) from error
-    if not isinstance(content, dict):
-        raise PortbevError("holds no JSON object", where=str(path))
-    return content
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write ``record`` whole or not at all."""
+    write_json(path, finite(record.model_dump(mode="json", by_alias=True)))

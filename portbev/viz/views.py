@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import find_benchmark
-from portbev.runs.record import Run, load_run
+from portbev.runs import Run, load_run
 
 if TYPE_CHECKING:
     from portbev.viz.canvas import Image
@@ -61,13 +61,13 @@ def open_views(run: Path | str, *, data_root: str | Path | None = None, version:
     Raises:
         PortbevError: no run, not evaluated, or data that is missing or does not fit the predictions.
     """
-    record = load_run(run)
-    if not record.predictions.is_file():
+    loaded = load_run(run)
+    if not loaded.predictions.is_file():
         cure = f"Evaluate it first: portbev eval {run}"
         raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
-    return find_benchmark(record.benchmark).open_views(record, data_root=data_root, version=version)
+    return find_benchmark(loaded.benchmark).open_views(loaded, data_root=data_root, version=version)
 
 
 def run_title(run: Run) -> str:
     """What stands above a run's pictures."""
-    return f"{run.info['name']}   run {run.path.resolve().name}   {run.info['backend']['label']}"
+    return f"{run.record.name}   run {run.path.resolve().name}   {run.record.backend.label}"

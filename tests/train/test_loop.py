@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from portbev.config import RunConfig
+from portbev.config import Meaning, RunConfig
 from portbev.errors import PortbevError
 from portbev.runs.checkpoint import load_checkpoint
-from portbev.train import Run, load_run, train
+from portbev.runs import Run, load_run
+from portbev.train import train
 
 Toy = Callable[..., RunConfig]
 
@@ -29,26 +30,27 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def losses(run: Run) -> list[dict[str, float]]:
-    return [row["losses"] for row in run.scalars()]
+    return [row.losses for row in run.scalars()]
 
 
 def test_a_run_leaves_its_whole_directory(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     run = train(toy(), backend="cpu", data_root=tiny_root, out=tmp_path / "run")
     assert run.status == "finished"
-    info: dict[str, Any] = run.info
-    assert info["schema"] == "portbev.run/1" and info["progress"]["step"] == info["progress"]["total_steps"] == 12
-    assert info["training"]["fps"] > 0 and info["training"]["peak_memory"] > 0
-    assert info["kernels"]["dropout"]["forward"]["cpu_fast"] >= 12
-    assert info["data"]["train_samples"] == 12 and len(info["data"]["digest"]) == 64
+    record = run.record
+    assert record.schema_ == "portbev.run/2" and record.progress.step == record.progress.total_steps == 12
+    assert record.training.fps is not None and record.training.fps > 0 and record.training.peak_memory > 0
+    assert record.kernels["dropout"].forward["cpu_fast"] >= 12
+    assert record.data.train_samples == 12 and len(record.data.digest) == 64 and record.samples_per_step == 2
+    assert record.meanings["compute.threads"] is Meaning.HOW and "optimizer.lr" not in record.meanings
     rows = run.scalars()
-    assert [row["step"] for row in rows] == list(range(1, 13))
-    assert [row["samples"] for row in rows] == list(range(2, 26, 2))
-    assert all(row["losses"]["total"] == pytest.approx(row["losses"]["heat"] + row["losses"]["small"]) for row in rows)
+    assert [row.step for row in rows] == list(range(1, 13))
+    assert [row.samples for row in rows] == list(range(2, 26, 2))
+    assert all(row.losses["total"] == pytest.approx(row.losses["heat"] + row.losses["small"]) for row in rows)
     metrics = run.metrics
-    assert metrics is not None and metrics["samples"] == 4 and metrics["weights"] == "ema" and metrics["step"] == 12
-    assert metrics["inference"]["fps"] > 0 and "batch 1" in metrics["inference"]["method"]
+    assert metrics is not None and metrics.samples == 4 and metrics.weights == "ema" and metrics.step == 12
+    assert metrics.content["inference"]["fps"] > 0 and "batch 1" in metrics.content["inference"]["method"]
     assert list(json.loads(run.predictions.read_text())["results"])
-    assert load_run(tmp_path / "run").info == info
+    assert load_run(tmp_path / "run").record == record
 
 
 def test_same_seed_same_bits_whatever_the_workers_and_another_seed_differs(
@@ -75,8 +77,8 @@ def test_accumulation_equals_the_big_batch(toy: Toy, tiny_root: Path, tmp_path: 
         data_root=tiny_root,
         out=tmp_path / "small",
     )
-    assert big.info["progress"]["step"] == small.info["progress"]["step"] == 3
-    assert [r["samples"] for r in big.scalars()] == [r["samples"] for r in small.scalars()]
+    assert big.record.progress.step == small.record.progress.step == 3
+    assert [r.samples for r in big.scalars()] == [r.samples for r in small.scalars()]
     for a, b in zip(losses(big), losses(small), strict=True):
         assert a == pytest.approx(b, rel=1e-5)
     for key, value in weights(big).items():
@@ -106,8 +108,8 @@ def test_clipping_limits_the_update_and_the_record_keeps_the_norm_before(
         data_root=tiny_root,
         out=tmp_path / "free",
     )
-    norm = free.scalars()[0]["grad_norm"]
-    assert clipped.scalars()[0]["grad_norm"] == norm > limit
+    norm = free.scalars()[0].grad_norm
+    assert clipped.scalars()[0].grad_norm == norm > limit
     # with plain SGD the weights moved by lr * gradient: the two runs differ by the clipped share of it
     gap = [
         (weights(clipped)[k] - weights(free)[k]).double()
@@ -124,7 +126,7 @@ def test_an_fp16_overflow_leaves_the_step_out_and_only_a_dynamic_scale_falls(
 ) -> None:
     settings = toy(train__max_steps=2, compute__amp="fp16", compute__loss_scale=scale, model__overflow_at_forward=1)
     run = train(settings, backend="cpu", data_root=tiny_root, out=tmp_path / "run")
-    assert run.info["progress"]["skipped_steps"] == 1
+    assert run.record.progress.skipped_steps == 1
     saved = load_checkpoint(run.checkpoints.path(2))
     assert saved.state["scaler"]["scale"] == after
 
@@ -133,7 +135,7 @@ def test_an_fp16_overflow_leaves_the_step_out_and_only_a_dynamic_scale_falls(
 def test_mixed_precision_trains(toy: Toy, tiny_root: Path, tmp_path: Path, amp: str) -> None:
     plain = train(toy(train__epochs=1), backend="cpu", data_root=tiny_root, out=tmp_path / "plain")
     mixed = train(toy(train__epochs=1, compute__amp=amp), backend="cpu", data_root=tiny_root, out=tmp_path / amp)
-    assert mixed.status == "finished" and mixed.info["amp"] == amp
+    assert mixed.status == "finished" and mixed.record.amp == amp
     assert losses(mixed) != losses(plain)
     assert losses(mixed)[0]["total"] == pytest.approx(losses(plain)[0]["total"], rel=0.02)
 
@@ -141,13 +143,13 @@ def test_mixed_precision_trains(toy: Toy, tiny_root: Path, tmp_path: Path, amp: 
 def test_periodic_evaluation_is_recorded_and_marks_the_best(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     config = toy(train__epochs=3, train__eval_every=1, data__eval_stride=2, train__checkpoint={"keep": 1})
     run = train(config, backend="cpu", data_root=tiny_root, out=tmp_path)
-    found = run.info["evaluations"]
-    assert [e["step"] for e in found] == [6, 12, 18]
-    assert [e["samples"] for e in found] == [2, 2, 4]
+    found = run.record.evaluations
+    assert [e.step for e in found] == [6, 12, 18]
+    assert [e.samples for e in found] == [2, 2, 4]
     best = run.checkpoints.best()
     assert best is not None
-    top = max(found, key=lambda e: e["nd_score"])
-    assert best["value"] == top["nd_score"]
+    top = max(found, key=lambda e: e.figures["nd_score"] or 0.0)
+    assert best["value"] == top.figures["nd_score"]
     assert run.checkpoints.steps() == sorted({best["step"], 18})
 
 
@@ -180,5 +182,5 @@ def test_initial_weights_come_from_another_run(toy: Toy, tiny_root: Path, tmp_pa
         out=tmp_path / "b",
         init=tmp_path / "a",
     )
-    assert any("started from the ema weights" in note for note in second.info["notes"])
+    assert any("started from the ema weights" in note for note in second.record.notes)
     torch.testing.assert_close(weights(second)["head.weight"], weights(first, "ema")["head.weight"])

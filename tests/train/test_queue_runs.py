@@ -13,7 +13,8 @@ import pytest
 
 from portbev.config import RunConfig
 from portbev.errors import ConfigError
-from portbev.train import load_run, train
+from portbev.runs import load_run
+from portbev.train import train
 
 QUEUE: dict[str, Any] = {
     "kind": "nuscenes_queue",
@@ -44,15 +45,15 @@ def test_a_run_on_queues_resumes_to_the_same_bits(toy: Toy, tiny_root: Path, tmp
     whole = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "whole")
     train(toy(**{**SETTINGS, "train__max_steps": 5}), backend="cpu", data_root=tiny_root, out=tmp_path / "cut")
     resumed = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut", resume=True)
-    assert [row["losses"] for row in resumed.scalars()] == [row["losses"] for row in whole.scalars()]
+    assert [row.losses for row in resumed.scalars()] == [row.losses for row in whole.scalars()]
     assert content(resumed.path) == content(whole.path)
-    assert [e["samples"] for e in whole.info["evaluations"]] == [12, 12]
+    assert [e.samples for e in whole.record.evaluations] == [12, 12]
 
 
 def test_an_evaluation_in_training_leaves_out_whole_scenes(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     config = toy(**{**SETTINGS, "data": {**QUEUE, "eval_stride": 2}})
     run = train(config, backend="cpu", data_root=tiny_root, out=tmp_path / "run")
-    assert [(e["stride"], e["samples"]) for e in run.info["evaluations"]] == [(2, 8), (1, 12)]
+    assert [(e.stride, e.samples) for e in run.record.evaluations] == [(2, 8), (1, 12)]
 
 
 def test_larger_evaluation_batches_are_refused_at_once(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_two_processes_evaluate_scenes_like_one_and_the_run_can_be_drawn(
     )
     assert done.returncode == 0, done.stderr
     run = load_run(tmp_path / "run")
-    assert run.info["backend"]["world_size"] == 2
+    assert run.record.backend.world_size == 2
     done = command("eval", run.path, "--backend", "cpu", "--out", tmp_path / "alone")
     assert done.returncode == 0, done.stderr
     assert content(tmp_path / "alone") == content(run.path)

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from portbev.config import RunConfig
 from portbev.errors import CheckpointError, PortbevError
 from portbev.runs import checkpoint
-from portbev.train import Run, load_run, train
+from portbev.runs import Run, load_run
+from portbev.train import train
 from portbev.train.loop import Trainer
+from portbev.train.step import OptimizerStep
 
 Toy = Callable[..., RunConfig]
 SETTINGS: dict[str, Any] = {"train__epochs": 3, "train__checkpoint": {"every_steps": 4}, "train__eval_every": 1}
@@ -30,8 +33,8 @@ def state(run: Run) -> dict[str, bytes]:
     saved = run.checkpoints
     folder = saved.path(saved.steps()[-1])
     found = {name: (folder / name).read_bytes() for name in ("model.safetensors", "ema.safetensors", "state.pt")}
-    rows = [{k: v for k, v in row.items() if not k.endswith("_time")} for row in run.scalars()]
-    return {**found, "rows": json.dumps(rows).encode(), "predictions": run.predictions.read_bytes()}
+    rows = [replace(row, step_time=0.0, data_time=0.0).to_json() for row in run.scalars()]
+    return {**found, "rows": "".join(rows).encode(), "predictions": run.predictions.read_bytes()}
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def kill_at_step(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None
     original = getattr(Trainer, where)
 
     def dying(self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        if self.step == step:
+        if self.at.step == step:
             raise Killed
         return original(self, *args, **kwargs)
 
@@ -64,8 +67,8 @@ def test_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(
         with pytest.raises(Killed):
             train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut")
     run = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut", resume=True)
-    assert run.status == "finished" and len(run.info["resumed"]) == 1
-    assert [e["step"] for e in run.info["evaluations"]] == [6, 12, 18]
+    assert run.status == "finished" and len(run.record.resumed) == 1
+    assert [e.step for e in run.record.evaluations] == [6, 12, 18]
     assert state(run) == whole
 
 
@@ -90,7 +93,7 @@ def test_a_resumed_fp16_run_keeps_its_loss_scale_and_its_bits(
     assert state(resumed) == expected
     saved = checkpoint.load_checkpoint(resumed.checkpoints.path(12))
     assert saved.state["scaler"]["scale"] == (65536.0 if scale == "dynamic" else 512.0)
-    assert [row["lr"] for row in resumed.scalars()[:4]] == pytest.approx([0.01 / 3, 0.01 * 5 / 9, 0.01 * 7 / 9, 0.01])
+    assert [row.lr for row in resumed.scalars()[:4]] == pytest.approx([0.01 / 3, 0.01 * 5 / 9, 0.01 * 7 / 9, 0.01])
 
 
 def test_kernel_calls_add_up_over_a_resume(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_kernel_calls_add_up_over_a_resume(toy: Toy, tiny_root: Path, tmp_path: 
         with pytest.raises(Killed):
             train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut")
     run = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut", resume=True)
-    assert run.info["kernels"]["dropout"]["forward"] == plain.info["kernels"]["dropout"]["forward"]
+    assert run.record.kernels["dropout"].forward == plain.record.kernels["dropout"].forward
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_it_out_and_is_told(
@@ -121,8 +124,8 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_it_out_and_is_told(
     assert len(leftovers) == 1
     run = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut", resume=True)
     assert not leftovers[0].exists()
-    assert any("left behind: .step_00000008" in warning for warning in run.info["warnings"])
-    assert run.info["resumed"][0]["step"] == 6
+    assert any("left behind: .step_00000008" in warning for warning in run.record.warnings)
+    assert run.record.resumed[0].step == 6
     assert state(run) == whole
 
 
@@ -157,8 +160,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
             train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut")
     damage(tmp_path / "cut" / "checkpoints" / "step_00000008" / name)
     run = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut", resume=True)
-    assert run.info["resumed"][0]["step"] == 6
-    assert any("damaged checkpoint" in warning and "step_00000008" in warning for warning in run.info["warnings"])
+    assert run.record.resumed[0].step == 6
+    assert any("damaged checkpoint" in warning and "step_00000008" in warning for warning in run.record.warnings)
     assert state(run) == whole
 
 
@@ -173,7 +176,7 @@ def test_when_no_checkpoint_is_whole_nothing_is_lost(toy: Toy, tiny_root: Path, 
 
 def test_resuming_an_empty_folder_is_a_fresh_start(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     run = train(toy(train__max_steps=2), backend="cpu", data_root=tiny_root, out=tmp_path / "new", resume=True)
-    assert run.status == "finished" and run.info["resumed"] == []
+    assert run.status == "finished" and run.record.resumed == []
 
 
 def test_resuming_a_finished_run_changes_nothing(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
@@ -201,7 +204,7 @@ def test_a_changed_configuration_is_refused_with_its_keys_and_harmless_ones_pass
     with pytest.raises(PortbevError, match=r"these keys differ: model\.channels, optimizer\.lr"):
         train(changed, backend="cpu", data_root=tiny_root, out=tmp_path, resume=True)
     harmless = toy(train__max_steps=3, train__log_every=7, data__workers=1, train__eval_every=1)
-    assert train(harmless, backend="cpu", data_root=tiny_root, out=tmp_path, resume=True).info["progress"]["step"] == 3
+    assert train(harmless, backend="cpu", data_root=tiny_root, out=tmp_path, resume=True).record.progress.step == 3
 
 
 def test_changed_data_are_refused(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
@@ -220,19 +223,19 @@ def test_changed_data_are_refused(toy: Toy, tiny_root: Path, tmp_path: Path) -> 
 def test_a_signal_ends_the_step_writes_a_checkpoint_and_resumes_to_the_same_bits(
     whole: dict[str, bytes], toy: Toy, tiny_root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    original = Trainer._forward
+    original = OptimizerStep.forward
 
-    def signalled(self: Trainer, *args: Any) -> Any:
+    def signalled(self: OptimizerStep, *args: Any) -> Any:
         if self.step == 4:
             signal.raise_signal(number)
         return original(self, *args)
 
     before = signal.getsignal(number)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_forward", signalled)
+        patch.setattr(OptimizerStep, "forward", signalled)
         run = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut")
     assert signal.getsignal(number) is before
-    assert run.status == "interrupted" and run.info["progress"]["step"] == 5
+    assert run.status == "interrupted" and run.record.progress.step == 5
     assert run.checkpoints.steps()[-1] == 5
     run = train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut", resume=True)
     assert state(run) == whole and load_run(tmp_path / "cut").status == "finished"

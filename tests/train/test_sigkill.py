@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from portbev.train import load_run
+from portbev.runs import load_run
 
 SETTINGS: dict[str, Any] = {"model__sleep": 0.02, "train__epochs": 8, "train__checkpoint": {"every_steps": 1}}
 
@@ -37,7 +37,7 @@ def test_five_kills_and_resumes_end_in_the_same_bits(
     words += ["--data-root", str(tiny_root), "--resume", "--out"]
     done = subprocess.run([*words, str(tmp_path / "whole")], env=toy_environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    total = load_run(tmp_path / "whole").info["progress"]["total_steps"]
+    total = load_run(tmp_path / "whole").record.progress.total_steps
     cut = tmp_path / "cut"
     draw = random.Random(time.time_ns())
     killed_while_writing = 0
@@ -58,6 +58,6 @@ def test_five_kills_and_resumes_end_in_the_same_bits(
     done = subprocess.run([*words, str(cut)], env=toy_environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     run = load_run(cut)
-    assert len(run.info["resumed"]) == 5
+    assert len(run.record.resumed) == 5
     assert weights(cut) == weights(tmp_path / "whole")
     assert (cut / "predictions.json").read_bytes() == (tmp_path / "whole" / "predictions.json").read_bytes()

@@ -18,7 +18,7 @@ from portbev.data import open_root
 from portbev.errors import ConfigError, DataError
 from portbev.evaluate.inference import evaluate_model, predict
 from portbev.models import Detections
-from portbev.train.setup import _check_evaluation
+from portbev.train.splits import check_evaluation
 from portbev_cpu.backend import CpuBackend
 from portbev_nuscenes.samples.sweeps import SweepDataset
 
@@ -154,10 +154,10 @@ def test_a_model_forgets_before_every_evaluation(make: Any) -> None:
 def test_streams_with_larger_batches_are_refused_before_training(make: Any) -> None:
     config, dataset, _ = make(eval__batch_size=2)
     with pytest.raises(ConfigError, match=r"eval\.batch_size"):
-        _check_evaluation(config, dataset)
+        check_evaluation(config, dataset)
 
 
 def test_a_metric_that_the_benchmark_lacks_is_refused_before_training(make: Any) -> None:
     config, dataset, _ = make(train__checkpoint={"best": "nd_scor"})
     with pytest.raises(ConfigError, match=r"train\.checkpoint\.best: .*'nd_scor'.*Did you mean 'nd_score'"):
-        _check_evaluation(config, dataset)
+        check_evaluation(config, dataset)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from portbev.train import load_run
+from portbev.runs import load_run
 
 
 def test_losses_on_the_emulated_npu_equal_the_cpus_to_the_bit(
@@ -17,7 +17,7 @@ def test_losses_on_the_emulated_npu_equal_the_cpus_to_the_bit(
         done = command("train", config, *how, "--data-root", tiny_root, "--out", tmp_path / name)
         assert done.returncode == 0, done.stderr
     cpu, npu = load_run(tmp_path / "cpu"), load_run(tmp_path / "npu")
-    assert npu.info["backend"]["emulated"] and npu.info["backend"]["label"] == "npu (emulated)"
-    assert [row["losses"] for row in cpu.scalars()] == [row["losses"] for row in npu.scalars()]
-    assert [row["grad_norm"] for row in cpu.scalars()] == [row["grad_norm"] for row in npu.scalars()]
+    assert npu.record.backend.emulated and npu.record.backend.label == "npu (emulated)"
+    assert [row.losses for row in cpu.scalars()] == [row.losses for row in npu.scalars()]
+    assert [row.grad_norm for row in cpu.scalars()] == [row.grad_norm for row in npu.scalars()]
     assert cpu.predictions.read_bytes() == npu.predictions.read_bytes()

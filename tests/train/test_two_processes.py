@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from portbev.train import Run, load_run
+from portbev.runs import Run, load_run
 
 pytestmark = pytest.mark.slow
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -48,10 +48,10 @@ def test_two_processes_learn_like_one_with_the_whole_batch_and_evaluate_alike(
     assert done.returncode == 0, done.stderr
     one = load_run(tmp_path / "one")
     two = trained(launch, toy_file(train__batch_size=2, **common), tiny_root, tmp_path / "two", "--backend", "cpu")
-    assert two.info["backend"]["world_size"] == 2 and two.info["backend"]["collective"] == "gloo"
-    assert [r["samples"] for r in two.scalars()] == [r["samples"] for r in one.scalars()]
+    assert two.record.backend.world_size == 2 and two.record.backend.collective == "gloo"
+    assert [r.samples for r in two.scalars()] == [r.samples for r in one.scalars()]
     for a, b in zip(two.scalars(), one.scalars(), strict=True):
-        assert a["losses"] == pytest.approx(b["losses"], rel=1e-5)
+        assert a.losses == pytest.approx(b.losses, rel=1e-5)
     for key, value in final_weights(one).items():
         torch.testing.assert_close(final_weights(two)[key], value, rtol=1e-4, atol=1e-6)
 
@@ -84,8 +84,8 @@ def test_synchronised_batchnorm_makes_two_processes_equal_one(
     assert done.returncode == 0, done.stderr
     one = load_run(tmp_path / "1")
     two = trained(launch, toy_file(train__batch_size=2, **common), tiny_root, tmp_path / "2", "--backend", "cpu")
-    assert any("1 batch normalisations are synchronised" in note for note in two.info["notes"])
-    assert one.info["notes"] == []
+    assert any("1 batch normalisations are synchronised" in note for note in two.record.notes)
+    assert one.record.notes == []
     for key, value in final_weights(one).items():
         torch.testing.assert_close(final_weights(two)[key], value, rtol=1e-4, atol=1e-5)
 
@@ -96,8 +96,8 @@ def test_the_emulated_npu_joins_over_hccl_with_the_bits_of_gloo(
     config = toy_file(train__epochs=1)
     cpu = trained(launch, config, tiny_root, tmp_path / "cpu", "--backend", "cpu")
     npu = trained(launch, config, tiny_root, tmp_path / "npu", "--backend", "npu", "--emulate")
-    assert npu.info["backend"]["collective"] == "hccl"
-    assert [r["losses"] for r in npu.scalars()] == [r["losses"] for r in cpu.scalars()]
+    assert npu.record.backend.collective == "hccl"
+    assert [r.losses for r in npu.scalars()] == [r.losses for r in cpu.scalars()]
 
 
 def test_a_mistake_is_told_once_by_several_processes(

@@ -48,7 +48,7 @@ def run_table(report: ParityReport) -> str:
 
 
 def class_table(report: ParityReport) -> str:
-    """A row per group and class: the benchmark's figure (nuScenes: AP) in each run."""
+    """A row per group and class: the benchmark's figure for it in each run."""
     labels = [run.label for run in report.runs]
     rows = []
     for group in report.groups:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev.parity.runs import Run
+from portbev.parity.runs import LabelledRun
 
 COLOURS = ("#2563b0", "#d9622b", "#2c8a5a", "#8a4fb0", "#b58a16", "#c23b63", "#3c8f9c", "#6b6b6b")
 """One per run, in order; the page repeats them as CSS variables ``--s0`` ..."""
@@ -27,13 +27,13 @@ _SLOTS = {_SLOT_INK: "var(--ink)", _SLOT_GRID: "var(--line)"}
 _SERIES = {f"#0a0c{index:02x}": f"var(--s{index})" for index in range(len(COLOURS))}
 
 
-def terms(runs: Sequence[Run]) -> list[str]:
+def terms(runs: Sequence[LabelledRun]) -> list[str]:
     """Loss terms of the runs in the order in which they appear; the total first."""
     seen = {term: None for run in runs for row in run.scalars for term in row.losses}
     return sorted(seen, key=lambda term: term != "total")
 
 
-def term_svg(term: str, runs: Sequence[Run], series: Sequence[int]) -> str:
+def term_svg(term: str, runs: Sequence[LabelledRun], series: Sequence[int]) -> str:
     """One chart of ``term`` over steps, all runs on top of each other, as inline SVG without a size of its own.
 
     ``series``: each run's place among the page's colours.
@@ -43,7 +43,7 @@ def term_svg(term: str, runs: Sequence[Run], series: Sequence[int]) -> str:
     return _svg(figure)
 
 
-def difference_svg(term: str, run: Run, baseline: Run, index: int) -> str:
+def difference_svg(term: str, run: LabelledRun, baseline: LabelledRun, index: int) -> str:
     """Absolute difference of ``term`` to the baseline over steps, on a logarithmic axis."""
     figure = _figure(4.2, 1.5)
     axes = figure.add_subplot()
@@ -55,7 +55,7 @@ def difference_svg(term: str, run: Run, baseline: Run, index: int) -> str:
     return _svg(figure)
 
 
-def losses_png(runs: Sequence[Run], series: Sequence[int]) -> bytes:
+def losses_png(runs: Sequence[LabelledRun], series: Sequence[int]) -> bytes:
     """All terms of a group in one picture, on white."""
     names = terms(runs)
     columns = min(3, len(names))
@@ -72,7 +72,7 @@ def losses_png(runs: Sequence[Run], series: Sequence[int]) -> bytes:
     return target.getvalue()
 
 
-def _draw(axes: Any, term: str, runs: Sequence[Run], colours: Sequence[str], ink: str, grid: str) -> None:
+def _draw(axes: Any, term: str, runs: Sequence[LabelledRun], colours: Sequence[str], ink: str, grid: str) -> None:
     _style(axes, ink, grid)
     for place, (run, colour) in enumerate(zip(runs, colours, strict=True)):
         steps, values = _series(term, run)
@@ -93,7 +93,7 @@ def _slot(index: int) -> str:
     return list(_SERIES)[index % len(_SERIES)]
 
 
-def _series(term: str, run: Run) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _series(term: str, run: LabelledRun) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     rows = [(row.step, row.losses[term]) for row in run.scalars if term in row.losses]
     steps = np.array([step for step, _ in rows], dtype=np.int64)
     return steps, np.array([value for _, value in rows], dtype=np.float64)
@@ -110,7 +110,7 @@ def _thin(steps: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[Any, A
     return (at, mean), np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)
 
 
-def _difference(term: str, run: Run, baseline: Run) -> tuple[list[int], list[float]]:
+def _difference(term: str, run: LabelledRun, baseline: LabelledRun) -> tuple[list[int], list[float]]:
     theirs = {row.step: row.losses.get(term) for row in baseline.scalars}
     pairs = [(row.step, row.losses.get(term), theirs.get(row.step)) for row in run.scalars]
     sizes = [(step, abs(a - b)) for step, a, b in pairs if a is not None and b is not None]

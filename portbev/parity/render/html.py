@@ -9,11 +9,11 @@ from portbev.evaluate.benchmark import find_benchmark
 from portbev.parity.document import Group, ParityReport
 from portbev.parity.render import figures, text
 from portbev.parity.render.markdown import LIMITS
-from portbev.parity.runs import Run
+from portbev.parity.runs import LabelledRun
 from portbev.parity.table import columns
 
 
-def to_html(report: ParityReport, runs: Sequence[Run]) -> str:
+def to_html(report: ParityReport, runs: Sequence[LabelledRun]) -> str:
     """The page: style and charts are inside it, it has no scripts and asks for no file or address."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -41,7 +41,9 @@ def to_html(report: ParityReport, runs: Sequence[Run]) -> str:
     ) + "\n"  # fmt: skip
 
 
-def _charts(group: Group, by_label: dict[str, Run], places: dict[str, int], markup: Any) -> list[dict[str, Any]]:
+def _charts(
+    group: Group, by_label: dict[str, LabelledRun], places: dict[str, int], markup: Any
+) -> list[dict[str, Any]]:
     """Per loss term its chart, and for each run that differs the difference below it."""
     members = [by_label[label] for label in group.runs]
     baseline = by_label[group.baseline]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from portbev.evaluate.benchmark import find_benchmark
+from portbev.evaluate.benchmark import Metric, find_benchmark
 from portbev.parity.document import (
     Differences,
     Group,
-    Metric,
     OperatorLedger,
     ParityReport,
     PublishedTable,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from portbev.parity.document import Metric, RunEntry
+from portbev.evaluate.benchmark import Metric
+from portbev.parity.document import RunEntry
 
 NONE = "\N{EN DASH}"
 """What stands where nothing was measured."""

@@ -11,10 +11,10 @@ from portbev.parity.render import figures
 from portbev.parity.render.csv import class_table, run_table
 from portbev.parity.render.html import to_html
 from portbev.parity.render.markdown import to_markdown
-from portbev.parity.runs import Run
+from portbev.parity.runs import LabelledRun
 
 
-def write_report(report: ParityReport, runs: Sequence[Run], folder: Path | str) -> dict[str, Path]:
+def write_report(report: ParityReport, runs: Sequence[LabelledRun], folder: Path | str) -> dict[str, Path]:
     """Write all forms of ``report`` into ``folder``, each file whole or not at all.
 
     Args:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from portbev.config import load_config
 from portbev.data.root import open_root
-from portbev.train import Run, load_run
+from portbev.runs import Run, load_run
 from portbev_bevformer.checkpoint import export_state
 from portbev_bevformer.family import BevFormerFamily
 
@@ -55,11 +55,11 @@ def test_a_run_stopped_inside_an_epoch_resumes_to_the_same_bits(portbev: Command
         done = portbev("train", CONFIG, "--backend", "cpu", "--data-root", ROOT, "--out", tmp_path / name, *how)
         assert done.returncode == 0, done.stderr
     parts = tmp_path / "parts"
-    assert load_run(parts).info["progress"]["step"] == 4
+    assert load_run(parts).record.progress.step == 4
     done = portbev("train", CONFIG, "--backend", "cpu", "--data-root", ROOT, "--out", parts, "--resume")
     assert done.returncode == 0, done.stderr
     whole, resumed = load_run(tmp_path / "whole"), load_run(parts)
-    assert [row["losses"] for row in whole.scalars()] == [row["losses"] for row in resumed.scalars()]
+    assert [row.losses for row in whole.scalars()] == [row.losses for row in resumed.scalars()]
     assert weights(whole) == weights(resumed)
     assert whole.predictions.read_bytes() == resumed.predictions.read_bytes()
 
@@ -92,10 +92,10 @@ def test_losses_on_the_emulated_npu_equal_the_cpus_to_the_bit_over_20_steps(port
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
     cpu, npu = load_run(tmp_path / "cpu"), load_run(tmp_path / "npu")
-    assert npu.info["backend"]["emulated"]
+    assert npu.record.backend.emulated
     assert len(cpu.scalars()) == 20
-    assert [row["losses"] for row in cpu.scalars()] == [row["losses"] for row in npu.scalars()]
-    assert [row["grad_norm"] for row in cpu.scalars()] == [row["grad_norm"] for row in npu.scalars()]
+    assert [row.losses for row in cpu.scalars()] == [row.losses for row in npu.scalars()]
+    assert [row.grad_norm for row in cpu.scalars()] == [row.grad_norm for row in npu.scalars()]
     assert cpu.predictions.read_bytes() == npu.predictions.read_bytes()
 
 
@@ -106,7 +106,7 @@ def test_the_record_says_where_the_can_bus_came_from(portbev: Command, copy: Pat
         "train", CONFIG, "--backend", "cpu", "--data-root", copy, "--out", out, "--set", "train.max_steps=1"
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    notes = " ".join(load_run(out).info["data"]["notes"])
+    notes = " ".join(load_run(out).record.data.notes)
     assert "CAN bus" in notes and "poses" in notes
     assert "CAN bus" in done.stdout + done.stderr
 

@@ -16,6 +16,7 @@ from portbev.boxes import box_corners
 from portbev.config import load_config
 from portbev.errors import PortbevError
 from portbev.geometry import project, transform
+from portbev.testing.runs import make_record, write_run
 from portbev.viz import open_views
 from portbev.viz.scene import Objects
 from portbev_radial.config import RadialData
@@ -44,19 +45,12 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(recordings: Path, tmp_path: Path) -> Path:
     """A run whose predictions are the annotations."""
     folder = tmp_path / "run"
-    folder.mkdir()
-    sections = {name: {} for name in ("environment", "kernels", "progress", "training")}
-    record = {
-        "schema": "portbev.run/1",
-        "name": "test",
-        "status": "finished",
-        "model": {"family": "echofusion"},
-        "backend": {"name": "npu", "label": "npu (emulated)", "emulated": True},
-        "data": {"root": str(recordings), "version": "raw", "benchmark": "radial"},
-        "config": load_config("echofusion/tiny_test", ["data.eval_split=test"]).model_dump(mode="json"),
-        **sections,
-    }
-    (folder / "run.json").write_text(json.dumps(record))
+    record = make_record(
+        load_config("echofusion/tiny_test", ["name=test", "data.eval_split=test"]),
+        backend={"name": "npu", "label": "npu (emulated)", "emulated": True},
+        data={"root": str(recordings), "version": "raw", "benchmark": "radial"},
+    )
+    write_run(folder, record)
     dataset = RadialDataset(RadialData(eval_split="test", radar="none"), recordings, "eval", seed=0)
     rows = [bottom_rows(boxes := dataset.truth(i)[0], np.linspace(0.4, 0.9, len(boxes))) for i in range(len(dataset))]
     write_boxes(folder / "predictions.json", frame_boxes(rows, dataset.tokens, scored=True))

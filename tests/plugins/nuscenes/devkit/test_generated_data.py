@@ -79,5 +79,5 @@ def test_a_runs_predictions_score_the_same(nuscenes_devkit, generated, tmp_path)
         content.pop("meta", None)
     assert largest_difference(summary, theirs["summary"]) <= 1e-12
     assert largest_difference(ours.details(), theirs["details"]) <= 1e-12
-    assert run.metrics["mean_ap"] == pytest.approx(theirs["summary"]["mean_ap"], abs=1e-12)
-    assert run.metrics["nd_score"] == pytest.approx(theirs["summary"]["nd_score"], abs=1e-12)
+    assert run.metrics.content["mean_ap"] == pytest.approx(theirs["summary"]["mean_ap"], abs=1e-12)
+    assert run.metrics.content["nd_score"] == pytest.approx(theirs["summary"]["nd_score"], abs=1e-12)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from portbev.config import load_config
+from portbev.testing.runs import make_record, write_run
 from portbev_nuscenes.metrics import PredictionArrays, load_ground_truth, write_predictions
 from portbev_nuscenes.synth import SynthOptions, generate
 
@@ -29,18 +30,12 @@ def run(synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A run whose predictions are the annotations that count."""
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "run"
-    folder.mkdir()
-    sections = {name: {} for name in ("config", "environment", "kernels", "progress", "training")}
-    record = {
-        "schema": "portbev.run/1",
-        "name": "test",
-        "status": "finished",
-        "model": {"family": "bevdepth"},
-        "backend": {"name": "npu", "label": "npu (emulated)", "emulated": True},
-        "data": {"root": str(synthetic), "version": VERSION},
-        **sections,
-    }
-    (folder / "run.json").write_text(json.dumps(record))
+    record = make_record(
+        load_config("bevdepth/tiny_test", ["name=test"]),
+        backend={"name": "npu", "label": "npu (emulated)", "emulated": True},
+        data={"root": str(synthetic), "version": VERSION, "benchmark": "nuscenes"},
+    )
+    write_run(folder, record)
     everything = load_ground_truth(synthetic, VERSION, "synth_val")
     truth = everything.take(everything.num_pts > 0)
     predictions = PredictionArrays(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from portbev.runs.scalars import Row
 
 
 class Reporter(AbstractContextManager["Reporter"]):
@@ -41,18 +44,18 @@ class Reporter(AbstractContextManager["Reporter"]):
         if not self.quiet and self.console.is_terminal:
             self._start("train", step, total)
 
-    def step(self, row: Mapping[str, Any], total: int, samples: int) -> None:
-        """A step is done; ``row`` is its line of scalars, ``samples`` the samples of a step."""
+    def step(self, row: Row, total: int, samples: int) -> None:
+        """A step of ``samples`` samples is done."""
         if self.quiet:
             return
-        text = f"epoch {row['epoch'] + 1}  loss {row['losses']['total']:.4f}  lr {row['lr']:.2e}"
+        text = f"epoch {row.epoch + 1}  loss {row.losses['total']:.4f}  lr {row.lr:.2e}"
         if self._bar is not None:
-            fps = samples / row["step_time"]
-            self._bar.update(self._task, completed=row["step"], said=f"{text}  {fps:.2f} samples/s")
-        elif row["step"] % self.every == 0 or row["step"] in (1, total):
-            done = row["step"] - self._first
-            left = (time.perf_counter() - self._started) / max(1, done) * (total - row["step"])
-            self.say(f"step {row['step']}/{total}  {text}  {row['step_time']:.2f} s/step  {_clock(left)} left")
+            fps = samples / row.step_time
+            self._bar.update(self._task, completed=row.step, said=f"{text}  {fps:.2f} samples/s")
+        elif row.step % self.every == 0 or row.step in (1, total):
+            done = row.step - self._first
+            left = (time.perf_counter() - self._started) / max(1, done) * (total - row.step)
+            self.say(f"step {row.step}/{total}  {text}  {row.step_time:.2f} s/step  {_clock(left)} left")
 
     def end_steps(self) -> None:
         """Training is over, or makes room for an evaluation."""

@@ -1,12 +1,12 @@
-"""Scalars for TensorBoard, an optional extra."""
+"""Scalars and metrics for TensorBoard, an optional extra."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from portbev.errors import PortbevError
+from portbev.runs.scalars import Row
 
 
 class TensorBoard:
@@ -28,13 +28,12 @@ class TensorBoard:
             raise PortbevError("tensorboard is not installed", where="train.tensorboard", cure=cure) from error
         self._writer = SummaryWriter(str(folder), purge_step=purge_step)
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """One row of scalars."""
-        for term, value in row["losses"].items():
-            self._writer.add_scalar(f"loss/{term}", value, row["step"])
+        for term, value in row.losses.items():
+            self._writer.add_scalar(f"loss/{term}", value, row.step)
         for name in ("grad_norm", "lr", "step_time", "data_time"):
-            if row[name] is not None:
-                self._writer.add_scalar(name, row[name], row["step"])
+            self._writer.add_scalar(name, getattr(row, name), row.step)
 
     def add_metrics(self, metrics: Mapping[str, float | None], step: int) -> None:
         """Figures of an evaluation; those that are not defined are left out."""

@@ -1,0 +1,165 @@
+"""One optimizer step: forward and backward of each batch, clipping, update, average."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from portbev.errors import PortbevError
+from portbev.models import Batch, move_batch
+from portbev.nn.dropout import set_dropout_step
+from portbev.outputs import in_float32
+from portbev.rng import key_of
+from portbev.train import nonfinite
+from portbev.train.optim import lr_factor, set_lr
+from portbev.train.parts import Parts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step gave.
+
+    Attributes:
+        losses: the terms and ``total``, mean over batches and processes.
+        grad_norm: before clipping.
+        lr: the scheduled learning rate.
+        skipped: the loss scaler left the update out.
+        stop: some process was asked to stop.
+    """
+
+    losses: dict[str, float]
+    grad_norm: float
+    lr: float
+    skipped: bool
+    stop: bool
+
+
+class OptimizerStep:
+    """Takes one step after the other.
+
+    Args:
+        asked_to_stop: asked in each step; all processes agree on the answer.
+    """
+
+    def __init__(self, parts: Parts, asked_to_stop: Callable[[], bool]) -> None:
+        self.parts, self.config, self.comm = parts, parts.config, parts.comm
+        self.asked_to_stop = asked_to_stop
+        self.step = 0
+
+    def take(self, batches: list[Batch], step: int) -> Outcome:
+        """Take step number ``step`` (counted from 0) with ``batches``, whose gradients are accumulated."""
+        parts, self.step = self.parts, step
+        parts.model.train()
+        torch.manual_seed(key_of(self.config.train.seed, "step", step, self.comm.rank) % 2**63)
+        lr = parts.lr * lr_factor(
+            self.config.schedule, step, total=parts.schedule_steps, steps_per_epoch=parts.data.steps_per_epoch
+        )
+        set_lr(parts.optimizer, lr)
+        sums: dict[str, float] = {}
+        for micro in range(len(batches)):
+            last = micro == len(batches) - 1
+            with contextlib.nullcontext() if last or self.comm.size == 1 else parts.wrapped.no_sync():
+                terms, total = self._backward(batches, micro)
+            values = torch.stack([total.detach(), *(t.detach() for t in terms.values())]).float().cpu().tolist()
+            for name, value in zip(["total", *terms], values, strict=True):
+                sums[name] = sums.get(name, 0.0) + value / len(batches)
+        if self.comm.size > 1 and not self.config.train.find_unused_parameters and self._unused():
+            raise self._without_gradient()  # its bucket was not averaged: the processes would drift apart
+        agreed = self.comm.mean_vector([float(self.asked_to_stop()), *sums.values()])
+        losses = dict(zip(sums, agreed[1:], strict=True))
+        self._check_finite(losses, batches)
+        norm, skipped = self._update(losses, batches)
+        return Outcome(losses, norm, lr, skipped, stop=agreed[0] > 0)
+
+    def forward(self, batch: Batch, micro: int) -> dict[str, Tensor]:
+        """Loss terms of the batch number ``micro`` of the step."""
+        parts = self.parts
+        set_dropout_step(parts.model, self._forward_number(micro))
+        moved = move_batch(batch, parts.device)
+        with parts.backend.autocast(self.config.compute.amp):
+            outputs = parts.wrapped(moved)
+        mean = self.comm.mean if self.comm.size > 1 else None
+        return parts.model.losses(in_float32(outputs), moved, mean_over_ranks=mean)
+
+    def _backward(self, batches: list[Batch], micro: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Loss terms of one batch and their sum, whose gradient has been added to that of the step."""
+        try:
+            terms = self.forward(batches[micro], micro)
+        except RuntimeError as error:  # some losses refuse NaN themselves
+            if "find_unused_parameters" in str(error):  # DDP found it only now
+                raise self._without_gradient() from error
+            self._explain(batches, error)
+            raise
+        total = torch.stack(list(terms.values())).sum()
+        self.parts.scaler.scale(total / len(batches)).backward()
+        return terms, total
+
+    def _update(self, losses: dict[str, float], batches: list[Batch]) -> tuple[float, bool]:
+        """Clip, step, average. Returns the gradient's norm before clipping, and whether the update was left out."""
+        parts, limit, scale = self.parts, self.config.train.clip_grad_norm, self.config.compute.loss_scale
+        parts.scaler.unscale_(parts.optimizer)
+        parameters = [w for w in parts.model.parameters() if w.grad is not None]
+        total = torch.nn.utils.get_total_norm([w.grad for w in parameters if w.grad is not None], foreach=True)
+        norm = float(total.cpu())
+        skipped = not math.isfinite(norm)
+        if skipped and not parts.scaler.is_enabled():
+            name = nonfinite.first_nonfinite_gradient(parts.model)
+            raise nonfinite.describe(self.step + 1, losses, _tokens(batches), name, what="the gradient")
+        if not skipped and limit is not None:  # an fp16 overflow: the scaler lowers its scale, if that is dynamic
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total, foreach=True)
+        parts.scaler.step(parts.optimizer)
+        parts.scaler.update(None if scale == "dynamic" else float(scale))
+        parts.optimizer.zero_grad(set_to_none=True)
+        if parts.ema is not None:
+            parts.ema.update(parts.model)
+        return norm, skipped
+
+    def _check_finite(self, losses: dict[str, float], batches: list[Batch]) -> None:
+        """Stop before the update, with what a person needs to find the cause."""
+        if not all(math.isfinite(value) for value in losses.values()):
+            module = self._first_nonfinite(batches)
+            raise nonfinite.describe(self.step + 1, losses, _tokens(batches), module, what="the loss")
+
+    def _explain(self, batches: list[Batch], error: RuntimeError) -> None:
+        """Say which module gave NaN or infinity, if one did, when ``error`` came of it."""
+        module = self._first_nonfinite(batches)
+        if module is not None:
+            text = f"a model output (the loss said: {' '.join(str(error).split())[:120]})"
+            raise nonfinite.describe(self.step + 1, {}, _tokens(batches), module, what=text) from error
+
+    def _first_nonfinite(self, batches: list[Batch]) -> str | None:
+        """The first module of this process with a non-finite output, in the same forward passes once more."""
+        model = self.parts.model
+        for micro, batch in enumerate(batches):
+            set_dropout_step(model, self._forward_number(micro))
+            moved = move_batch(batch, self.parts.device)
+            with self.parts.backend.autocast(self.config.compute.amp):
+                name = nonfinite.first_nonfinite_module(model, lambda moved=moved: model(moved))  # type: ignore[misc]
+            if name is not None:
+                return name
+        return None
+
+    def _forward_number(self, micro: int) -> int:
+        """The forward pass's number among those of all processes since the run began: its dropout is keyed by it."""
+        return (self.step * self.config.train.accumulate + micro) * self.comm.size + self.comm.rank
+
+    def _unused(self) -> list[str]:
+        return [name for name, w in self.parts.model.named_parameters() if w.requires_grad and w.grad is None]
+
+    def _without_gradient(self) -> PortbevError:
+        names = self._unused()
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        return PortbevError(
+            f"step {self.step + 1}: parameters without a gradient" + (f": {shown}" if shown else ""),
+            where=f"process {self.comm.rank}",
+            cure="If the model may leave parameters out of a step, set train.find_unused_parameters=true",
+        )
+
+
+def _tokens(batches: Sequence[Batch]) -> list[str]:
+    return [token for batch in batches for token in batch["tokens"]]
