@@ -28,15 +28,16 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from portbev.signal import Calibration, RadarChain, RadarDescription, magnitude_phase
+from portbev.signal import Calibration, RadarChain, magnitude_phase
 from portbev.signal.calibration import check_calibration
+from portbev_radial.recordings.description import RADIAL_RADAR
 from portbev_radial.synth.antenna import build_antenna, calibration_table
 from portbev_radial.synth.echoes import Echoes
 from portbev_radial.synth.radar import simulate
 
 Run = Callable[[], object]
 Array = np.ndarray[Any, Any]
-RADAR = RadarDescription()
+RADAR = RADIAL_RADAR
 COUNTERS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RadarDescription:
     """A DDM-MIMO FMCW radar: all transmitters send at once and are told apart by a Doppler offset each.
 
-    The defaults are RADIal's.
+    No field has a default: each number belongs to one radar.
 
     Attributes:
         samples: complex samples of a chirp, and so range bins.
@@ -29,17 +29,17 @@ class RadarDescription:
         ValueError: values that describe no radar; names the field.
     """
 
-    samples: int = 512
-    chirps: int = 256
-    rx_per_chip: int = 4
-    chip_order: tuple[int, ...] = (3, 0, 1, 2)
-    doppler_slots: int = 16
-    slots: tuple[int, ...] = (0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-    range_max: float = 103.0
-    cfar_window: tuple[int, int] = (9, 9)
-    cfar_guard: tuple[int, int] = (3, 3)
-    cfar_threshold_db: float = 2.0
-    road_elevation: int = 5
+    samples: int
+    chirps: int
+    rx_per_chip: int
+    chip_order: tuple[int, ...]
+    doppler_slots: int
+    slots: tuple[int, ...]
+    range_max: float
+    cfar_window: tuple[int, int]
+    cfar_guard: tuple[int, int]
+    cfar_threshold_db: float
+    road_elevation: int
 
     def __post_init__(self) -> None:
         for name in ("chip_order", "slots", "cfar_window", "cfar_guard"):

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portbev.errors import DataError
-from portbev.signal import RadarDescription, read_calibration
+from portbev.signal import read_calibration
 from portbev.signal.pickled import read_pickled_dict
+from portbev_radial.recordings.description import RADIAL_RADAR
 
-RADAR = RadarDescription()
+RADAR = RADIAL_RADAR
 HEADER = io.BytesIO()
 np.lib.format.write_array_header_1_0(HEADER, {"descr": "|O", "fortran_order": False, "shape": ()})
 

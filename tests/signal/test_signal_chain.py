@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import signal_oracles as oracles
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 
 from portbev.errors import DataError
 from portbev.signal import PRODUCTS, RadarChain, RadarDescription, magnitude_phase, real_imaginary
+from portbev_radial.recordings.description import RADIAL_RADAR
 
-SMALL = RadarDescription(samples=24, chirps=32, cfar_window=(5, 2), cfar_guard=(1, 0))
+SMALL = replace(RADIAL_RADAR, samples=24, chirps=32, cfar_window=(5, 2), cfar_guard=(1, 0))
 OTHER = RadarDescription(
     samples=20,
     chirps=30,
@@ -139,7 +142,7 @@ def test_samples_of_another_shape_are_refused_in_one_line(raw: torch.Tensor) -> 
 
 
 def test_gradients_pass_through_both_transforms() -> None:
-    radar = RadarDescription(samples=4, chirps=4, rx_per_chip=1, chip_order=(0, 1), doppler_slots=2, slots=(0,))
+    radar = replace(RADIAL_RADAR, samples=4, chirps=4, rx_per_chip=1, chip_order=(0, 1), doppler_slots=2, slots=(0,))
     chain = RadarChain(radar)
     adc = torch.randn(1, 4, 4, 2, dtype=torch.complex128, generator=torch.Generator().manual_seed(0)).requires_grad_()
     torch.autograd.gradcheck(lambda x: torch.view_as_real(chain.doppler_spectrum(chain.range_spectrum(x))), [adc])
@@ -175,7 +178,7 @@ def test_channels_are_interleaved(antennas: int, seed: int) -> None:
 )
 def test_a_description_of_no_radar_names_its_field(change: dict, names: str) -> None:
     with pytest.raises(ValueError, match=f"^{names} is"):
-        RadarDescription(**change)
+        replace(RADIAL_RADAR, **change)
 
 
 def test_a_description_survives_json() -> None:

@@ -61,7 +61,7 @@ def sequence_job(common: dict[str, Any]) -> Callable[[int], Any]:
 
 def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
     """Labels, boxes, calibrations and the radar's description."""
-    from portbev.signal.description import RadarDescription
+    from portbev_radial.recordings.description import RADIAL_RADAR
     from portbev_radial.synth.antenna import build_antenna, calibration_table
     from portbev_radial.synth.camera import draw_calibration
     from portbev_radial.synth.recorder import describe
@@ -80,7 +80,7 @@ def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
     _save_dict(folder / RADAR_CALIBRATION, table)
     _save_dict(folder / CAMERA_CALIBRATION, draw_calibration(options.seed, options.image_size).as_dict())
     radar = describe(options)
-    if radar != RadarDescription():
+    if radar != RADIAL_RADAR:
         write_json(folder / RADAR_DESCRIPTION, radar.as_dict())
     manifest = options.manifest("portbev.synthetic-radial")
     write_json(folder / MANIFEST, {**manifest, "options": options.as_dict()})

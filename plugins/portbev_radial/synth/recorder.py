@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from portbev.boxes import box_corners
 from portbev.rng import generator
 from portbev.signal.description import RadarDescription
 from portbev_radial.recordings.calibration import CameraCalibration
+from portbev_radial.recordings.description import RADIAL_RADAR
 from portbev_radial.recordings.layout import (
     CAMERA,
     CAN,
@@ -242,7 +243,7 @@ class SequenceWriter:
 
 def describe(options: RadialSynthOptions) -> RadarDescription:
     """The generated radar, as the signal chain wants it described."""
-    return RadarDescription(samples=options.samples, chirps=options.chirps)
+    return replace(RADIAL_RADAR, samples=options.samples, chirps=options.chirps)
 
 
 def _box_rows(seen: _Seen) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,15 +11,16 @@ import torch
 
 from portbev.backend import Backend
 from portbev.kernels import KERNELS
-from portbev.signal import RadarChain, RadarDescription
+from portbev.signal import RadarChain
 from portbev.signal.calibration import check_calibration
 from portbev.signal.cfar import cfar_ratio, reduce_doppler
 from portbev.signal.chain import sum_amplitudes
+from portbev_radial.recordings.description import RADIAL_RADAR
 from portbev_radial.synth.antenna import build_antenna, calibration_table
 from portbev_radial.synth.echoes import Echoes
 from portbev_radial.synth.radar import simulate
 
-RADAR = RadarDescription()
+RADAR = RADIAL_RADAR
 ANTENNA = build_antenna(0)
 CALIBRATION = check_calibration(calibration_table(ANTENNA, 61, 11), RADAR, where="generated")
 FRAMES = 10
@@ -66,7 +68,7 @@ def test_detections_and_points_are_the_hosts_on_ten_frames(npu: Backend, dtype: 
 
 
 def test_the_azimuth_map_is_the_hosts(npu: Backend) -> None:
-    radar = RadarDescription(samples=64, chirps=64)
+    radar = replace(RADAR, samples=64, chirps=64)
     raw = torch.from_numpy(np.random.default_rng(0).integers(-90, 90, (2, 4, radar.values_per_chip), dtype=np.int16))
     host, device = (RadarChain(radar, CALIBRATION, device=at) for at in ("cpu", npu.device()))
     expected = host.products(raw, ["RA"])["RA"]
@@ -76,8 +78,8 @@ def test_the_azimuth_map_is_the_hosts(npu: Backend) -> None:
 
 
 def test_gradients_pass_through_the_matrix_transform(npu: Backend) -> None:
-    chain = RadarChain(RadarDescription(samples=32, chirps=32), device=npu.device())
-    host = RadarChain(RadarDescription(samples=32, chirps=32))
+    chain = RadarChain(replace(RADAR, samples=32, chirps=32), device=npu.device())
+    host = RadarChain(replace(RADAR, samples=32, chirps=32))
     x = torch.randn(1, 32, 32, 16, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
     gradients = []
     for at, place in ((host, torch.device("cpu")), (chain, npu.device())):

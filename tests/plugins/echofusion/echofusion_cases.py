@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from portbev.signal import RadarChain, RadarDescription
+from portbev.signal import RadarChain
 from portbev_echofusion.config import EchoFusionConfig
 from portbev_echofusion.family import EchoFusionFamily
 from portbev_echofusion.model import EchoFusion
 from portbev_radial.batches import RadialBatch
+from portbev_radial.recordings.description import RADIAL_RADAR
 
 # widths are multiples of 8, see tests/bevdepth/bevdepth_cases.py
 SMALL: dict[str, Any] = {
@@ -32,7 +34,7 @@ SMALL: dict[str, Any] = {
     "encoder": {"layers": 1},
     "decoder": {"layers": 2, "queries": 9},
 }
-RADAR = RadarDescription(samples=32, chirps=32)
+RADAR = replace(RADIAL_RADAR, samples=32, chirps=32)
 SIZE = (60, 96)
 """Height and width of the pictures before padding to 64 x 96."""
 

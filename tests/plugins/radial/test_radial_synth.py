@@ -16,8 +16,8 @@ from radial_recordings import TEST, TINY, TRAIN, VAL, contents
 from portbev.boxes import box_corners
 from portbev.data.root import open_root
 from portbev.errors import ConfigError, DataError
-from portbev.signal import RadarDescription
 from portbev_radial.chain import Chain
+from portbev_radial.recordings.description import RADIAL_RADAR
 from portbev_radial.recordings.labels import box_array
 from portbev_radial.recordings.layout import log_file, sensor_file
 from portbev_radial.recordings.raw import RawRoot
@@ -28,7 +28,7 @@ from portbev_radial.synth.camera import build_lens, draw_calibration
 from portbev_radial.synth.echoes import Echoes
 from portbev_radial.synth.world import RADAR_HEIGHT, build_world
 
-RADAR = RadarDescription(samples=64, chirps=64)
+RADAR = replace(RADIAL_RADAR, samples=64, chirps=64)
 ANTENNA = build_antenna(1)
 
 

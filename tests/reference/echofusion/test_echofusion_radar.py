@@ -17,15 +17,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from portbev.signal import RadarChain, RadarDescription, magnitude_phase
+from portbev.signal import RadarChain, magnitude_phase
 from portbev.signal.calibration import Calibration, read_calibration
 from portbev.signal.cfar import cfar_ratio, noise_cells, reduce_doppler
 from portbev.signal.chain import sum_amplitudes
 from portbev.signal.directions import strongest
 from portbev.signal.mimo import virtual_array
+from portbev_radial.recordings.description import RADIAL_RADAR
 
 pytestmark = pytest.mark.reference
-RADAR = RadarDescription()
+RADAR = RADIAL_RADAR
 ROUNDING = {torch.complex128: 1e-6, torch.complex64: 2e-6}
 """Largest difference over largest value: the spectra are recorded in float32."""
 
