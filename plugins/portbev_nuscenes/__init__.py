@@ -1,7 +1,8 @@
 """nuScenes as a plugin: tables, samples, scoring, pictures, commands, and generated scenes in its format.
 
-``tables`` reads a version, ``samples`` makes batches of it, ``metrics`` and ``benchmark`` score detections, ``views``
-draws them, ``synth`` generates scenes, ``check`` and ``commands`` are ``portbev data``.
+``tables`` reads the tables of a version and ``samples`` makes training and evaluation samples of them; ``metrics`` and
+``benchmark`` score detections, ``views`` draws them, and ``synth`` generates scenes. ``commands`` holds the commands of
+``portbev data``, and ``check`` the one that examines a data root.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def portbev_datasets() -> list[DataSet]:
-    """nuScenes, as key frames with sweeps and as queues of frames."""
+    """nuScenes in two forms: key frames with sweeps, and queues of frames."""
     from portbev.data.kinds import DataKind, DataSet
     from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
     from portbev_nuscenes.synth.root import SCHEME

@@ -1,4 +1,4 @@
-"""Batches of nuScenes, key frames with sweeps and queues of frames, and how samples are put together into them."""
+"""The two kinds of batches of nuScenes (key frames with sweeps, queues of frames) and their collate functions."""
 
 from __future__ import annotations
 

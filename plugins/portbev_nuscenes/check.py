@@ -1,4 +1,4 @@
-"""A whole data root examined: tables, links, chains, files."""
+"""Checks of a whole data root: its tables, the links between rows, the splits, and the sensor files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: the file, and what."""
+    """A defect of the data: the file (``where``) and a description (``what``)."""
 
     where: str
     what: str
@@ -35,7 +35,7 @@ class Problem(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A field that holds the token of another table's row; ``many``: a list of tokens; ``optional``: may be empty."""
+    """A field with the token of a row of ``table``; ``many``: a list of tokens; ``optional``: it may be empty."""
 
     table: str
     many: bool = False
@@ -82,7 +82,7 @@ LINKS: Final[dict[str, dict[str, Link]]] = {
     "sensor": {},
     "visibility": {},
 }
-"""The links of the schema: table -> field -> what it points at."""
+"""The links of the schema: table -> field -> the table that it points at."""
 
 _EXTRA: Final[dict[str, list[tuple[str, Any]]]] = {
     "sample_data": [("filename", str), ("is_key_frame", bool), ("width", int), ("height", int)],
@@ -95,7 +95,7 @@ _EXTRA: Final[dict[str, list[tuple[str, Any]]]] = {
 def check_root(
     root: Path, version: str, *, files: Files = "key", progress: Progress | None = None
 ) -> Iterator[Problem]:
-    """Everything that is wrong with ``<root>/<version>``, as it is found.
+    """Yield each problem of ``<root>/<version>`` as soon as it is detected.
 
     Args:
         root: data root; only read.
@@ -114,17 +114,17 @@ def check_root(
             tables[name] = {}  # the official test set has no annotations
             continue
         try:
-            tables[name], doubled = _read(path, name)
+            tables[name], duplicates = _read(path, name)
         except DataError as error:
             yield Problem(error.where, error.what)
             continue
-        yield from (Problem(str(path), f"token {token} comes more than once") for token in doubled)
+        yield from (Problem(str(path), f"token {token} comes more than once") for token in duplicates)
     for name, rows in tables.items():
         yield from _check_links(folder, name, rows, tables)
     yield from _check_splits(folder, {row.name for row in tables.get("scene", {}).values()})
     if len(tables) == len(TABLES):
         try:
-            build_index(folder)  # numbers: finite, rotations, sizes, intrinsics
+            build_index(folder)  # raises for numbers that are not finite and for bad rotations, sizes and intrinsics
         except DataError as error:
             yield Problem(error.where, error.what)
     yield from (
@@ -139,13 +139,13 @@ def check_root(
 
 
 def _read(path: Path, name: str) -> tuple[dict[str, Any], list[str]]:
-    """token -> row, and the tokens that come more than once."""
+    """The rows of a table by token, and the tokens that come more than once."""
     links = [(field, tuple[str, ...] if link.many else str) for field, link in LINKS[name].items()]
-    kind: Any = msgspec.defstruct(name, [("token", str), *links, *_EXTRA.get(name, [])], gc=False)
+    row_type: Any = msgspec.defstruct(name, [("token", str), *links, *_EXTRA.get(name, [])], gc=False)
     rows: dict[str, Any] = {}
     doubled = []
-    for some in read_rows(path, kind):
-        for row in some:
+    for block in read_rows(path, row_type):
+        for row in block:
             if row.token in rows:
                 doubled.append(row.token)
             rows[row.token] = row
@@ -170,23 +170,24 @@ def _check_links(folder: Path, name: str, rows: dict[str, Any], tables: dict[str
 
 
 def _check_chain(where: str, rows: dict[str, Any]) -> Iterator[Problem]:
-    """A row's next one must name it as its previous one, and the other way round."""
+    """If ``next`` of row A is row B, then ``prev`` of B must be A, and the other way round."""
     for row in rows.values():
-        for here, there in (("next", "prev"), ("prev", "next")):
-            other = rows.get(getattr(row, here))
-            if other is not None and getattr(other, there) != row.token:
-                yield Problem(where, f"{here} of row {row.token} is {other.token}, whose {there} is another row")
+        for link, opposite in (("next", "prev"), ("prev", "next")):
+            neighbour = rows.get(getattr(row, link))
+            if neighbour is not None and getattr(neighbour, opposite) != row.token:
+                yield Problem(where, f"{link} of row {row.token} is {neighbour.token}, whose {opposite} is another row")
 
 
 def _check_times(where: str, samples: dict[str, Any]) -> Iterator[Problem]:
+    """The sample that ``next`` names must be later."""
     for row in samples.values():
-        other = samples.get(row.next)
-        if other is not None and other.timestamp <= row.timestamp:
-            yield Problem(where, f"next of row {row.token} is {other.token}, which is not later")
+        successor = samples.get(row.next)
+        if successor is not None and successor.timestamp <= row.timestamp:
+            yield Problem(where, f"next of row {row.token} is {successor.token}, which is not later")
 
 
 def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
-    """The messages of each scene that has any: neither the folder nor all scenes need to be there."""
+    """Read the CAN bus messages of each scene that has a file; the files are optional."""
     for path in (pose_file(root, scene) for scene in scenes):
         try:
             if path.exists():
@@ -198,11 +199,11 @@ def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
 def _check_splits(folder: Path, scenes: set[str]) -> Iterator[Problem]:
     path = folder / "splits.json"
     try:
-        own = read_custom_splits(path)
+        custom = read_custom_splits(path)
     except DataError as error:
         yield Problem(error.where, error.what)
         return
-    for split, names in own.items():
+    for split, names in custom.items():
         if split in OFFICIAL_SPLITS:
             yield Problem(str(path), f"split {split!r} has the name of an official one, which is used instead")
         if missing := [name for name in names if name not in scenes]:
@@ -221,7 +222,7 @@ def _check_files(root: Path, rows: list[Any], progress: Progress | None) -> Iter
 
 
 def _in_order(pool: ThreadPoolExecutor, rows: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
-    """``work`` of each row in order, a few hundred ahead at most."""
+    """Yield ``work(row)`` for each row, in order; at most 256 rows are submitted ahead."""
     ahead: deque[Future[Any]] = deque()
     for row in rows:
         ahead.append(pool.submit(work, row))

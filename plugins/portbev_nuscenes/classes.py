@@ -1,4 +1,4 @@
-"""Facts of the nuScenes detection task: classes, categories, attributes, evaluation ranges.."""
+"""Facts of the nuScenes detection task: classes, categories, attributes, evaluation ranges."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ IGNORED_CATEGORIES: Final[tuple[str, ...]] = (
 """The nuScenes categories without a detection class (23 categories in all)."""
 
 BICYCLE_RACK: Final = "static_object.bicycle_rack"
-"""The category whose boxes take bicycles and motorcycles inside them out of the evaluation."""
+"""Bicycles and motorcycles inside boxes of this category are not evaluated."""
 
 CLASS_RANGE: Final = MappingProxyType(
     {

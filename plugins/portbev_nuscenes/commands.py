@@ -79,20 +79,20 @@ def check(
     folder = open_root(root)
     version = version or only_version(folder)
     columns = (TextColumn("Checking files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    problems = 0
-    # problems go to stdout, the bar to stderr: one must not be caught up in the other unless both are the terminal
+    count = 0
+    # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task("files", total=None)
-        found = check_root(
+        problems = check_root(
             folder,
             version,
             files=files.value,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        for problem in found:
+        for problem in problems:
             print(problem)
-            problems += 1
-    if problems:
-        print(f"{folder} {version}: {problems} problem{'s' if problems > 1 else ''}")
+            count += 1
+    if count:
+        print(f"{folder} {version}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
     print(f"{folder} {version}: complete and consistent")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOVING = 0.2
 """Speed [m/s] above which an object gets the attribute of a moving one."""
 
-# class -> attribute when faster than MOVING, and otherwise (the original's defaults)
+# class -> attribute of objects faster than MOVING (_FAST) and of slower ones (_SLOW), as in the original
 _FAST = dict.fromkeys(("car", "truck", "construction_vehicle", "bus", "trailer"), "vehicle.moving")
 _FAST |= {"motorcycle": "cycle.with_rider", "bicycle": "cycle.with_rider", "pedestrian": "pedestrian.moving"}
 _SLOW = dict.fromkeys(("car", "truck", "construction_vehicle", "trailer"), "vehicle.parked")
@@ -27,8 +27,8 @@ _SLOW |= {"pedestrian": "pedestrian.standing"}
 
 
 def _table(attribute_of: dict[str, str]) -> NDArray[np.int64]:
-    """(10,) index into ATTRIBUTES per label, -1 for none."""
-    index = {name: place for place, name in enumerate(ATTRIBUTES)}
+    """(10,) index into ATTRIBUTES of each label, -1 for none."""
+    index = {name: i for i, name in enumerate(ATTRIBUTES)}
     return np.array([index.get(attribute_of.get(name, ""), -1) for name in DETECTION_CLASSES], np.int64)
 
 
@@ -78,15 +78,15 @@ def to_submission(detections: Detections, token: str, frame2global: ArrayLike) -
         frame2global: (4, 4) pose of the frame that the boxes are in.
     """
     boxes, labels = np.asarray(detections.boxes, np.float64).reshape(-1, 9), np.asarray(detections.labels, np.int64)
-    turn = np.asarray(frame2global, np.float64)
-    flat = np.concatenate([boxes[:, 7:9], np.zeros((len(boxes), 1))], 1)
+    pose = np.asarray(frame2global, np.float64)
+    velocity = np.concatenate([boxes[:, 7:9], np.zeros((len(boxes), 1))], 1)
     fast = np.hypot(boxes[:, 7], boxes[:, 8]) > MOVING
     return SubmissionBoxes(
         token=token,
-        translation=transform(turn, boxes[:, :3]),
+        translation=transform(pose, boxes[:, :3]),
         size=extents_from_wlh(boxes[:, 3:6]),
-        rotation=quaternion_product(matrix_quaternion(turn), yaw_quaternion(boxes[:, 6])),
-        velocity=(flat @ turn[:3, :3].T)[:, :2],
+        rotation=quaternion_product(matrix_quaternion(pose), yaw_quaternion(boxes[:, 6])),
+        velocity=(velocity @ pose[:3, :3].T)[:, :2],
         label=labels,
         score=np.asarray(detections.scores, np.float64),
         attribute=np.where(fast, _table(_FAST)[labels], _table(_SLOW)[labels]),

@@ -1,1 +1,6 @@
-"""The synthetic world that generated data sets share: solids, vehicles, roads, light, cameras and a lidar."""
+"""The synthetic world that generated data sets share.
+
+``catalogue`` lists kinds of objects; ``mesh``, ``street`` and ``vehicles`` make their shapes; ``tracks`` moves them.
+``road`` is the ground, ``light`` the sky and sun. ``rig`` has the sensors: ``picture`` (with ``order``) renders camera
+images, ``scan`` lidar sweeps.
+"""

@@ -1,4 +1,4 @@
-"""The kinds of things in a scene: categories, attributes, sizes and shapes."""
+"""The kinds of objects in a scene: categories, attributes, sizes and shapes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ATTRIBUTES: dict[str, str] = {
     "pedestrian.moving": "Person walks or runs",
 }
 
-#: The 4 official visibility levels: token, name, share of the object's pixels seen in the six cameras.
+#: The 4 official visibility levels: token, name, least share of the object's pixels visible in the six cameras.
 VISIBILITY: tuple[tuple[str, str, float], ...] = (
     ("1", "v0-40", 0.0),
     ("2", "v40-60", 0.4),
@@ -63,14 +63,14 @@ Shape = Callable[[vehicles.Size, np.random.Generator], Mesh]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing.
+    """A kind of object.
 
     Attributes:
         category: nuScenes category; empty for scenery, which is never annotated.
         size: mean length, width, height in metres (nuScenes' means for the ten classes).
         spread: relative standard deviation of the size.
         shape: builds the mesh.
-        attribute: vehicle, cycle, pedestrian or nothing.
+        attribute: group of its attributes: vehicle, cycle, pedestrian, or empty for none.
     """
 
     category: str
@@ -80,9 +80,9 @@ class Kind:
     attribute: str = ""
 
     def draw_size(self, rng: np.random.Generator) -> vehicles.Size:
-        """A size around the mean."""
-        common, own = rng.normal(0, 0.7 * self.spread), rng.normal(0, 0.5 * self.spread, 3)
-        factors = np.clip(1 + common + own, 1 - 2.2 * self.spread, 1 + 2.2 * self.spread)
+        """A random size around the mean."""
+        common, individual = rng.normal(0, 0.7 * self.spread), rng.normal(0, 0.5 * self.spread, 3)
+        factors = np.clip(1 + common + individual, 1 - 2.2 * self.spread, 1 + 2.2 * self.spread)
         length, width, height = (
             round(float(side * factor), 3) for side, factor in zip(self.size, factors, strict=True)
         )

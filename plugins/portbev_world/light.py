@@ -23,11 +23,11 @@ class Light:
 
     Attributes:
         sun: (3,) unit vector towards the sun, global frame.
-        ambient, direct: (3,) factors, blue green red.
-        shadow: how much a cast shadow takes away, 0 to 1.
-        haze: (3,) colour into which far things fade, and of the horizon.
-        haze_range: metres after which 63 % has faded.
-        panorama: sky, azimuth along the columns, elevation from 0.75 rad down to 0 along the rows.
+        ambient, direct: (3,) factors on colours, blue green red.
+        shadow: share of the light that a cast shadow takes away, 0 to 1.
+        haze: (3,) colour of the haze and the horizon, blue green red.
+        haze_range: distance in metres at which 63 % of the colour is haze.
+        panorama: picture of the sky; azimuth along the columns, elevation from 0.75 rad down to 0 along the rows.
     """
 
     sun: Array
@@ -57,7 +57,7 @@ class Light:
 
 
 def build_light(seed: int, scene: int) -> Light:
-    """Clear, hazy or overcast daylight."""
+    """Random daylight of a scene: clear, hazy or overcast."""
     rng = generator(seed, "synth", scene, "light")
     overcast = rng.random() < 0.3
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.deg2rad(rng.uniform(28, 62))
@@ -81,6 +81,7 @@ def build_light(seed: int, scene: int) -> Light:
 
 
 def _paint_sky(haze: Array, zenith: Array, rng: np.random.Generator, cover: float) -> Image:
+    """The panorama: a gradient from ``haze`` to ``zenith`` with clouds, whose share is about ``cover``."""
     width, height = _PANORAMA
     up = np.linspace(1, 0, height)[:, None, None]
     sky = haze + (zenith - haze) * up**0.7
@@ -88,10 +89,12 @@ def _paint_sky(haze: Array, zenith: Array, rng: np.random.Generator, cover: floa
     for octave in range(4):
         columns = 6 * 2**octave
         cells = rng.normal(0, 1, (3 * 2**octave + 1, columns))
-        ring = np.concatenate([cells[:, -2:], cells, cells[:, :2]], axis=1)  # so that it closes without a seam
+        wrapped = np.concatenate(
+            [cells[:, -2:], cells, cells[:, :2]], axis=1
+        )  # wraps around, so that the panorama has no seam
         cell = width // columns
-        big = cv2.resize(ring, ((columns + 4) * cell, height), interpolation=cv2.INTER_CUBIC)[:, 2 * cell :]
-        clouds += big[:, :width] / 2**octave
+        layer = cv2.resize(wrapped, ((columns + 4) * cell, height), interpolation=cv2.INTER_CUBIC)[:, 2 * cell :]
+        clouds += layer[:, :width] / 2**octave
     cloud = np.clip((clouds - (0.9 - 1.3 * cover)) * 0.9, 0, 1)[:, :, None] * np.clip(up * 4, 0, 1)
     white = 0.35 * zenith + 0.65 * np.array([250, 250, 250.0])
     return np.clip(sky + (white - sky) * 0.8 * cloud, 0, 255).astype(np.uint8)

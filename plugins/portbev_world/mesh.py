@@ -15,22 +15,22 @@ Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
 #: Sides of a box, by the index of their face.
-RIGHT, FRONT, LEFT, BACK, TOP = 0, 1, 2, 3, 4
+RIGHT, FRONT, LEFT, BACK = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Convex parts, each a run of faces; a decal follows the face that it lies on.
+    """A solid of convex parts. The faces of a part are consecutive; a decal follows the face that it is painted on.
 
     Attributes:
         vertices: (V, 3) metres.
         faces: vertex indices of each face.
         normals: (F, 3) outward unit normals.
-        points: (F, 3) a point of each face.
+        points: (F, 3) one point of each face.
         colours: (F, 3) albedo, blue green red, 0 to 255.
-        is_decal: (F,) whether the face only paints another one.
-        part_faces: (P, 2) first and last + 1 face of each part.
-        boxes: (P, 2, 3) lowest and highest corner of each part.
+        is_decal: (F,) whether the face is painted on another one.
+        part_faces: (P, 2) index of the first face of each part, and of the face after its last one.
+        boxes: (P, 2, 3) lowest and highest corner of the box around each part.
     """
 
     vertices: Array
@@ -58,7 +58,7 @@ class MeshBuilder:
     def extrude(
         self, start: Array, end: Array, colour: Colour, cap: Colour | None = None, start_cap: bool = False
     ) -> Part:
-        """Add the convex solid between two polygons of (N, 3) corners: its sides, its end cap, its start cap."""
+        """Add the convex solid between two polygons of (N, 3) corners; the start is closed only with ``start_cap``."""
         corners = len(start)
         base = self.count
         self.vertices.append(np.concatenate([start, end]))
@@ -92,7 +92,7 @@ class MeshBuilder:
         side: float = 0.0,
         shift: float = 0.0,
     ) -> Part:
-        """Add a box; its top is drawn in by ``front``, ``back`` and ``side`` metres and moved forward by ``shift``."""
+        """Add a box whose top is narrowed by ``front``, ``back`` and ``side`` metres and moved forward by ``shift``."""
         low = np.array([[x[0], y[0], z[0]], [x[1], y[0], z[0]], [x[1], y[1], z[0]], [x[0], y[1], z[0]]])
         ends = x[0] + back + shift, x[1] - front + shift
         high = np.array(
@@ -144,17 +144,17 @@ class MeshBuilder:
         for part, part_faces in enumerate(self.faces):
             start = len(faces)
             solid = [face for face, decal in zip(part_faces, self.decals[part], strict=True) if not decal]
-            own = vertices[np.unique(np.concatenate(solid))]
-            centre = own.mean(axis=0)
+            part_vertices = vertices[np.unique(np.concatenate(solid))]
+            centre = part_vertices.mean(axis=0)
             for host in [i for i, decal in enumerate(self.decals[part]) if not decal]:
                 normal = _normal(vertices[part_faces[host]], centre)
-                for index in [i for i, of in enumerate(self.hosts[part]) if of == host]:
+                for index in [i for i, face_host in enumerate(self.hosts[part]) if face_host == host]:
                     faces.append(part_faces[index])
                     colours.append(self.colours[part][index])
                     decals.append(self.decals[part][index])
                     normals.append(normal)
             parts.append((start, len(faces)))
-            boxes.append((own.min(axis=0), own.max(axis=0)))
+            boxes.append((part_vertices.min(axis=0), part_vertices.max(axis=0)))
         return Mesh(
             vertices=vertices,
             faces=faces,
@@ -169,7 +169,7 @@ class MeshBuilder:
 
 @dataclass(frozen=True)
 class Part:
-    """A part just added, to paint on."""
+    """A part of a mesh under construction, on which decals can be painted."""
 
     builder: MeshBuilder
     index: int
@@ -211,7 +211,7 @@ class Part:
 
 
 def _fit(vertices: Array, solid: Array, size: tuple[float, float, float]) -> Array:
-    """Stretch so that the solid corners fill the size; the ground stays the ground."""
+    """Scale the vertices so that the box around ``solid`` gets the size; z = 0 stays at 0."""
     low, high = solid.min(axis=0), solid.max(axis=0)
     low[2] = 0
     middle = (low + high) / 2
@@ -221,12 +221,13 @@ def _fit(vertices: Array, solid: Array, size: tuple[float, float, float]) -> Arr
 
 
 def _normal(corners: Array, inside: Array) -> Array:
+    """Unit normal of a face that points away from ``inside``."""
     normal = _cross(corners[1] - corners[0], corners[2] - corners[0])
     normal = normal / np.sqrt(normal @ normal)
     return -normal if normal @ (corners[0] - inside) < 0 else normal
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """``numpy.cross`` for single vectors, a tenth of its time."""
+    """``numpy.cross`` of two single vectors, ten times as fast."""
     (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
     return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])

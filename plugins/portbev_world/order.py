@@ -1,4 +1,4 @@
-"""Which thing hides which: the order in which a painter draws disjoint boxes."""
+"""Occlusion between disjoint boxes, and the order of drawing for the painter's algorithm."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ def paint_order(hides: NDArray[np.bool_], distance: Array) -> list[int]:
     """Indices from back to front.
 
     Args:
-        hides: (N, N), whether the first may hide the second.
-        distance: (N,) decides where nothing else does, and in a cycle.
+        hides: (N, N), whether object i may hide object j.
+        distance: (N,) from the eye; farther objects come first where ``hides`` leaves the order open or has a cycle.
     """
     count = len(distance)
     packed = np.packbits(hides, axis=1, bitorder="little")
     blocked = [int.from_bytes(row.tobytes(), "little") & ~(1 << i) for i, row in enumerate(packed)]
     waiting = [int(i) for i in np.argsort(-distance, kind="stable")]
-    left = (1 << count) - 1
+    remaining = (1 << count) - 1
     order = []
     while waiting:
-        chosen = next((i for i in waiting if not blocked[i] & left), waiting[0])
+        chosen = next((i for i in waiting if not blocked[i] & remaining), waiting[0])
         waiting.remove(chosen)
-        left &= ~(1 << chosen)
+        remaining &= ~(1 << chosen)
         order.append(chosen)
     return order
 
 
 def boxes_hide(boxes: Array, eye: Array) -> NDArray[np.bool_]:
-    """(P, P) whether box i may hide box j; not so where a plane between them has j on the eye's side.
+    """(P, P) whether box i may hide box j: unless a plane separates them and j is on the eye's side of it.
 
     Args:
         boxes: (P, 2, 3) lowest and highest corners.
@@ -55,15 +55,15 @@ def footprints_hide(poses: Array, sizes: Array, eye: Array) -> NDArray[np.bool_]
     cos, sin = np.cos(poses[:, 2]), np.sin(poses[:, 2])
     axes = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1)  # (N, axis, 2)
     offset = poses[None, :, :2] - poses[:, None, :2]
-    centre = np.einsum("iak,ijk->ija", axes, offset)  # middle of j along the axes of i
-    turn = np.abs(np.einsum("iak,jbk->ijab", axes, axes))
-    reach = np.einsum("ijab,jb->ija", turn, half)
-    own_eye = np.einsum("iak,ik->ia", axes, eye - poses[:, :2])
+    centre = np.einsum("iak,ijk->ija", axes, offset)  # centre of j along the axes of i
+    cosines = np.abs(np.einsum("iak,jbk->ijab", axes, axes))
+    reach = np.einsum("ijab,jb->ija", cosines, half)
+    local_eye = np.einsum("iak,ik->ia", axes, eye - poses[:, :2])
     low, high = centre - reach, centre + reach  # extent of j in the frame of i
-    limit, sight = half[:, None], own_eye[:, None]
+    limit, sight = half[:, None], local_eye[:, None]
     tolerance = 1e-6
     free = ((high <= -limit + tolerance) & (sight <= -limit)) | ((low >= limit - tolerance) & (sight >= limit))
-    # The same with the axes of j: i lies beyond a face of j, and the eye on j's side of i.
+    # the same with the axes of j: i lies beyond a face of j, and the eye is on the side of j
     beyond = ((low >= limit - tolerance) & (sight <= low)) | ((high <= -limit + tolerance) & (sight >= high))
     free |= beyond.transpose(1, 0, 2)
     away = poses[:, :2] - eye

@@ -1,7 +1,7 @@
-"""Camera pictures by the painter's algorithm.
+"""Camera images by the painter's algorithm.
 
 The road is warped from its picture from above; solids are drawn from back to front as shaded convex faces. The fourth
-channel of the canvas holds who was drawn, so that what a pixel shows is known exactly.
+channel of the canvas holds the index of the object drawn, so that the object in each pixel is known exactly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Image = NDArray[np.uint8]
 _NEAR = 0.2
 _FAR = 130.0
 _GUARD = 3.0  # faces that leave the picture by more than this many half-widths are clipped
-_NOBODY = 255
+_NO_OWNER = 255
 _SHIFT = 4
 #: Below this size on the canvas, in pixels, an object is drawn without its painted details.
 _PLAIN_BELOW = 9.0
@@ -32,7 +32,7 @@ _PLAIN_BELOW = 9.0
 
 @dataclass(frozen=True)
 class Body:
-    """A thing to draw: its mesh and size (length, width, height)."""
+    """An object to draw: its mesh and size (length, width, height) [m]."""
 
     mesh: Mesh
     size: tuple[float, float, float]
@@ -44,10 +44,11 @@ class Picture:
 
     Attributes:
         image: (H, W, 3) blue green red.
-        owner: (S*H, S*W) index into ``seen``, 255 for nobody, at S canvas pixels per image pixel.
-        seen: indices of the bodies in the view.
-        visible: (len(seen),) canvas pixels that show each.
-        whole: (len(seen),) canvas pixels that would show it if nothing stood before it.
+        owner: (S*H, S*W) index into ``seen`` of the body in each canvas pixel, 255 for none; S canvas pixels per image
+            pixel and axis.
+        seen: indices of the bodies in the field of view.
+        visible: (len(seen),) canvas pixels that show each body.
+        whole: (len(seen),) canvas pixels that would show it without occlusion.
     """
 
     image: Image
@@ -59,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class View:
-    """A camera in the world: global position (3,) and yaw of its optical axis."""
+    """A camera in the world: its global position (3,) and the yaw of its optical axis."""
 
     camera: Camera
     position: Array
@@ -83,17 +84,17 @@ class View:
 def render(
     view: View, bodies: list[Body], poses: Array, ground: Ground, light: Light, shadows: Image, scale: int, count: bool
 ) -> Picture:
-    """Draw what a camera sees.
+    """Render the image of a camera.
 
     Args:
         view: the camera.
-        bodies: N things.
+        bodies: N objects.
         poses: (N, 3) global x, y, yaw of each.
         ground: the road from above.
         light: sun and sky.
         shadows: shadow mask, the size of the ground's second level.
         scale: canvas pixels per image pixel and axis.
-        count: whether to measure ``whole`` (costs a second drawing of whatever is partly hidden).
+        count: whether to measure ``whole``, for which partly hidden bodies are drawn a second time.
     """
     canvas = _background(view, ground, light, shadows)
     if scale > 1:
@@ -136,7 +137,7 @@ def cast_shadows(ground: Ground, bodies: list[Body], poses: Array, sun: Array, o
 
 
 def _background(view: View, ground: Ground, light: Light, shadows: Image) -> Image:
-    """Sky above the horizon; below it the ground, from coarser levels the farther it is, with shadows and haze."""
+    """Sky above the horizon, and ground below it with shadows and haze; farther ground comes from coarser levels."""
     camera = view.camera
     width, height = camera.size
     image = np.empty((height, width, 3), np.uint8)
@@ -180,7 +181,7 @@ def _background(view: View, ground: Ground, light: Light, shadows: Image) -> Ima
 
 
 def _in_view(view: View, bodies: list[Body], poses: Array) -> list[int]:
-    """Indices of the bodies that may show, the nearest 255 of them."""
+    """Indices of the bodies that may be in the image: the nearest 255 of them."""
     radius = np.array([np.hypot(body.size[0], body.size[1]) / 2 for body in bodies])
     offset = poses[:, :2] - view.position[:2]
     axes = view.axes
@@ -192,20 +193,20 @@ def _in_view(view: View, bodies: list[Body], poses: Array) -> list[int]:
     inside &= (right_edge * depth - right) / np.hypot(1, right_edge) > -radius
     inside &= (depth > _NEAR - radius) & (np.hypot(depth, right) < _FAR)
     chosen = np.nonzero(inside)[0]
-    nearest = chosen[np.argsort(np.hypot(depth, right)[chosen], kind="stable")][:_NOBODY]
+    nearest = chosen[np.argsort(np.hypot(depth, right)[chosen], kind="stable")][:_NO_OWNER]
     return [int(i) for i in nearest]
 
 
 class _Drawing:
-    """The faces of one body as they fall on the canvas, back to front."""
+    """The faces of one body projected to the canvas, ordered from back to front."""
 
     def __init__(self, view: View, body: Body, pose: Array, light: Light, scale: int) -> None:
         mesh = body.mesh
         cos, sin = np.cos(pose[2]), np.sin(pose[2])
-        turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
-        place = np.array([pose[0], pose[1], 0.0])
-        eye = (view.position - place) @ turn
-        self.camera_points = (mesh.vertices @ turn.T + place - view.position) @ view.axes.T
+        rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
+        position = np.array([pose[0], pose[1], 0.0])
+        eye = (view.position - position) @ rotation
+        self.camera_points = (mesh.vertices @ rotation.T + position - view.position) @ view.axes.T
         depth = self.camera_points[:, 2]
         intrinsic = view.camera.intrinsic
         self.focal, self.centre = intrinsic[[0, 1], [0, 1]], intrinsic[:2, 2]
@@ -222,7 +223,7 @@ class _Drawing:
         if plain:
             facing &= ~mesh.is_decal
         self.faces = self._sorted_faces(mesh, eye, facing)
-        sun = light.sun @ turn
+        sun = light.sun @ rotation
         lit = light.ambient + np.clip(mesh.normals @ sun, 0, None)[:, None] * light.direct
         fade = float(light.fade(away))
         self.colours = np.clip(mesh.colours * lit * (1 - fade) + light.haze * fade, 0, 255).tolist()
@@ -239,7 +240,7 @@ class _Drawing:
         return faces
 
     def _project(self, points: Array) -> NDArray[np.int32]:
-        """Canvas coordinates in 1/16 pixel; meaningless for points that are not safe."""
+        """Canvas coordinates in 1/16 pixel; undefined for points outside the guard planes."""
         depth = np.where(points[:, 2:] >= _NEAR / 2, points[:, 2:], 1.0)
         pixels = points[:, :2] / depth * self.focal + self.centre
         canvas = (pixels + 0.5) * self.scale - 0.5
@@ -247,7 +248,7 @@ class _Drawing:
         return fixed
 
     def outline(self, face: int) -> NDArray[np.int32] | None:
-        """Corners of a face on the canvas, None when nothing of it is in reach."""
+        """Corners of a face on the canvas; None when all of it is outside the guard planes."""
         corners = self.mesh.faces[face]
         if self.all_safe or self.safe[corners].all():
             return self.pixels[corners]
@@ -255,7 +256,7 @@ class _Drawing:
         return self._project(points) if len(points) > 2 else None
 
     def draw(self, canvas: Image, index: int) -> None:
-        """Draw the faces, and ``index`` into the fourth channel."""
+        """Draw the faces; write ``index`` to the fourth channel."""
         for face in self.faces:
             outline = self.outline(face)
             if outline is not None:
@@ -263,7 +264,7 @@ class _Drawing:
                 cv2.fillConvexPoly(canvas, outline, (blue, green, red, index), cv2.LINE_8, _SHIFT)
 
     def bounds(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """Columns and rows (left, top, right, bottom) of the canvas that the body may touch."""
+        """Columns and rows (left, top, right, bottom) of the canvas that the body may cover."""
         if not self.all_safe:
             return 0, 0, shape[1], shape[0]
         low, high = self.pixels.min(axis=0) >> _SHIFT, (self.pixels.max(axis=0) >> _SHIFT) + 2
@@ -273,14 +274,14 @@ class _Drawing:
 
 
 def _count_whole(drawings: list[_Drawing], order: list[int], whole: NDArray[np.int64], shape: tuple[int, ...]) -> None:
-    """Count the pixels of each body alone; only where a later one may have covered it."""
+    """Count the canvas pixels of each body drawn alone, for bodies that a later one may have covered."""
     bounds = np.array([drawing.bounds(shape) for drawing in drawings]).reshape(-1, 4)
     scratch = np.zeros(shape, np.uint8)
-    for place, index in enumerate(order):
+    for rank, index in enumerate(order):
         left, top, right, bottom = (int(side) for side in bounds[index])
         if right <= left or bottom <= top:
             continue
-        later = bounds[order[place + 1 :]]
+        later = bounds[order[rank + 1 :]]
         over = (later[:, 0] < right) & (later[:, 2] > left) & (later[:, 1] < bottom) & (later[:, 3] > top)
         if not over.any():
             continue
@@ -295,7 +296,7 @@ def _count_whole(drawings: list[_Drawing], order: list[int], whole: NDArray[np.i
 
 
 def _guard(intrinsic: Array, width: int, height: int) -> Array:
-    """(4, 3) planes through the eye, a little outside the picture; points with a product >= 0 are inside."""
+    """(4, 3) guard planes through the eye, outside the image; points with a product >= 0 are inside."""
     fx, fy, cx, cy = intrinsic[0, 0], intrinsic[1, 1], intrinsic[0, 2], intrinsic[1, 2]
     left, right = (cx + _GUARD * width / 2) / fx, (width - cx + _GUARD * width / 2) / fx
     up, down = (cy + _GUARD * height / 2) / fy, (height - cy + _GUARD * height / 2) / fy

@@ -14,7 +14,7 @@ NATIVE_SIZE = (1600, 900)
 LIDAR_CHANNEL = "LIDAR_TOP"
 
 #: Channel: position in the ego frame (m), yaw (degrees), focal length and principal point at 1600 x 900 (pixels),
-#: trigger before (-) or after the lidar (ms): the cameras fire one after the other as the lidar's beam comes by.
+#: trigger before (-) or after the lidar (ms). The cameras are triggered one after the other, as the lidar beam passes.
 _CAMERAS: dict[str, tuple[tuple[float, float, float], float, tuple[float, float, float], float]] = {
     "CAM_FRONT_LEFT": ((1.524, 0.495, 1.509), 55.0, (1272.6, 826.6, 479.8), -6.0),
     "CAM_FRONT": ((1.701, 0.016, 1.511), 0.0, (1266.4, 816.3, 491.5), -4.0),
@@ -35,10 +35,10 @@ class Camera:
     Attributes:
         channel: nuScenes name.
         position: (3,) in the ego frame, metres.
-        yaw: of the optical axis in the ego frame, radians.
+        yaw: yaw of the optical axis in the ego frame, radians.
         intrinsic: (3, 3) in pixels, pixel centres at whole numbers.
         size: (width, height).
-        delay: microseconds between the lidar's time and the picture.
+        delay: microseconds from the lidar's time to the picture.
     """
 
     channel: str
@@ -57,12 +57,13 @@ class Camera:
 
 @dataclass(frozen=True)
 class Lidar:
-    """A spinning lidar; its frame has x to the right of the ego, y forward, z up.
+    """A spinning lidar; with the default ``yaw`` its frame has x to the right of the ego, y forward, z up.
 
     Attributes:
         position: (3,) in the ego frame, metres.
         elevations: (beams,) radians, lowest first (ring 0).
         steps: rays per turn.
+        yaw: yaw of its frame in the ego frame, radians.
     """
 
     position: Array
@@ -85,18 +86,18 @@ class Rig:
 
 
 def build_rig(seed: int, scene: int, image_size: tuple[int, int], beams: int, steps: int) -> Rig:
-    """The rig of a scene: the nuScenes one, each camera off by up to a centimetre and a fifth of a degree."""
+    """The nuScenes rig, with each camera of the scene displaced by up to 1 cm and turned by up to 0.2 degrees."""
     scale = np.array([image_size[0] / NATIVE_SIZE[0], image_size[1] / NATIVE_SIZE[1]])
     cameras = []
     for channel, (position, yaw, (focal, cx, cy), delay) in _CAMERAS.items():
         rng = generator(seed, "synth", scene, "rig", channel)
-        off, turn = rng.uniform(-0.01, 0.01, 3), rng.uniform(-0.2, 0.2)
+        offset, yaw_error = rng.uniform(-0.01, 0.01, 3), rng.uniform(-0.2, 0.2)
         intrinsic = np.array([[focal * scale[0], 0, cx * scale[0]], [0, focal * scale[1], cy * scale[1]], [0, 0, 1]])
         cameras.append(
             Camera(
                 channel,
-                np.array(position) + off,
-                float(np.deg2rad(yaw + turn)),
+                np.array(position) + offset,
+                float(np.deg2rad(yaw + yaw_error)),
                 intrinsic,
                 image_size,
                 round(delay * 1000),

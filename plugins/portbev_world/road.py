@@ -22,7 +22,7 @@ class Road:
         curvature: 1/m, positive to the left.
         heading: global yaw at s = 0, radians.
         origin: (2,) global position of s = 0.
-        lanes: per direction.
+        lanes: number of lanes per direction.
         lane_width: metres.
         kerb: |d| where the lanes (and the cycle strip) end and the parking strip begins.
         walk: |d| where the sidewalk begins.
@@ -60,7 +60,7 @@ class Road:
         return np.asarray(self.heading + self.curvature * np.asarray(s, dtype=np.float64))
 
     def lane_centre(self, lane: int) -> float:
-        """d of lane 0, 1, ... on the right (driving forward) or -1, -2, ... on the left (oncoming)."""
+        """d of the middle of a lane: 0, 1, ... on the right (driving forward) or -1, -2, ... on the left (oncoming)."""
         return -(lane + 0.5) * self.lane_width if lane >= 0 else (-lane - 0.5) * self.lane_width
 
 
@@ -69,11 +69,10 @@ class Ground:
     """The ground from above.
 
     Attributes:
-        levels: pictures, blue green red, each half as fine as the one before; row 0 is at the highest y.
-        resolution: metres per pixel of the first.
-        size: (width, height) metres covered; the lower left corner is global (0, 0).
-        drivable: the first level's size, 255 where vehicles drive or people walk (the map mask).
-        border: colour outside.
+        levels: pictures, blue green red, each at half the resolution of the previous one; row 0 is at the highest y.
+        resolution: metres per pixel of the first level.
+        size: (width, height) in metres; the lower left corner is global (0, 0).
+        border: colour outside, blue green red.
     """
 
     levels: list[Image]
@@ -96,7 +95,7 @@ PALETTES = (
 
 
 def fit_origin(road: Road, margin: float) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The origin that brings the road and ``margin`` metres beside it into x, y >= 0, and the size that they fill."""
+    """Origin for which the road and ``margin`` metres beside it have x, y >= 0, and their (width, height)."""
     outline = band(road, -margin, margin)
     low, high = outline.min(axis=0), outline.max(axis=0)
     width, height = np.ceil(high - low + 10)
@@ -104,7 +103,7 @@ def fit_origin(road: Road, margin: float) -> tuple[tuple[float, float], tuple[fl
 
 
 def band(road: Road, low: float, high: float, start: float | None = None, end: float | None = None) -> Array:
-    """(N, 2) global outline of the strip between d = low and d = high."""
+    """(N, 2) global outline of the strip with ``low`` <= d <= ``high`` and ``start`` <= s <= ``end`` (default: all)."""
     s = np.linspace(
         road.start if start is None else start, road.end if end is None else end, 2 if start is not None else 64
     )
@@ -122,8 +121,8 @@ def paint_ground(road: Road, size: tuple[float, float], resolution: float, rng: 
     pen = _Pen(image, size[1], resolution)
     pen.fill(band(road, -road.plot, road.plot), colour["walk"])
     for side in (-1, 1):
-        for at in np.arange(road.walk + 1, road.plot, 1.3):
-            pen.line(road, side * at, 0.05, tuple(0.9 * c for c in colour["walk"]))
+        for d in np.arange(road.walk + 1, road.plot, 1.3):
+            pen.line(road, side * d, 0.05, tuple(0.9 * c for c in colour["walk"]))
     pen.fill(band(road, -road.walk, road.walk), tuple(1.12 * c for c in colour["walk"]))
     pen.fill(band(road, -road.walk + 0.2, road.walk - 0.2), colour["strip"])
     pen.fill(band(road, -road.kerb, road.kerb), colour["road"])
@@ -146,6 +145,8 @@ def paint_mask(road: Road, size: tuple[float, float]) -> Image:
 
 @dataclass(frozen=True)
 class _Pen:
+    """Paints road strips on a picture from above."""
+
     image: Image
     height: float
     resolution: float
@@ -186,8 +187,8 @@ def _paint_markings(pen: _Pen, road: Road, rng: np.random.Generator) -> None:
         for start in np.arange(road.start, road.end, 7.0):
             pen.fill(band(road, side * road.kerb, side * (road.walk - 0.2), start, start + 0.12), white)
     for crossing in road.crossings:
-        for at in np.arange(-road.kerb + 0.5, road.kerb - 0.5, 1.1):
-            pen.fill(band(road, at, at + 0.55, crossing - 1.5, crossing + 1.5), white)
+        for d in np.arange(-road.kerb + 0.5, road.kerb - 0.5, 1.1):
+            pen.fill(band(road, d, d + 0.55, crossing - 1.5, crossing + 1.5), white)
 
 
 def _add_grain(image: Image, rng: np.random.Generator) -> None:

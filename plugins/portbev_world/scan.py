@@ -1,6 +1,6 @@
-"""The lidar by ray casting.
+"""Lidar sweeps by ray casting.
 
-Rays meet the flat ground and the boxes around each body's parts.
+Rays are intersected with the flat ground and with the boxes around the parts of each body.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _NEAREST, _FARTHEST = 1.0, 75.0
 def scan(
     lidar: Lidar, ego: Array, bodies: list[Body], poses: Array, ground: Ground, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """One turn of the lidar.
+    """Simulate one turn of the lidar.
 
     Args:
         lidar: the sensor.
         ego: (3,) global x, y, yaw.
-        bodies: N things.
+        bodies: N objects.
         poses: (N, 3) global x, y, yaw of each.
-        ground: the road from above, for the returns of its markings.
-        rng: range noise (2 cm) and lost returns (2 %).
+        ground: the road from above, for the intensity of returns from the ground.
+        rng: draws range noise (2 cm) and lost returns (2 %).
 
     Returns:
         (M, 5) x, y, z in the lidar's frame (m), intensity 0 to 255, ring; in the order of firing.
@@ -42,34 +42,34 @@ def scan(
     with np.errstate(divide="ignore"):
         to_ground = np.where(rise < -1e-6, -height / rise, np.inf)
     distance = np.repeat(to_ground[:, None], steps, axis=1)
-    shine = np.full((beams, steps), -1.0)
+    reflectance = np.full((beams, steps), -1.0)
     heading = azimuths + turn
     for body, pose in zip(bodies, poses, strict=True):
-        _meet(body, pose, origin, heading, lidar, rise, flat, distance, shine)
+        _cast(body, pose, origin, heading, lidar, rise, flat, distance, reflectance)
     noise = rng.normal(0, 0.02, (beams, steps))
     kept = (distance > _NEAREST) & (distance < _FARTHEST) & (rng.random((beams, steps)) > 0.02)
     length = distance + noise
     ring, step = np.nonzero(kept)
     firing = np.argsort(step * beams + ring, kind="stable")
     ring, step = ring[firing], step[firing]
-    length, shine = length[ring, step], shine[ring, step]
+    length, reflectance = length[ring, step], reflectance[ring, step]
     points = np.empty((len(ring), 5), np.float32)
     points[:, 0] = length * flat[ring] * np.cos(azimuths[step])
     points[:, 1] = length * flat[ring] * np.sin(azimuths[step])
     points[:, 2] = length * rise[ring]
-    road = shine < 0
+    road = reflectance < 0
     if road.any():
         reach = (length * flat[ring])[road]
-        where = origin[:2] + reach[:, None] * np.stack(
+        hits = origin[:2] + reach[:, None] * np.stack(
             [np.cos(heading[step[road]]), np.sin(heading[step[road]])], axis=1
         )
-        shine[road] = _ground_shine(ground, where)
-    points[:, 3] = np.floor(np.clip(shine * np.exp(-length / 60), 0, 255))
+        reflectance[road] = _ground_reflectance(ground, hits)
+    points[:, 3] = np.floor(np.clip(reflectance * np.exp(-length / 60), 0, 255))
     points[:, 4] = ring
     return points
 
 
-def _meet(
+def _cast(
     body: Body,
     pose: Array,
     origin: Array,
@@ -78,9 +78,9 @@ def _meet(
     rise: Array,
     flat: Array,
     distance: Array,
-    shine: Array,
+    reflectance: Array,
 ) -> None:
-    """Shorten the rays that hit a body, in place."""
+    """Update ``distance`` and ``reflectance`` (beams, steps), in place, for the rays that hit a body."""
     offset = pose[:2] - origin[:2]
     away = float(np.hypot(*offset))
     radius = float(np.hypot(body.size[0], body.size[1])) / 2
@@ -118,12 +118,13 @@ def _meet(
     closer = hit < distance[block]
     albedo = body.mesh.colours[body.mesh.part_faces[:, 0]].mean(axis=1)
     distance[block] = np.where(closer, hit, distance[block])
-    shine[block] = np.where(closer, 8 + 0.5 * albedo[part], shine[block])
+    reflectance[block] = np.where(closer, 8 + 0.5 * albedo[part], reflectance[block])
 
 
-def _ground_shine(ground: Ground, where: Array) -> Array:
+def _ground_reflectance(ground: Ground, points: Array) -> Array:
+    """(n,) reflectance of the ground at global points (n, 2)."""
     matrix = ground.matrix(1)
-    pixels = np.round(where @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.int64)
+    pixels = np.round(points @ matrix[:2, :2].T + matrix[:2, 2]).astype(np.int64)
     picture = ground.levels[1]
     height, width = picture.shape[:2]
     inside = (pixels[:, 0] >= 0) & (pixels[:, 0] < width) & (pixels[:, 1] >= 0) & (pixels[:, 1] < height)

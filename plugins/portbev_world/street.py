@@ -95,7 +95,7 @@ def bicycle(size: Size, rng: np.random.Generator, rider: bool) -> Mesh:
 
 
 def _open_wheel(build: MeshBuilder, x: float, radius: float) -> None:
-    """A tyre of eight straight pieces: one sees through the wheel."""
+    """A tyre of eight straight pieces, open in the middle."""
     angle = 2 * np.pi * np.arange(9) / 8
     for start, end in pairwise(angle):
         ring = [

@@ -1,4 +1,4 @@
-"""How things move."""
+"""Motion of objects along a road."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Speed:
-    """A speed that swings around its mean: v(t) = mean (1 + swing sin(rate t + phase)), m/s."""
+    """A speed that oscillates around its mean: v(t) = mean (1 + swing sin(rate t + phase)), m/s."""
 
     mean: float = 0.0
     swing: float = 0.0
@@ -32,9 +32,10 @@ class Track:
     """A path in road coordinates.
 
     Attributes:
-        s, d: where it is at time 0, metres.
-        along: speed along the road; ``direction`` is its sign.
-        across: m/s to the left.
+        s, d: position at time 0, metres.
+        along: speed along the road.
+        direction: 1 drives towards rising s, -1 towards falling s.
+        across: speed to the left, m/s.
         stop: d at which a movement across the road ends.
         turn: yaw relative to the road, radians.
     """
@@ -49,7 +50,7 @@ class Track:
 
     @property
     def moves(self) -> bool:
-        """Whether it ever moves."""
+        """Whether the object ever moves."""
         return self.along.mean != 0 or self.across != 0
 
     def poses(self, road: Road, t: Array) -> Array:
@@ -66,7 +67,7 @@ class Track:
 def footprints_apart(
     first: Array, first_size: Array, second: Array, second_size: Array, margin: float
 ) -> NDArray[np.bool_]:
-    """Whether two oriented rectangles keep a distance (separating axes).
+    """Whether two oriented rectangles are at least a margin apart, by the separating axis theorem.
 
     Args:
         first, second: (..., 3) x, y and yaw, of shapes that broadcast.
@@ -74,16 +75,16 @@ def footprints_apart(
         margin: metres by which each side of ``first`` is grown.
 
     Returns:
-        (...) True where some axis separates them.
+        (...) True where an axis separates them.
     """
     offset = second[..., :2] - first[..., :2]
     half_a, half_b = first_size / 2 + margin, second_size / 2
     apart = np.zeros(np.broadcast_shapes(first.shape, second.shape)[:-1], bool)
     cos, sin = np.abs(np.cos(second[..., 2] - first[..., 2])), np.abs(np.sin(second[..., 2] - first[..., 2]))
-    for pose, own, other in ((first, half_a, half_b), (second, half_b, half_a)):
+    for pose, half, other in ((first, half_a, half_b), (second, half_b, half_a)):
         c, s = np.cos(pose[..., 2]), np.sin(pose[..., 2])
         x = np.abs(c * offset[..., 0] + s * offset[..., 1])
         y = np.abs(-s * offset[..., 0] + c * offset[..., 1])
-        apart |= x > own[..., 0] + cos * other[..., 0] + sin * other[..., 1]
-        apart |= y > own[..., 1] + sin * other[..., 0] + cos * other[..., 1]
+        apart |= x > half[..., 0] + cos * other[..., 0] + sin * other[..., 1]
+        apart |= y > half[..., 1] + sin * other[..., 0] + cos * other[..., 1]
     return apart

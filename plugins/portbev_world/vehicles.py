@@ -14,7 +14,6 @@ GLASS: Colour = (46, 62, 78)
 DARK: Colour = (30, 30, 33)
 LAMP: Colour = (250, 244, 214)
 REAR: Colour = (214, 24, 28)
-INDICATOR: Colour = (246, 150, 30)
 
 CAR_PAINTS = (
     (236, 238, 240), (196, 200, 204), (120, 124, 130), (44, 46, 50), (158, 28, 34), (34, 66, 128),
@@ -34,7 +33,7 @@ def car(size: Size, rng: np.random.Generator, paint: Colour | None = None, roof_
     build.box((-half + 0.15, half - 0.15), (-wide + 0.1, wide - 0.1), (0.14, 0.3), DARK)
     body = build.box((-half, half), (-wide, wide), (0.3, waist), colour, front=0.12, back=0.06, side=0.06)
     _lights(body, 0.6, 0.9)
-    _wheels(body, length, width, (0.19, 0.81), 0.33, (0.3, waist))
+    _axles(body, length, waist - 0.3, 0.3, (0.19, 0.81), 0.33)
     body.panel(FRONT, (0.25, 0.75), (0.12, 0.45), DARK).panel(BACK, (0.36, 0.64), (0.35, 0.62), (232, 232, 226))
     tail = -half + (0.12 if rng.random() < 0.6 else 0.75)
     nose = half - rng.uniform(1.2, 1.45)
@@ -191,31 +190,29 @@ def construction_vehicle(size: Size, rng: np.random.Generator) -> Mesh:
 
 
 def pick(rng: np.random.Generator, choices: tuple[Colour, ...]) -> Colour:
-    """One of the colours, a little lighter or darker."""
+    """A random one of the colours, made a little lighter or darker."""
     base = choices[int(rng.integers(len(choices)))]
     factor = float(rng.uniform(0.88, 1.08))
     return (min(255.0, base[0] * factor), min(255.0, base[1] * factor), min(255.0, base[2] * factor))
 
 
 def darker(colour: Colour, factor: float) -> Colour:
-    """The colour, its light cut to ``factor``."""
+    """The colour multiplied by ``factor``."""
     return (factor * colour[0], factor * colour[1], factor * colour[2])
 
 
 def _lights(body: Part, low: float, high: float) -> None:
+    """Paint headlamps and tail lamps between two heights, in units of the body's height."""
     for left, right in ((0.03, 0.2), (0.8, 0.97)):
         body.panel(FRONT, (left, right), (low, high), LAMP).panel(BACK, (left, right), (low, high), REAR)
 
 
-def _wheels(
-    body: Part, length: float, width: float, places: tuple[float, ...], radius: float, z: tuple[float, float]
-) -> None:
-    _axles(body, length, z[1] - z[0], z[0], places, radius)
+def _axles(body: Part, length: float, height: float, base: float, axles: tuple[float, ...], radius: float) -> None:
+    """Paint wheels on both sides of a body whose lower edge is at height ``base``; the wheels stand on the ground.
 
-
-def _axles(body: Part, length: float, height: float, base: float, places: tuple[float, ...], radius: float) -> None:
-    """Wheels on both sides at ``places`` (share of the length from the back), standing on the ground below ``base``."""
+    ``axles``: positions of the axles as shares of the length, from the back.
+    """
     for side in (RIGHT, LEFT):
-        for place in places:
-            at = place if side == RIGHT else 1 - place
-            body.wheel(side, at, (radius - base) / height, (radius / length, radius / height))
+        for axle in axles:
+            u = axle if side == RIGHT else 1 - axle
+            body.wheel(side, u, (radius - base) / height, (radius / length, radius / height))

@@ -1,8 +1,9 @@
 """nuScenes detection metrics: mAP, the five true-positive errors and NDS, equal to the devkit's.
 
-``evaluate_files`` scores a submission file against the tables, ``evaluate`` scores arrays in memory. The subjects are
-in files of their own: reading (``tables``, ``submission``), what counts (``filters``), who takes whom (``matching``),
-the errors of the pairs (``tp_errors``), curves and averages (``curves``, ``result``).
+``evaluate_files`` scores a submission file against the tables, ``evaluate`` scores arrays in memory. The steps are in
+files of their own: read ground truth (``tables``) and predictions (``submission``), drop boxes that are not evaluated
+(``filters``), match predictions with ground truth (``matching``), compute the errors of the matches (``tp_errors``) and
+the curves and averages (``curves``, ``result``).
 """
 
 from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays, PredictionArrays, concatenate

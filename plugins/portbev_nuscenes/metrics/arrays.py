@@ -1,6 +1,6 @@
-"""Predictions and ground truth as arrays: what the evaluation works on.
+"""Predictions and ground truth as arrays, the input of the evaluation.
 
-All boxes of all samples lie one after the other; a box names its sample by index. Global frame, metres, seconds.
+The boxes of all samples are concatenated; each box has the index of its sample. Global frame, metres, seconds.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class GroundTruthArrays:
         rotation: (G, 4) quaternion w, x, y, z of any length.
         velocity: (G, 2) global frame [m/s]; NaN where unknown.
         attribute: (G,) index into ``ATTRIBUTES``, -1 for none.
-        num_pts: (G,) lidar plus radar points; boxes with 0 do not count.
+        num_pts: (G,) lidar plus radar points inside; a box with 0 is not evaluated.
         racks: bicycle racks of the same samples.
     """
 
@@ -130,9 +130,9 @@ class PredictionArrays:
         rotation: (P, 4) quaternion w, x, y, z of any length.
         velocity: (P, 2) global frame [m/s].
         attribute: (P,) index into ``ATTRIBUTES``, -1 for none.
-        num_pts: (P,) points; -1 for unknown, 0 takes the box out. None: unknown for all.
-        lookup_index: (P,) the sample in whose ground truth a box looks for its match, -1 for none. None: its own
-            sample. (A submission's box carries a ``sample_token`` of its own, and the devkit matches by that.)
+        num_pts: (P,) points inside; -1 for unknown; a box with 0 is not evaluated. None: unknown for all.
+        lookup_index: (P,) the sample whose ground truth a box is matched with, -1 for none. None: ``sample_index``.
+            (In a submission each box has a ``sample_token`` of its own, and the devkit matches by that.)
         meta: the submission's ``meta``.
         source: where the predictions come from, for messages.
     """
@@ -166,7 +166,7 @@ class PredictionArrays:
 
     @property
     def lookup(self) -> Ints:
-        """(P,) the sample in whose ground truth each box looks for its match; -1 for none."""
+        """(P,) the sample whose ground truth each box is matched with; -1 for none."""
         return self.sample_index if self.lookup_index is None else self.lookup_index
 
     def take(self, rows: NDArray[Any]) -> PredictionArrays:
@@ -185,9 +185,9 @@ class PredictionArrays:
         taken = self.take(order)
         lookup = taken.lookup_index
         if lookup is not None:
-            moved = np.full(len(self.sample_tokens) + 1, -1, np.int64)  # the last entry serves index -1
-            moved[picked] = np.arange(len(tokens))
-            lookup = moved[lookup]
+            renumbered = np.full(len(self.sample_tokens) + 1, -1, np.int64)  # the last entry serves index -1
+            renumbered[picked] = np.arange(len(tokens))
+            lookup = renumbered[lookup]
         index = np.repeat(np.arange(len(tokens)), counts)
         return replace(taken, sample_tokens=tuple(tokens), sample_index=index, lookup_index=lookup)
 
@@ -203,8 +203,8 @@ def concatenate(parts: Sequence[PredictionArrays]) -> PredictionArrays:
         raise ValueError("no predictions to concatenate")
     tokens = [token for part in parts for token in part.sample_tokens]
     if len(set(tokens)) != len(tokens):
-        twice = next(token for token in tokens if tokens.count(token) > 1)
-        raise ResultsError(f"sample {twice} was predicted twice", where=parts[0].source)
+        repeated = next(token for token in tokens if tokens.count(token) > 1)
+        raise ResultsError(f"sample {repeated} was predicted twice", where=parts[0].source)
     offsets = np.cumsum([0, *(len(part.sample_tokens) for part in parts)])
     names = ("label", "score", "translation", "size", "rotation", "velocity", "attribute")
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
@@ -213,13 +213,17 @@ def concatenate(parts: Sequence[PredictionArrays]) -> PredictionArrays:
         points = [np.full(len(p), -1) if p.num_pts is None else p.num_pts for p in parts]
         columns["num_pts"] = np.concatenate(points)
     if any(part.lookup_index is not None for part in parts):
-        moved = [np.where(p.lookup < 0, -1, p.lookup + o) for p, o in zip(parts, offsets, strict=False)]
-        columns["lookup_index"] = np.concatenate(moved)
+        lookups = [np.where(p.lookup < 0, -1, p.lookup + o) for p, o in zip(parts, offsets, strict=False)]
+        columns["lookup_index"] = np.concatenate(lookups)
     return PredictionArrays(sample_tokens=tuple(tokens), **columns, meta=parts[0].meta, source=parts[0].source)
 
 
 def _coerce(arrays: Any, widths: Mapping[str, int]) -> None:
-    """Give every column its dtype and shape; refuse columns of unequal length."""
+    """Convert every column to its dtype and shape.
+
+    Raises:
+        ValueError: columns of unequal length.
+    """
     count = len(arrays.sample_index)
     for item in fields(arrays):
         value = getattr(arrays, item.name)
@@ -247,19 +251,21 @@ def _take(arrays: Arrays, rows: NDArray[Any]) -> Arrays:
     return replace(arrays, **{name: value[rows] for name, value in columns.items() if value is not None})
 
 
-def _rows_of(known: Sequence[str], sample_index: Ints, tokens: Sequence[str], source: str) -> tuple[Ints, Ints, Ints]:
-    """Positions of ``tokens`` among ``known``; rows of their boxes, sample by sample; boxes per sample."""
-    position = {token: index for index, token in enumerate(known)}
+def _rows_of(
+    sample_tokens: Sequence[str], sample_index: Ints, tokens: Sequence[str], source: str
+) -> tuple[Ints, Ints, Ints]:
+    """Indices of ``tokens`` in ``sample_tokens``; rows of their boxes, sample by sample; boxes per sample."""
+    position = {token: index for index, token in enumerate(sample_tokens)}
     unknown = [token for token in tokens if token not in position]
     if unknown:
         raise ResultsError(f"no sample {unknown[0]} ({len(unknown)} such in all)", where=source)
     picked = np.array([position[token] for token in tokens], np.int64)
     order = np.argsort(sample_index, kind="stable")
-    counts = np.bincount(sample_index, minlength=len(known))
+    counts = np.bincount(sample_index, minlength=len(sample_tokens))
     starts = np.cumsum(counts) - counts
-    chosen = counts[picked]
-    within = np.arange(chosen.sum()) - np.repeat(np.cumsum(chosen) - chosen, chosen)
-    return picked, order[np.repeat(starts[picked], chosen) + within], chosen
+    picked_counts = counts[picked]
+    within = np.arange(picked_counts.sum()) - np.repeat(np.cumsum(picked_counts) - picked_counts, picked_counts)
+    return picked, order[np.repeat(starts[picked], picked_counts) + within], picked_counts
 
 
 def expand(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -268,6 +274,6 @@ def expand(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArra
     Returns:
         (N,) indices i and (N,) indices j, N being the sum of ``counts``.
     """
-    left = np.repeat(np.arange(len(counts)), counts)
-    right = np.arange(len(left)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    return left, right
+    first = np.repeat(np.arange(len(counts)), counts)
+    second = np.arange(len(first)) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return first, second

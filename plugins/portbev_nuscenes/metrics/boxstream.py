@@ -1,9 +1,8 @@
-"""The boxes of a submission file, in order, some samples at a time.
+"""The boxes of a submission file in order, a block of samples at a time.
 
-The usual file, with "meta" first or last, is read in blocks, each cut behind a sample's list of boxes and decoded as an
-object of its own. A cut is only a guess, but a wrong guess cannot pass: the piece before it would end inside a string,
-below or above the object's level, and would not decode. Whatever is unusual or faulty is left to the slower way of
-``submission``, which reads any JSON and explains faults.
+The usual file, with "meta" first or last, is read in blocks; each is cut after a sample's list of boxes and decoded as
+an object of its own. A cut at a wrong place (inside a string, say) leaves text that does not decode. Any file that is
+unusual or faulty is left to the slower reader in ``submission``, which accepts any JSON and explains faults.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Box(msgspec.Struct, gc=False):
 
 
 class MarkedBox(Box, gc=False):
-    """A box in text where NaN was replaced by a mark."""
+    """A box of a text in which NaN was replaced by a mark (see ``constants``)."""
 
     velocity: tuple[float | str, float | str]  # type: ignore[assignment]
 
@@ -48,7 +47,7 @@ Samples = Mapping[str, Sequence[Box]]
 
 
 class UnusualError(Exception):
-    """The file must be read in the slower way."""
+    """The file must be read by the slower reader."""
 
 
 _HEAD = re.compile(rb'\s*\{\s*(?:"meta"\s*:\s*(\{[^{}]*\})\s*,\s*)?"results"\s*:\s*\{')
@@ -66,12 +65,12 @@ class _MarkedEnd(msgspec.Struct):
     meta: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
-_PART = tuple(msgspec.json.Decoder(dict[str, list[kind]]) for kind in (Box, MarkedBox))  # type: ignore[valid-type]
-_END = tuple(msgspec.json.Decoder(kind) for kind in (_End, _MarkedEnd))
+_PART = tuple(msgspec.json.Decoder(dict[str, list[box]]) for box in (Box, MarkedBox))  # type: ignore[valid-type]
+_END = tuple(msgspec.json.Decoder(end) for end in (_End, _MarkedEnd))
 
 
 class BoxStream:
-    """Iterate over it for (token -> boxes) of some samples at a time; then ``meta`` is known.
+    """Iterates over a file and yields mappings sample token -> boxes; ``meta`` is known after the last one.
 
     Raises:
         UnusualError: before or in the middle of the iteration.
@@ -104,7 +103,7 @@ class BoxStream:
 
 
 def _last_border(text: bytes) -> int:
-    """Position right behind the ``]`` of the last ``} ] , "``, or -1."""
+    """Offset just after the ``]`` of the last ``} ] , "``, or -1."""
     for start in (max(0, len(text) - _TAIL), 0):
         borders = list(_BORDER.finditer(text, start))
         if borders:
@@ -113,9 +112,9 @@ def _last_border(text: bytes) -> int:
 
 
 def _decode(decoders: tuple[msgspec.json.Decoder[Any], ...], text: bytes) -> Any:
-    """Decode by the first decoder; where there is NaN in the text, with marks for it by the second."""
+    """Decode with the first decoder, or, if the text has NaN, replace it by marks and decode with the second."""
     if b"NaN" in text:
-        # in a string the mark's quotes would end it, and the text would not decode
+        # if NaN is inside a string, the mark's quotes end the string and the text does not decode
         return _decoded(lambda: decoders[1].decode(text.replace(b"NaN", b'"' + MARK.encode() + b'"')))
     return _decoded(lambda: decoders[0].decode(text))
 

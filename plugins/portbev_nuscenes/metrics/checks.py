@@ -1,4 +1,4 @@
-"""Predictions that cannot be scored, each told in one line with sample and box."""
+"""Checks of predictions; each error is one line that names the sample and the box."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _VECTORS: Final = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
 def check_samples(
     predictions: PredictionArrays, tokens: Sequence[str], *, split: str = "", extra_allowed: bool = False
 ) -> None:
-    """Refuse predictions whose samples are not those to be evaluated.
+    """Check that the predicted samples are those to be evaluated.
 
     Raises:
-        ResultsError: names missing and extra sample tokens (the first three of each).
+        ResultsError: they are not; the message has the first three missing and extra sample tokens.
     """
     wanted = set(tokens)
     predicted = set(predictions.sample_tokens)
     if len(predicted) < len(predictions.sample_tokens):
-        twice = next(token for token in predicted if list(predictions.sample_tokens).count(token) > 1)
-        raise ResultsError(f"sample {twice} is there twice", where=predictions.source)
+        repeated = next(token for token in predicted if list(predictions.sample_tokens).count(token) > 1)
+        raise ResultsError(f"sample {repeated} is there twice", where=predictions.source)
     missing = [token for token in tokens if token not in predicted]
     extra = [] if extra_allowed else [token for token in predictions.sample_tokens if token not in wanted]
     if missing or extra:
         parts = [
-            f"{len(some)} {kind} ({', '.join(some[:_SHOWN])}{', ...' if len(some) > _SHOWN else ''})"
-            for kind, some in (("missing", missing), ("extra", extra))
-            if some
+            f"{len(names)} {label} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+            for label, names in (("missing", missing), ("extra", extra))
+            if names
         ]
         target = f"split {split!r}" if split else "the ground truth"
         raise ResultsError(
@@ -52,9 +52,9 @@ def check_predictions(
     max_boxes_per_sample: int = MAX_BOXES_PER_SAMPLE,
     unknown_velocity: bool = True,
 ) -> None:
-    """Refuse boxes that cannot be scored.
+    """Check that every box can be scored.
 
-    A NaN velocity means that it is unknown, as in the devkit; ``unknown_velocity=False`` refuses it as well.
+    A NaN velocity means an unknown one, as in the devkit; with ``unknown_velocity=False`` it is an error too.
 
     Raises:
         ResultsError: NaN or infinite numbers, a size that is not positive, a class or attribute index out of range, or
@@ -68,20 +68,20 @@ def check_predictions(
         )
     for name in ("translation", "size", "rotation", "velocity", "score"):
         column = getattr(predictions, name)
-        # a sum is finite unless one of its terms is not (or the numbers are absurd); it saves a mask per column
+        # the sum is finite if all numbers are (unless they are huge): a cheap test before the mask is made
         if not np.isfinite(column.sum()):
-            wrong = np.isinf if unknown_velocity and name == "velocity" else lambda numbers: ~np.isfinite(numbers)
-            bad = np.flatnonzero(wrong(column.reshape(len(predictions), -1)).any(1))
-            if len(bad):
-                raise _bad_box(predictions, bad[0], f"{name} is NaN or infinite: {column[bad[0]].tolist()}")
+            is_wrong = np.isinf if unknown_velocity and name == "velocity" else lambda numbers: ~np.isfinite(numbers)
+            rows = np.flatnonzero(is_wrong(column.reshape(len(predictions), -1)).any(1))
+            if len(rows):
+                raise _bad_box(predictions, rows[0], f"{name} is NaN or infinite: {column[rows[0]].tolist()}")
     if len(predictions) and predictions.size.min() <= 0:
         row = np.flatnonzero((predictions.size <= 0).any(1))[0]
         raise _bad_box(predictions, row, f"size must be positive: {predictions.size[row].tolist()}")
     limits = (("label", 0, len(DETECTION_CLASSES), "class"), ("attribute", -1, len(ATTRIBUTES), "attribute"))
-    for name, low, high, what in limits:
-        bad = np.flatnonzero((getattr(predictions, name) < low) | (getattr(predictions, name) >= high))
-        if len(bad):
-            raise _bad_box(predictions, bad[0], f"no {what} has the index {getattr(predictions, name)[bad[0]]}")
+    for name, low, high, noun in limits:
+        rows = np.flatnonzero((getattr(predictions, name) < low) | (getattr(predictions, name) >= high))
+        if len(rows):
+            raise _bad_box(predictions, rows[0], f"no {noun} has the index {getattr(predictions, name)[rows[0]]}")
 
 
 def too_many(source: str, token: str, count: int, limit: int) -> ResultsError:
@@ -93,17 +93,17 @@ def too_many(source: str, token: str, count: int, limit: int) -> ResultsError:
     )
 
 
-def _bad_box(predictions: PredictionArrays, row: Any, what: str) -> ResultsError:
+def _bad_box(predictions: PredictionArrays, row: Any, message: str) -> ResultsError:
     sample = predictions.sample_index[row]
     box = int((predictions.sample_index[:row] == sample).sum())
-    return ResultsError(f"sample {predictions.sample_tokens[sample]}, box {box}: {what}", where=predictions.source)
+    return ResultsError(f"sample {predictions.sample_tokens[sample]}, box {box}: {message}", where=predictions.source)
 
 
 def explain_boxes(boxes: Any, token: str, source: str) -> None:
-    """Find what is wrong with one sample's boxes as the file has them.
+    """Explain what is wrong with the boxes of one sample, given as plain JSON values; do nothing if they are right.
 
     Raises:
-        ResultsError: for the first box that is wrong; none if there is nothing to object to.
+        ResultsError: for the first box that is wrong.
     """
     where = f"{source}: sample {token}"
     if not isinstance(boxes, list):
@@ -115,7 +115,7 @@ def explain_boxes(boxes: Any, token: str, source: str) -> None:
 
 
 def _box_problem(box: Any) -> str:
-    """What is wrong with a box, or nothing."""
+    """What is wrong with a box; empty if nothing is."""
     if not isinstance(box, dict):
         return f"a box must be an object, found {_shown(box)}"
     required = ("sample_token", *_VECTORS, "detection_name", "detection_score", "attribute_name")
@@ -132,14 +132,14 @@ def _box_problem(box: Any) -> str:
 
 
 def _numbers_problem(box: dict[str, Any]) -> str:
-    """What is wrong with one of a box's numbers, or nothing."""
+    """What is wrong with the numbers of a box; empty if nothing is."""
     numbers = [(name, value) for name in _VECTORS for value in box[name] if not _unknown(name, value)]
     numbers += [(name, box[name]) for name in ("detection_score", "num_pts") if name in box]
     return next(filter(None, (_number_problem(name, value) for name, value in numbers)), "")
 
 
 def _value_problem(box: dict[str, Any]) -> str:
-    """What is wrong with a box whose fields have the right types, or nothing."""
+    """What is wrong with the values of a box whose fields have the right types; empty if nothing is."""
     if min(box["size"]) <= 0:
         return f"size must be positive: {box['size']}"
     if box["detection_name"] not in DETECTION_CLASSES:
@@ -150,7 +150,7 @@ def _value_problem(box: dict[str, Any]) -> str:
 
 
 def _unknown(name: str, value: Any) -> bool:
-    """A NaN velocity: it counts in everything but the velocity error."""
+    """Whether a number is a NaN velocity, which is valid: the box has no velocity error but counts otherwise."""
     return name == "velocity" and isinstance(value, float) and math.isnan(value)
 
 

@@ -15,7 +15,7 @@ UNDEFINED_ERRORS: Final[Mapping[str, tuple[str, ...]]] = {
     "traffic_cone": ("attr_err", "vel_err", "orient_err"),
     "barrier": ("attr_err", "vel_err"),
 }
-"""Errors that mean nothing for a class: NaN in its row, and left out of the averages."""
+"""Class -> errors that are undefined for it: NaN in its row, and left out of the averages."""
 
 RECALL_POINTS: Final = 101
 """Curves are sampled at this many recalls from 0 to 1."""
@@ -23,15 +23,15 @@ RECALL_POINTS: Final = 101
 
 @dataclass(frozen=True)
 class DetectionConfig:
-    """What the evaluation counts; the defaults are nuScenes' ``detection_cvpr_2019``.
+    """Settings of the evaluation; the defaults are nuScenes' ``detection_cvpr_2019``.
 
     Attributes:
-        class_range: class -> horizontal distance from the ego in metres within which boxes count (exclusive).
-        min_distance: horizontal distance in metres below which boxes do not count (inclusive lower end). The official
-            evaluation has 0; distance bands use it.
+        class_range: class -> horizontal distance from the ego in metres below which boxes are evaluated (exclusive).
+        min_distance: horizontal distance in metres from which on boxes are evaluated (inclusive). 0 in the official
+            evaluation; distance bands use it.
         distance_thresholds: centre distances in metres below which a prediction matches; AP is averaged over them.
-        tp_threshold: the one of them at which the true-positive errors are taken.
-        min_recall, min_precision: the part of the curve that is cut off.
+        tp_threshold: the distance threshold whose matches give the true-positive errors.
+        min_recall, min_precision: the part of the curve below these is ignored.
         max_boxes_per_sample: more predictions than this in a sample are an error.
         mean_ap_weight: weight of mAP against one true-positive score in NDS.
     """
@@ -53,7 +53,7 @@ class DetectionConfig:
 
     @property
     def first_recall_index(self) -> int:
-        """Index of the first of the recall points that counts."""
+        """Index of the first recall point that is averaged."""
         return round(100 * self.min_recall) + 1
 
     def serialize(self) -> dict[str, Any]:

@@ -21,8 +21,8 @@ class Curve:
 
     Attributes:
         precision: interpolated precision; 0 beyond the highest recall reached.
-        confidence: score at which the recall is reached; 0 beyond the highest one.
-        errors: name of a true-positive error -> its mean over the matches down to that score.
+        confidence: score at which the recall is reached; 0 beyond the highest recall reached.
+        errors: name of a true-positive error -> its mean over the matches with at least that score.
     """
 
     precision: Floats = field(default_factory=lambda: np.zeros(RECALL_POINTS))
@@ -30,13 +30,13 @@ class Curve:
     errors: dict[str, Floats] = field(default_factory=lambda: {name: np.ones(RECALL_POINTS) for name in TP_ERRORS})
 
     def average_precision(self, config: DetectionConfig) -> float:
-        """Area above ``min_precision`` and beyond ``min_recall``, normalised to 1."""
+        """Area under the curve above ``min_precision`` and beyond ``min_recall``, divided by the largest possible."""
         above = self.precision[config.first_recall_index :] - config.min_precision
         above[above < 0] = 0
         return float(np.mean(above)) / (1.0 - config.min_precision)
 
     def error(self, name: str, config: DetectionConfig) -> float:
-        """Mean of an error from ``min_recall`` to the highest recall reached; 1 where that is lower."""
+        """Mean of an error from ``min_recall`` to the highest recall reached; 1 if that is below ``min_recall``."""
         reached = np.flatnonzero(self.confidence)
         last = int(reached[-1]) if len(reached) else 0
         if last < config.first_recall_index:
@@ -48,9 +48,9 @@ def curve(scores: Floats, hits: NDArray[np.int64], truths: int, errors: dict[str
     """The curves of one class.
 
     Args:
-        scores: (P,) scores of all its predictions, falling.
-        hits: (M,) positions among them of those that match, rising.
-        truths: number of its ground truths.
+        scores: (P,) scores of all predictions of the class, in descending order.
+        hits: (M,) indices of the predictions that match, ascending.
+        truths: number of ground truths of the class.
         errors: name -> (M,) error of each match, NaN where it is undefined.
     """
     if truths == 0 or len(hits) == 0:
@@ -61,7 +61,7 @@ def curve(scores: Floats, hits: NDArray[np.int64], truths: int, errors: dict[str
     recall = true_positives / float(truths)
     true_positives /= np.arange(1, len(scores) + 1)  # precision
     confidence = np.interp(RECALL, recall, scores, right=0)
-    # over falling scores; numpy.interp wants them rising
+    # scores are descending, numpy.interp needs ascending ones
     means = {
         name: np.interp(confidence[::-1], scores[hits][::-1], running_mean(values)[::-1])[::-1]
         for name, values in errors.items()
@@ -70,10 +70,10 @@ def curve(scores: Floats, hits: NDArray[np.int64], truths: int, errors: dict[str
 
 
 def running_mean(values: Floats) -> Floats:
-    """(M,) mean of the values so far, without NaN; 0 before the first number, 1 everywhere if there is none."""
-    known = ~np.isnan(values)
-    if not known.any():
+    """(M,) mean of the values up to each one, NaN ignored; 0 before the first number, 1 everywhere if all are NaN."""
+    defined = ~np.isnan(values)
+    if not defined.any():
         return np.ones(len(values))
-    count = np.cumsum(known)
+    count = np.cumsum(defined)
     total = np.nancumsum(values)
     return np.divide(total, count, out=np.zeros_like(total), where=count != 0)

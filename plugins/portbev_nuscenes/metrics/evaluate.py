@@ -1,4 +1,4 @@
-"""The evaluation, from arrays and from files."""
+"""The evaluation of predictions given as arrays or as files."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def evaluate_files(
 ) -> DetectionMetrics:
     """Score a submission file on a split.
 
-    For an official split its samples must be exactly those of the split; a split of the data set's own may be a part
-    of them.
+    For an official split the submission must have exactly the samples of the split; for a custom split it may have
+    more.
 
     Args:
         results: a nuScenes detection submission.
@@ -72,8 +72,8 @@ def evaluate(
         predictions: predicted boxes.
         ground_truth: annotated boxes of the same samples.
         config: the official settings by default.
-        samples: evaluate these samples only; both arguments must have them. All by default, and then both must have
-            the same samples.
+        samples: evaluate only these samples, which both arguments must have. By default all samples, and then both
+            must have the same ones.
 
     Raises:
         ResultsError: samples that differ, or a box that cannot be scored; says which sample and box.
@@ -92,16 +92,16 @@ def distance_bands(
     edges: Sequence[float] = (0.0, 20.0, 30.0, 50.0),
     config: DetectionConfig | None = None,
 ) -> pd.DataFrame:
-    """The metrics by distance from the ego: only boxes (of both kinds) in a band count there.
+    """The metrics by distance from the ego: in each band only predictions and ground truth in that band are evaluated.
 
     Args:
         predictions, ground_truth: as in :func:`evaluate`.
-        edges: rising distances in metres; each two neighbours make a band, the lower edge included. The class ranges
-            hold as well.
+        edges: ascending distances in metres; each two neighbours make a band, which includes its lower edge. The class
+            ranges apply as well.
         config: the official settings by default.
 
     Returns:
-        A row per band: mAP over the classes with ground truth there, the five mean errors over them, NDS, box counts.
+        A row per band: mAP and the five mean errors over the classes with ground truth in the band, and box counts.
     """
     import pandas as pd
 
@@ -115,14 +115,14 @@ def distance_bands(
 
 
 def _present(metrics: DetectionMetrics) -> dict[str, float | int]:
-    """Means over the classes that have ground truth: in a band, the others would only dilute them."""
-    there = [name for name in DETECTION_CLASSES if metrics.ground_truth_counts[name]]
-    aps = [metrics.mean_dist_aps[name] for name in there]
+    """Means over the classes that have ground truth; in a band the other classes would only count as zeros."""
+    present = [name for name in DETECTION_CLASSES if metrics.ground_truth_counts[name]]
+    aps = [metrics.mean_dist_aps[name] for name in present]
     row: dict[str, float | int] = {"mAP": float(np.mean(aps)) if aps else float("nan")}
     for error, short in ABBREVIATIONS.items():
-        values = [metrics.label_tp_errors[name][error] for name in there]
-        known = [value for value in values if not np.isnan(value)]
-        row[f"m{short}"] = float(np.mean(known)) if known else float("nan")
+        values = [metrics.label_tp_errors[name][error] for name in present]
+        defined = [value for value in values if not np.isnan(value)]
+        row[f"m{short}"] = float(np.mean(defined)) if defined else float("nan")
     row["ground truth"] = sum(metrics.ground_truth_counts.values())
     row["predictions"] = sum(metrics.prediction_counts.values())
     return row
@@ -132,23 +132,23 @@ def _evaluate(
     predictions: PredictionArrays, ground_truth: GroundTruthArrays, config: DetectionConfig
 ) -> DetectionMetrics:
     predictions = _renumbered(predictions, ground_truth.sample_tokens)
-    found, truth = filter_boxes(predictions, ground_truth, config)
-    order, first = by_rank(found)
-    pairs = candidates(found, truth, order, max(config.distance_thresholds))
-    scores = found.score[order]
+    kept, truth = filter_boxes(predictions, ground_truth, config)
+    order, first = by_rank(kept)
+    pairs = candidates(kept, truth, order, max(config.distance_thresholds))
+    scores = kept.score[order]
     truth_counts = np.bincount(truth.label, minlength=len(DETECTION_CLASSES))
     curves = {}
     for threshold in config.distance_thresholds:
-        ranks, taken = match(pairs, threshold, len(truth))
-        errors = tp_errors(found.take(order[ranks]), truth.take(taken))
+        ranks, matched = match(pairs, threshold, len(truth))
+        errors = tp_errors(kept.take(order[ranks]), truth.take(matched))
         begin = np.searchsorted(ranks, first)
         for label, name in enumerate(DETECTION_CLASSES):
-            mine = slice(begin[label], begin[label + 1])
+            matches = slice(begin[label], begin[label + 1])
             curves[name, threshold] = curve(
                 scores[first[label] : first[label + 1]],
-                ranks[mine] - first[label],
+                ranks[matches] - first[label],
                 int(truth_counts[label]),
-                {error: values[mine] for error, values in errors.items()},
+                {error: values[matches] for error, values in errors.items()},
             )
     ordered = {(name, t): curves[name, t] for name in EVALUATION_CLASSES for t in config.distance_thresholds}
     return DetectionMetrics(
@@ -158,29 +158,29 @@ def _evaluate(
         ground_truth_counts=dict(zip(DETECTION_CLASSES, truth_counts.tolist(), strict=True)),
         prediction_counts=dict(zip(DETECTION_CLASSES, np.diff(first).tolist(), strict=True)),
         samples=len(ground_truth.sample_tokens),
-        notes=_notes(found),
+        notes=_notes(kept),
     )
 
 
-def _notes(found: PredictionArrays) -> tuple[str, ...]:
-    if not len(found):
+def _notes(predictions: PredictionArrays) -> tuple[str, ...]:
+    if not len(predictions):
         return ("No predicted box is within range, so everything scores zero.",)
-    unknown = int(np.isnan(found.velocity).any(1).sum())
+    unknown = int(np.isnan(predictions.velocity).any(1).sum())
     if not unknown:
         return ()
     return (f"{unknown} predicted boxes have an unknown (NaN) velocity and do not count in mAVE.",)
 
 
 def _renumbered(predictions: PredictionArrays, tokens: Sequence[str]) -> PredictionArrays:
-    """The same rows with samples numbered as in ``tokens``. The order of rows stays: it breaks ties."""
+    """The same rows with samples numbered as in ``tokens``. The order of rows is kept, because it breaks ties."""
     if tuple(predictions.sample_tokens) == tuple(tokens):
         return predictions
     position = {token: index for index, token in enumerate(tokens)}
-    moved = np.array([*(position[token] for token in predictions.sample_tokens), -1], np.int64)
+    renumbered = np.array([*(position[token] for token in predictions.sample_tokens), -1], np.int64)
     lookup = predictions.lookup_index
     return replace(
         predictions,
         sample_tokens=tuple(tokens),
-        sample_index=moved[predictions.sample_index],
-        lookup_index=None if lookup is None else moved[lookup],
+        sample_index=renumbered[predictions.sample_index],
+        lookup_index=None if lookup is None else renumbered[lookup],
     )

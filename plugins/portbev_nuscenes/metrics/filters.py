@@ -1,4 +1,4 @@
-"""Which boxes count: range, points, bicycle racks."""
+"""Which boxes are evaluated: filters on range, on points, and on bicycle racks."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ _CYCLES = [DETECTION_CLASSES.index("bicycle"), DETECTION_CLASSES.index("motorcyc
 def filter_boxes(
     predictions: PredictionArrays, ground_truth: GroundTruthArrays, config: DetectionConfig
 ) -> tuple[PredictionArrays, GroundTruthArrays]:
-    """The predictions and the ground truth that count. Both must number their samples alike.
+    """The predictions and the ground truth that are evaluated. Sample indices must mean the same samples in both.
 
     Dropped are boxes at or beyond the range of their class (horizontal distance of the centre from the ego), boxes
     without points, and bicycles and motorcycles whose centre lies in a bicycle rack.
     """
     return (
-        predictions.take(np.flatnonzero(_counting(predictions, ground_truth, config))),
-        ground_truth.take(np.flatnonzero(_counting(ground_truth, ground_truth, config))),
+        predictions.take(np.flatnonzero(_evaluated(predictions, ground_truth, config))),
+        ground_truth.take(np.flatnonzero(_evaluated(ground_truth, ground_truth, config))),
     )
 
 
-def _counting(
+def _evaluated(
     boxes: PredictionArrays | GroundTruthArrays, ground_truth: GroundTruthArrays, config: DetectionConfig
 ) -> Mask:
+    """(N,) whether each box is evaluated."""
     ranges = np.array([config.class_range[name] for name in DETECTION_CLASSES], np.float64)
     distance = ego_distance(boxes, ground_truth)
     keep = distance < ranges[boxes.label]
@@ -70,7 +71,7 @@ def in_racks(points: NDArray[np.float64], sample_index: NDArray[np.int64], racks
     inside = np.ones(len(point), bool)
     axes = rotation_matrix(racks.rotation)
     extent = racks.size[:, [1, 0, 2]]  # along x, y, z of the box: length, width, height
-    # from the corner where all three are largest, each edge goes against its axis
+    # edges start at the corner with the largest coordinates in the box frame and point against its axes
     edges = -axes * extent[:, None, :]
     offset = points[point] - (racks.translation - edges.sum(2) / 2)[rack]
     for axis in range(3):

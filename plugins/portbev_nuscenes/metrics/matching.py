@@ -1,8 +1,9 @@
-"""Which prediction takes which ground truth.
+"""Matching of predictions with ground truth.
 
-In the order of falling score, each prediction takes the nearest ground truth of its class and sample that no better one
-has taken, if it is nearer than the threshold. As all ground truths prefer the better score, that is the one stable
-matching, and it can be found by rounds of proposals over all samples and classes at once.
+By descending score, each prediction is matched with the nearest ground truth of its class and sample that is still
+free, if it is nearer than the threshold. This greedy matching is the unique stable matching (Gale and Shapley, 1962) in
+which predictions prefer near ground truths and ground truths prefer high scores, so that it can be computed in rounds
+of proposals over all samples and classes at once.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ Ints = NDArray[np.int64]
 _CLASSES = len(DETECTION_CLASSES)
 _BATCH = 1 << 18
 _SLACK = 1e-3
-"""Metres by which the search window is wider than needed, against rounding."""
+"""Metres by which the search window is widened, so that rounding loses no pair."""
 
 
 def norm2(vectors: Floats) -> Floats:
-    """(N,) lengths of (N, 2) vectors by BLAS dot, bit-equal to ``numpy.linalg.norm`` of each alone."""
+    """(N,) lengths of (N, 2) vectors by BLAS dot products, bit-equal to ``numpy.linalg.norm`` of each single vector."""
     vectors = np.ascontiguousarray(vectors)
     return np.sqrt(np.matmul(vectors[:, None, :], vectors[:, :, None])[:, 0, 0])
 
 
 def by_rank(predictions: PredictionArrays) -> tuple[Ints, Ints]:
-    """Order of the predictions: class by class, falling score, the later of equal ones first.
+    """Order of the predictions: by class, then by descending score; of equal scores the last one comes first.
 
     Returns:
         (P,) row at each rank, and (classes + 1,) first rank of each class.
@@ -45,7 +46,7 @@ def by_rank(predictions: PredictionArrays) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs that may match, ordered by rank of the prediction, then distance, then row of the ground truth."""
+    """Pairs that may match, ordered by rank of the prediction, then distance [m], then row of the ground truth."""
 
     rank: Ints
     truth: Ints
@@ -58,25 +59,25 @@ def candidates(
     """All pairs of one class and sample with centres nearer than ``max_distance`` [m] in x and y.
 
     Args:
-        predictions, ground_truth: boxes that count; they number their samples alike.
+        predictions, ground_truth: boxes that are evaluated, with the same sample indices.
         order: (P,) row of ``predictions`` at each rank.
     """
     window = max_distance + _SLACK
     origin = ground_truth.ego_translation[:, 0]
     truth_x = ground_truth.translation[:, 0] - origin[ground_truth.sample_index]
     span = float(np.abs(truth_x).max(initial=0.0)) + window
-    # one axis for all samples and classes: each has a stretch of its own, wider than the search window reaches
-    stretch = 2 * (span + window)
-    truth_key = _group(ground_truth.sample_index, ground_truth.label) * stretch + truth_x
+    # all samples and classes share one axis: each has an interval of its own that no search window leaves
+    interval = 2 * (span + window)
+    truth_key = _group(ground_truth.sample_index, ground_truth.label) * interval + truth_x
     truth_order = np.argsort(truth_key, kind="stable")
     truth_key = truth_key[truth_order]
-    found = []
+    blocks = []
     for begin in range(0, len(order), _BATCH):
         rows = order[begin : begin + _BATCH]
         lookup = predictions.lookup[rows]
         x = predictions.translation[rows, 0] - origin[lookup]
         reachable = np.flatnonzero((lookup >= 0) & (np.abs(x) <= span))
-        key = _group(lookup[reachable], predictions.label[rows[reachable]]) * stretch + x[reachable]
+        key = _group(lookup[reachable], predictions.label[rows[reachable]]) * interval + x[reachable]
         first = np.searchsorted(truth_key, key - window, "left")
         pair, truth = expand(first, np.searchsorted(truth_key, key + window, "right") - first)
         rank, truth = reachable[pair], truth_order[truth]
@@ -85,10 +86,10 @@ def candidates(
         distance = norm2(offset[close])
         near = distance < max_distance
         close = close[near]
-        found.append((rank[close] + begin, truth[close], distance[near]))
-    if not found:
+        blocks.append((rank[close] + begin, truth[close], distance[near]))
+    if not blocks:
         return Candidates(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    rank, truth, distance = (np.concatenate(column) for column in zip(*found, strict=False))
+    rank, truth, distance = (np.concatenate(column) for column in zip(*blocks, strict=False))
     ordered = np.lexsort((truth, distance, rank))
     return Candidates(rank[ordered], truth[ordered], distance[ordered])
 
@@ -106,7 +107,7 @@ def match(pairs: Candidates, threshold: float, truths: int) -> tuple[Ints, Ints]
         truths: number of ground truths.
 
     Returns:
-        (M,) ranks of the predictions that match, rising, and (M,) the ground truths they take.
+        (M,) ranks of the predictions that match, ascending, and (M,) the ground truths that they match.
     """
     near = np.flatnonzero(pairs.distance < threshold)
     rank, truth = pairs.rank[near], pairs.truth[near]

@@ -1,4 +1,4 @@
-"""What an evaluation says: the numbers, the devkit's two files, and tables."""
+"""The result of an evaluation: the numbers, the devkit's two JSON files, and pandas tables."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class DetectionMetrics:
         curves: (class, distance threshold [m]) -> its curves.
         config: the settings of the evaluation.
         meta: the submission's ``meta``.
-        ground_truth_counts, prediction_counts: class -> boxes that counted, after the filters.
-        samples: how many samples were evaluated.
+        ground_truth_counts, prediction_counts: class -> number of boxes after the filters.
+        samples: number of samples evaluated.
         eval_time: seconds of wall-clock time, or None.
-        notes: what a reader of the numbers should know, a line each.
+        notes: remarks for the reader of the numbers, a line each.
     """
 
     curves: Mapping[tuple[str, float], Curve]
@@ -52,7 +52,7 @@ class DetectionMetrics:
     label_aps: dict[str, dict[float, float]] = field(init=False)
     """Class -> distance threshold [m] -> AP."""
     label_tp_errors: dict[str, dict[str, float]] = field(init=False)
-    """Class -> true-positive error -> value; NaN where it means nothing for the class."""
+    """Class -> true-positive error -> value; NaN where it is undefined for the class."""
 
     def __post_init__(self) -> None:
         config = self.config
@@ -85,7 +85,7 @@ class DetectionMetrics:
 
     @property
     def tp_errors(self) -> dict[str, float]:
-        """True-positive error -> mean over the classes for which it means something."""
+        """True-positive error -> mean over the classes for which it is defined."""
         return {
             error: float(np.nanmean([self.label_tp_errors[name][error] for name in EVALUATION_CLASSES]))
             for error in TP_ERRORS
@@ -134,7 +134,7 @@ class DetectionMetrics:
         """pandas tables.
 
         Returns:
-            ``classes``: a row per class with AP, the five errors and the boxes that counted; the row ``all`` has means
+            ``classes``: a row per class with AP, the five errors and the numbers of boxes; the row ``all`` has means
             and sums;
             ``thresholds``: AP by class and distance threshold; the row ``all`` has the means;
             ``totals``: mAP, the five mean errors and NDS in one row.

@@ -72,7 +72,7 @@ def _read_usual(path: Path, max_boxes_per_sample: int) -> PredictionArrays:
 
 
 def _read_any(path: Path, max_boxes_per_sample: int) -> PredictionArrays:
-    """Read any JSON: a pass over the mapped file finds the samples, whose boxes are then decoded one by one."""
+    """Read any JSON: the mapped file is split into samples, and their boxes are then decoded sample by sample."""
     content, submission, marked = _split(path)
     decode = _decode_marked if marked else _decode_boxes
     builder = _Builder(str(path), max_boxes_per_sample)
@@ -86,12 +86,12 @@ def _read_any(path: Path, max_boxes_per_sample: int) -> PredictionArrays:
         if len(builder.boxes) >= _BLOCK:
             builder.convert()
             if not marked:
-                _forget_pages(content)
+                _release_pages(content)
     return builder.finish(submission.meta)
 
 
 class _Builder:
-    """Gathers boxes and turns them into arrays block by block."""
+    """Collects boxes and converts them to arrays, block by block."""
 
     def __init__(self, source: str, max_boxes_per_sample: int) -> None:
         self.source, self.limit = source, max_boxes_per_sample
@@ -99,23 +99,23 @@ class _Builder:
         self.boxes: list[Box] = []
         self.counts: list[int] = []
         self.blocks: list[dict[str, np.ndarray]] = []
-        self.strays: list[tuple[int, str]] = []  # row and token of boxes that name another sample than their key
+        self.strays: list[tuple[int, str]] = []  # row and sample_token of boxes that are listed under another sample
         self.rows = 0
 
     def add(self, token: str, boxes: Sequence[Box]) -> None:
-        """Take the boxes of the next sample."""
+        """Add the boxes of the next sample."""
         if len(boxes) > self.limit:
             raise too_many(self.source, token, len(boxes), self.limit)
-        own = [box.sample_token for box in boxes]
-        if own.count(token) != len(own):
-            self.strays += [(self.rows + row, other) for row, other in enumerate(own) if other != token]
+        box_tokens = [box.sample_token for box in boxes]
+        if box_tokens.count(token) != len(box_tokens):
+            self.strays += [(self.rows + row, other) for row, other in enumerate(box_tokens) if other != token]
         self.rows += len(boxes)
         self.tokens.append(token)
         self.counts.append(len(boxes))
         self.boxes += boxes
 
     def convert(self) -> None:
-        """Make a block of the boxes gathered; all of them are of one type."""
+        """Convert the collected boxes to a block of arrays; all boxes must be of one type."""
         boxes, count = self.boxes, len(self.boxes)
         if boxes and isinstance(boxes[0], MarkedBox):
             for box in boxes:
@@ -153,7 +153,7 @@ class _Builder:
         explain_boxes(with_constants(boxes), token, self.source)
 
     def finish(self, meta: dict[str, Any] | msgspec.UnsetType) -> PredictionArrays:
-        """The arrays of everything taken."""
+        """The arrays of all boxes added."""
         if meta is msgspec.UNSET:
             cure = 'Add "meta": {"use_camera": true, "use_lidar": false, ...} beside "results"'
             raise ResultsError('"meta" is missing', where=self.source, cure=cure)
@@ -178,12 +178,12 @@ class _Builder:
         )
 
     def _column(self, name: str) -> np.ndarray:
-        """One column of all blocks; the blocks give theirs up, so that memory holds one column twice at most."""
+        """One column of all blocks. It is removed from the blocks, so that only one column exists twice in memory."""
         return np.concatenate([block.pop(name) for block in self.blocks])
 
 
 def _split(path: Path) -> tuple[mmap.mmap, _Submission, bool]:
-    """The mapped file, the submission with every sample's boxes left as text, and whether there are marks in it."""
+    """The mapped file, the submission with the boxes of every sample left as text, and whether the text has marks."""
     content = _open(path, mmap.ACCESS_READ)
     try:
         return content, _decode_top(content, path), False
@@ -222,7 +222,7 @@ def _decode_top(content: mmap.mmap, path: Path) -> _Submission:
 
 
 def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[Box]:
-    """Say what is wrong with a sample's boxes; or decode what only Python's parser takes."""
+    """Decode boxes that only Python's JSON parser accepts, or raise an error that says what is wrong with them."""
     try:
         boxes = json.loads(raw)
     except ValueError:
@@ -234,7 +234,7 @@ def _repair(raw: bytes, token: str, source: str, error: Exception) -> list[Box]:
         raise ResultsError(str(problem), where=f"{source}: sample {token}") from problem
 
 
-def _forget_pages(content: mmap.mmap) -> None:
-    """Let the system take back the mapped pages: they count as ours, but are only the file's cache."""
+def _release_pages(content: mmap.mmap) -> None:
+    """Release the mapped pages, which otherwise count as memory of this process."""
     if hasattr(mmap, "MADV_DONTNEED"):
         content.madvise(mmap.MADV_DONTNEED)

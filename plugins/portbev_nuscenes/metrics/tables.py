@@ -1,7 +1,7 @@
 """Ground truth from the nuScenes tables.
 
-Only the fields that the evaluation needs are decoded, and only the rows of the split are kept: full trainval tables
-are read in bounded memory.
+Only the fields that the evaluation needs are decoded, and only the rows of the split are kept, so that the full
+trainval tables are read in bounded memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from portbev_nuscenes.tables.jsonrows import no_collection, read_rows, table_nam
 from portbev_nuscenes.tables.rows import (
     LIDAR,
     Annotation,
-    EgoPlace,
+    EgoPosition,
     FrameLink,
     Instance,
     Named,
@@ -38,8 +38,8 @@ _RACK = len(DETECTION_CLASSES)
 def load_ground_truth(data_root: Path | str, version: str, split: str) -> GroundTruthArrays:
     """Ground truth of a split from the tables in ``<data_root>/<version>``.
 
-    Velocities are central differences between the neighbouring annotations of an instance (one-sided at its ends), NaN
-    where there is no neighbour or it is more than 1.5 s (3 s around a middle one) away.
+    Velocities are central differences between the neighbouring annotations of an instance, one-sided at the ends of its
+    track. They are NaN without a neighbour, or over more than 1.5 s (one-sided) or 3 s (central).
 
     Args:
         data_root: folder that holds the version's folder; may be read-only.
@@ -61,7 +61,7 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
     ego = _ego_translation(folder, samples)
     annotations = _annotations(folder, samples, split)
     labels = _labels(folder)
-    rows, racks = _by_kind(annotations, labels, folder)
+    rows, racks = _split_racks(annotations, labels, folder)
     by_token = {row.token: row for row in annotations}
     outside = _outside_neighbours(folder, rows, by_token)
     by_token |= outside
@@ -87,38 +87,38 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
 
 
 def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
-    """sample token -> index in table order; sample token -> timestamp [us]."""
+    """sample token -> index in table order, and sample token -> timestamp [us], of the samples of the scenes."""
     wanted = set(scenes)
     tokens = {token for token, name in table_names(read_rows(folder / "scene.json", Named)).items() if name in wanted}
-    rows = [row for some in read_rows(folder / "sample.json", Sample) for row in some if row.scene_token in tokens]
+    rows = [row for block in read_rows(folder / "sample.json", Sample) for row in block if row.scene_token in tokens]
     if not rows:
         raise DataError(f"split {split!r} has no samples in this version", where=str(folder / "sample.json"))
     return {row.token: index for index, row in enumerate(rows)}, {row.token: row.timestamp for row in rows}
 
 
 def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
-    """Timestamps of samples outside the split."""
+    """sample token -> timestamp [us] of the given samples."""
     wanted = set(tokens)
     if not wanted:
         return {}
     rows = read_rows(folder / "sample.json", Sample)
-    return {row.token: row.timestamp for some in rows for row in some if row.token in wanted}
+    return {row.token: row.timestamp for block in rows for row in block if row.token in wanted}
 
 
 def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
     """(S, 3) ego position at each sample's LIDAR_TOP key frame."""
     sensors = read_rows(folder / "sensor.json", Sensor)
-    lidar = {row.token for some in sensors for row in some if row.channel == LIDAR}
+    lidar = {row.token for block in sensors for row in block if row.channel == LIDAR}
     calibrated = {
         row.token
-        for some in read_rows(folder / "calibrated_sensor.json", SensorLink)
-        for row in some
+        for block in read_rows(folder / "calibrated_sensor.json", SensorLink)
+        for row in block
         if row.sensor_token in lidar
     }
     pose_of = {
         row.sample_token: row.ego_pose_token
-        for some in read_rows(folder / "sample_data.json", FrameLink)
-        for row in some
+        for block in read_rows(folder / "sample_data.json", FrameLink)
+        for row in block
         if row.is_key_frame and row.calibrated_sensor_token in calibrated and row.sample_token in samples
     }
     without = [token for token in samples if token not in pose_of]
@@ -130,8 +130,8 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
     wanted = set(pose_of.values())
     position = {
         row.token: row.translation
-        for some in read_rows(folder / "ego_pose.json", EgoPlace)
-        for row in some
+        for block in read_rows(folder / "ego_pose.json", EgoPosition)
+        for row in block
         if row.token in wanted
     }
     try:
@@ -143,35 +143,39 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
 def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[Annotation]:
     """The split's annotations, in table order."""
     path = folder / "sample_annotation.json"
-    rows = [row for some in read_rows(path, Annotation) for row in some if row.sample_token in samples]
+    rows = [row for block in read_rows(path, Annotation) for row in block if row.sample_token in samples]
     if not rows:
         raise DataError(f"split {split!r} has no annotations to compare with", where=str(path))
     return rows
 
 
-def _outside_neighbours(folder: Path, rows: list[Annotation], known: dict[str, Annotation]) -> dict[str, Annotation]:
-    """Annotations of other splits that are neighbours in time. The official data has none."""
-    wanted = {token for row in rows for token in (row.prev, row.next) if token and token not in known}
+def _outside_neighbours(folder: Path, rows: list[Annotation], by_token: dict[str, Annotation]) -> dict[str, Annotation]:
+    """Neighbours in time of the split's annotations that are not in the split. The official data has none."""
+    wanted = {token for row in rows for token in (row.prev, row.next) if token and token not in by_token}
     if not wanted:
         return {}
     path = folder / "sample_annotation.json"
-    found = {row.token: row for some in read_rows(path, Annotation) for row in some if row.token in wanted}
-    if len(found) < len(wanted):
-        raise DataError(f"no annotation {min(wanted - set(found))}, which another names as neighbour", where=str(path))
-    return found
+    neighbours = {row.token: row for block in read_rows(path, Annotation) for row in block if row.token in wanted}
+    if len(neighbours) < len(wanted):
+        raise DataError(
+            f"no annotation {min(wanted - set(neighbours))}, which another names as neighbour", where=str(path)
+        )
+    return neighbours
 
 
 def _labels(folder: Path) -> dict[str, int]:
-    """instance token -> class index, or the mark of a bicycle rack; other instances are left out."""
+    """instance token -> label, or ``_RACK`` for a bicycle rack; other instances are left out."""
     names = table_names(read_rows(folder / "category.json", Named))
-    kinds = {token: _LABEL[CATEGORY_TO_CLASS[name]] for token, name in names.items() if name in CATEGORY_TO_CLASS}
-    kinds |= {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
-    labels, known = {}, set(names)
-    for some in read_rows(folder / "instance.json", Instance):
-        for row in some:
-            if row.category_token in kinds:
-                labels[row.token] = kinds[row.category_token]
-            elif row.category_token not in known:
+    label_of_category = {
+        token: _LABEL[CATEGORY_TO_CLASS[name]] for token, name in names.items() if name in CATEGORY_TO_CLASS
+    }
+    label_of_category |= {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
+    labels, categories = {}, set(names)
+    for block in read_rows(folder / "instance.json", Instance):
+        for row in block:
+            if row.category_token in label_of_category:
+                labels[row.token] = label_of_category[row.category_token]
+            elif row.category_token not in categories:
                 raise DataError(
                     f"instance {row.token} has the unknown category {row.category_token!r}",
                     where=str(folder / "instance.json"),
@@ -179,10 +183,14 @@ def _labels(folder: Path) -> dict[str, int]:
     return labels
 
 
-def _by_kind(
+def _split_racks(
     annotations: list[Annotation], labels: dict[str, int], folder: Path
 ) -> tuple[list[Annotation], list[Annotation]]:
-    """Annotations of the ten classes, and those of bicycle racks. Size must be positive, numbers finite."""
+    """The annotations of the ten classes, and those of bicycle racks.
+
+    Raises:
+        DataError: a size that is not positive, or a number that is not finite.
+    """
     rows: list[Annotation] = []
     racks: list[Annotation] = []
     where = str(folder / "sample_annotation.json")
@@ -213,10 +221,10 @@ def _velocities(
         times = [np.array([timestamps[row.sample_token] for row in ends], np.float64) for ends in (first, last)]
     except KeyError as error:
         raise DataError(f"no sample {error.args[0]}", where=str(folder / "sample.json")) from error
-    # to seconds before the subtraction, as in the original: it changes the last bits
+    # converted to seconds before the subtraction, as in the devkit; the other order differs in the last bits
     elapsed = 1e-6 * times[1] - 1e-6 * times[0]
-    moved = np.array([row.translation[:2] for row in last]) - np.array([row.translation[:2] for row in first])
-    return velocity(moved, elapsed, np.array([bool(row.prev) + bool(row.next) for row in rows], np.int64))
+    displacement = np.array([row.translation[:2] for row in last]) - np.array([row.translation[:2] for row in first])
+    return velocity(displacement, elapsed, np.array([bool(row.prev) + bool(row.next) for row in rows], np.int64))
 
 
 def _attributes(rows: list[Annotation], folder: Path) -> np.ndarray:

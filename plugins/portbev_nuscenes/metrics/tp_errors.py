@@ -16,12 +16,12 @@ _BARRIER = DETECTION_CLASSES.index("barrier")
 
 
 def tp_errors(prediction: PredictionArrays, truth: GroundTruthArrays) -> dict[str, Floats]:
-    """Errors of M matches; row i of the one matches row i of the other.
+    """Errors of M matches: row i of ``prediction`` matches row i of ``truth``.
 
     Returns:
-        (M,) each: ``trans_err`` [m, in x and y], ``scale_err`` [1 - IoU of the sizes], ``orient_err`` [rad; barriers
-        look the same from both sides], ``vel_err`` [m/s, NaN where the truth is unknown], ``attr_err`` [0 or 1, NaN
-        where the truth has none].
+        (M,) each: ``trans_err`` [m, in x and y], ``scale_err`` [1 - IoU of the sizes], ``orient_err`` [rad; a barrier
+        turned by pi counts as equal], ``vel_err`` [m/s, NaN where the true velocity is unknown], ``attr_err`` [0 or 1,
+        NaN where the truth has no attribute].
     """
     return {
         "trans_err": norm2(prediction.translation[:, :2] - truth.translation[:, :2]),
@@ -39,7 +39,7 @@ def scale_iou(first: Floats, second: Floats) -> Floats:
 
 
 def yaw_difference(truth: GroundTruthArrays, prediction: PredictionArrays) -> Floats:
-    """(M,) unsigned angle between headings [rad], at most pi, for barriers pi / 2."""
+    """(M,) unsigned angle between headings [rad]: at most pi, or pi / 2 for barriers."""
     period = np.where(truth.label == _BARRIER, np.pi, 2 * np.pi)
     difference = (yaw(truth.rotation) - yaw(prediction.rotation) + period / 2) % period - period / 2
     return np.abs(np.where(difference > np.pi, difference - 2 * np.pi, difference))

@@ -1,4 +1,4 @@
-"""Detection submissions written from arrays."""
+"""Write detection submissions from arrays."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CAMERA_ONLY: Mapping[str, bool] = {
 
 
 def write_predictions(path: Path | str, predictions: PredictionArrays, meta: Mapping[str, Any] | None = None) -> None:
-    """Write a nuScenes detection submission, whole or not at all. Numbers keep every bit.
+    """Write a nuScenes detection submission atomically. Numbers are written so that they read back bit-equal.
 
     Args:
         path: the file, usually ``predictions.json``.
         predictions: boxes; every one of ``sample_tokens`` is written, with an empty list where it has none.
-        meta: which inputs were used; that of ``predictions`` by default, or else camera only.
+        meta: which inputs were used; by default the ``meta`` of ``predictions``, or camera only if that is empty.
 
     Raises:
         ResultsError: a box that could not be scored or written (NaN, also in velocities, a size that is not positive,
@@ -53,7 +53,7 @@ def write_predictions(path: Path | str, predictions: PredictionArrays, meta: Map
 
 
 def _boxes(predictions: PredictionArrays, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """The rows as the format's objects."""
+    """The rows as boxes of the submission format."""
     part = predictions.take(rows)
     names = [*ATTRIBUTES, ""]  # index -1 is the last
     columns = zip(

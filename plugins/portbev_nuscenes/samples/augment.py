@@ -1,8 +1,8 @@
 """Augmentation of images (ida) and of the bird's-eye view (bda), as BEVDepth does it.
 
-The draws take any object with ``uniform`` and ``choice``: a keyed generator in training, and in the reference tests a
-``numpy.random.RandomState`` that gives the original's own sequence. Matrices are float64 and made from the same numbers
-as the pixels. Source: Megvii-BaseDetection/BEVDepth, ``datasets/nusc_det_dataset.py``.
+Random draws come from any object with ``uniform`` and ``choice``: a keyed generator in training, and in the reference
+tests a ``numpy.random.RandomState``, which reproduces the original's draws. Matrices are float64 and made from the same
+parameters as the pixels. Source: Megvii-BaseDetection/BEVDepth, ``datasets/nusc_det_dataset.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ImageTransform(NamedTuple):
     Attributes:
         resize: factor from source to resized pixels.
         size: (width, height) after the resize.
-        crop: (left, upper) corner of the crop in the resized image; what lies outside is black.
+        crop: (left, upper) corner of the crop in the resized image; pixels outside the image are black.
         flip: mirror left and right.
         rotate: degrees, counter-clockwise as seen, about the middle of the result.
     """
@@ -65,7 +65,7 @@ def draw_image(section: ImageAug, rng: Draws) -> ImageTransform:
 
 
 def middle_image(section: ImageAug) -> ImageTransform:
-    """Evaluation's transform: the smallest resize that fills the input, cropped at the middle and at the bottom."""
+    """Transform for evaluation: the smallest resize that fills the input, then a crop at the middle of the bottom."""
     (height, width), (final_height, final_width) = section.source_size, section.final_size
     resize = max(final_height / height, final_width / width)
     # the ratio is not exact: 1600 * (704 / 1600) must not become 703
@@ -84,51 +84,51 @@ def draw_bev(section: BevAug, rng: Draws) -> BevTransform:
 IDENTITY_BEV = BevTransform(0.0, 1.0, False, False)
 
 
-def _turn(degrees: float) -> Array:
-    """The rotation of pixels (x right, y down) that is counter-clockwise as seen."""
+def _rotation(degrees: float) -> Array:
+    """(2, 2) rotation of pixels (x right, y down) that looks counter-clockwise on the screen."""
     angle = degrees / 180 * np.pi
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-def image_matrix(how: ImageTransform, final_size: tuple[int, int]) -> Array:
+def image_matrix(transform: ImageTransform, final_size: tuple[int, int]) -> Array:
     """(4, 4) matrix from source pixels (u, v, ., 1) to input pixels; ``final_size`` is (height, width)."""
     height, width = final_size
-    linear, shift = how.resize * np.eye(2), -np.array(how.crop, np.float64)
-    if how.flip:
+    linear, shift = transform.resize * np.eye(2), -np.array(transform.crop, np.float64)
+    if transform.flip:
         mirror = np.diag([-1.0, 1.0])
         linear, shift = mirror @ linear, mirror @ shift + np.array([width, 0.0])
-    turn, centre = _turn(how.rotate), np.array([width, height]) / 2
+    rotation, centre = _rotation(transform.rotate), np.array([width, height]) / 2
     matrix = np.eye(4)
-    matrix[:2, :2] = turn @ linear
-    matrix[:2, 3] = turn @ (shift - centre) + centre
+    matrix[:2, :2] = rotation @ linear
+    matrix[:2, 3] = rotation @ (shift - centre) + centre
     return matrix
 
 
-def transform_image(image: Image.Image, how: ImageTransform, final_size: tuple[int, int]) -> Image.Image:
+def transform_image(image: Image.Image, transform: ImageTransform, final_size: tuple[int, int]) -> Image.Image:
     """The image resized (bicubic), cropped, mirrored and rotated (nearest, black outside) to ``final_size``."""
     height, width = final_size
-    left, upper = how.crop
-    image = image.resize(how.size, Image.Resampling.BICUBIC).crop((left, upper, left + width, upper + height))
-    if how.flip:
+    left, upper = transform.crop
+    image = image.resize(transform.size, Image.Resampling.BICUBIC).crop((left, upper, left + width, upper + height))
+    if transform.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return image.rotate(how.rotate) if how.rotate else image
+    return image.rotate(transform.rotate) if transform.rotate else image
 
 
 def transform_depth(
-    points: NDArray[np.float32], how: ImageTransform, final_size: tuple[int, int]
+    points: NDArray[np.float32], transform: ImageTransform, final_size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Depth map (H, W) float32 in metres, 0 where no point falls, from (n, 3) [u v depth] in source pixels.
 
-    Steps and rounding are the original's: float32 after every step, truncation towards zero (so that u in (-1, 0) falls
-    into column 0), and the last point wins a pixel, not the nearest.
+    Steps and rounding are the original's: float32 after every step, and truncation towards zero, so that u in (-1, 0)
+    falls into column 0. Of several points in a pixel the last one is kept, not the nearest.
     """
     height, width = final_size
-    uv = points[:, :2] * np.float32(how.resize)
-    uv -= np.array(how.crop, np.float32)
-    if how.flip:
+    uv = points[:, :2] * np.float32(transform.resize)
+    uv -= np.array(transform.crop, np.float32)
+    if transform.flip:
         uv[:, 0] = width - uv[:, 0]
     centre = np.array([width / 2, height / 2], np.float32)
-    uv = ((uv - centre).astype(np.float64) @ _turn(how.rotate).T).astype(np.float32) + centre
+    uv = ((uv - centre).astype(np.float64) @ _rotation(transform.rotate).T).astype(np.float32) + centre
     column, row = uv.astype(np.int64).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     depth = np.zeros((height, width), np.float32)
@@ -136,26 +136,26 @@ def transform_depth(
     return depth
 
 
-def bev_matrix(how: BevTransform) -> Array:
+def bev_matrix(transform: BevTransform) -> Array:
     """(4, 4) matrix from the ego frame to the augmented one: mirror @ scale @ rotation about z."""
-    angle = np.deg2rad(how.rotate)
+    angle = np.deg2rad(transform.rotate)
     cos, sin = np.cos(angle), np.sin(angle)
-    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    mirror = np.diag([-1.0 if how.flip_x else 1.0, -1.0 if how.flip_y else 1.0, 1.0])
+    rotation = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    mirror = np.diag([-1.0 if transform.flip_x else 1.0, -1.0 if transform.flip_y else 1.0, 1.0])
     matrix = np.eye(4)
-    matrix[:3, :3] = mirror @ (how.scale * turn)
+    matrix[:3, :3] = mirror @ (transform.scale * rotation)
     return matrix
 
 
-def transform_bev_boxes(boxes: Array, how: BevTransform) -> Array:
+def transform_bev_boxes(boxes: Array, transform: BevTransform) -> Array:
     """Boxes (n, 9) in the augmented ego frame; extents and velocities are scaled too."""
-    matrix, boxes = bev_matrix(how), np.array(boxes, np.float64)
+    matrix, boxes = bev_matrix(transform), np.array(boxes, np.float64)
     boxes[:, :3] = boxes[:, :3] @ matrix[:3, :3].T
-    boxes[:, 3:6] *= how.scale
-    boxes[:, 6] += np.deg2rad(how.rotate)
-    if how.flip_x:
+    boxes[:, 3:6] *= transform.scale
+    boxes[:, 6] += np.deg2rad(transform.rotate)
+    if transform.flip_x:
         boxes[:, 6] = np.pi - boxes[:, 6]
-    if how.flip_y:
+    if transform.flip_y:
         boxes[:, 6] = -boxes[:, 6]
     boxes[:, 7:9] = boxes[:, 7:9] @ matrix[:2, :2].T
     return boxes

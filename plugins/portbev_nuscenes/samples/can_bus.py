@@ -1,8 +1,9 @@
 """The 18 numbers of ego motion that BEVFormer takes from the CAN bus expansion.
 
 Of ``can_bus/<scene>_pose.json`` only acceleration, rotation rate and velocity are used; position and orientation come
-from the ego poses of the tables. The files: https://github.com/nutonomy/nuscenes-devkit/tree/master/python-sdk/nuscenes/
-can_bus. What is done with them: fundamentalvision/BEVFormer, ``tools/data_converter/nuscenes_converter.py``.
+from the ego poses of the tables. Format of the files: https://github.com/nutonomy/nuscenes-devkit, folder
+``python-sdk/nuscenes/can_bus``. Source of the vector: fundamentalvision/BEVFormer,
+``tools/data_converter/nuscenes_converter.py``.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ Quirks = Literal["official", "fixed"]
 
 FOLDER = "can_bus"
 FAR = 0.5
-"""Seconds between a sample and the nearest message from which on the file is said not to cover it."""
+"""A sample farther than this many seconds from the nearest message counts as not covered by the file."""
 
 
 class PoseMessage(msgspec.Struct, gc=False):
-    """A message: microseconds, m/s^2, rad/s and m/s in the ego frame."""
+    """A pose message: time [us], acceleration [m/s^2], rotation rate [rad/s] and velocity [m/s] in the ego frame."""
 
     utime: float
     accel: Vector
@@ -37,17 +38,17 @@ class PoseMessage(msgspec.Struct, gc=False):
 
 
 def pose_file(root: Path, scene: str) -> Path:
-    """Where the expansion keeps a scene's pose messages."""
+    """File of a scene's pose messages in the CAN bus expansion."""
     return root / FOLDER / f"{scene}_pose.json"
 
 
 def read_messages(path: Path) -> tuple[Array, Array]:
-    """Times (n,) in microseconds and motions (n, 9), acceleration, rotation rate and velocity, of a scene's file.
+    """Read a scene's file: times (n,) [us] and motions (n, 9), which are acceleration, rotation rate and velocity.
 
     Raises:
         DataError: no messages, damaged JSON, a missing field, numbers that are not finite, times out of order.
     """
-    messages = [row for some in read_rows(path, PoseMessage) for row in some]
+    messages = [row for block in read_rows(path, PoseMessage) for row in block]
     times = np.array([row.utime for row in messages], np.float64)
     motion = np.array([(*row.accel, *row.rotation_rate, *row.vel) for row in messages], np.float64).reshape(-1, 9)
     if not messages:
@@ -63,44 +64,44 @@ def read_messages(path: Path) -> tuple[Array, Array]:
 def motion_at(times: ArrayLike, message_times: Array, motion: Array, quirks: Quirks = "official") -> Array:
     """(m, 9) motion of samples at ``times`` (m,) in microseconds from the messages of their scene.
 
-    ``official``: of the first message that is later than the sample (the original searches for the last one that is
-    not, and reads the one that ended the search); ``fixed``: of the last one that is not later. Before the first
-    message and after the last one it is that message's.
+    ``official`` takes the first message later than the sample: the original searches for the last message that is not
+    later, but then uses the message that ended the search. ``fixed`` takes the last message that is not later. Samples
+    before the first message or after the last one get the motion of that message.
     """
     later = np.searchsorted(message_times, np.asarray(times, np.float64), side="right")
     row = later if quirks == "official" else later - 1
-    # before the first message the original's search ends at once: nothing but the first is read
+    # for samples before the first message the original's search ends at once and uses the first message
     return motion[np.clip(np.where(later == 0, 0, row), 0, len(motion) - 1)]
 
 
 def uncovered(times: ArrayLike, message_times: Array) -> int:
-    """How many of the samples lie more than :data:`FAR` seconds before the first message or after the last."""
-    stamps = np.asarray(times, np.float64)
-    outside = np.maximum(message_times[0] - stamps, stamps - message_times[-1])
+    """Number of samples more than :data:`FAR` seconds before the first message or after the last one."""
+    sample_times = np.asarray(times, np.float64)
+    outside = np.maximum(message_times[0] - sample_times, sample_times - message_times[-1])
     return int((outside > FAR * 1e6).sum())
 
 
 def absolute(translation: ArrayLike, rotation: ArrayLike, motion: ArrayLike) -> Array:
-    """(n, 18) of ego poses (n, 3), (n, 4) and motions (n, 9).
+    """CAN bus vectors (n, 18) from ego poses, translation (n, 3) and rotation (n, 4), and motions (n, 9).
 
     [:3] position [m, global], [3:7] orientation w, x, y, z, [7:10] acceleration, [10:13] rotation rate,
     [13:16] velocity, [16] and [17] yaw in radians and in degrees, from 0 to a full turn.
     """
-    turn = np.asarray(rotation, np.float64)
-    degrees = quaternion_yaw(turn) / np.pi * 180
+    quaternion = np.asarray(rotation, np.float64)
+    degrees = quaternion_yaw(quaternion) / np.pi * 180
     degrees = np.where(degrees < 0, degrees + 360, degrees)[:, None]
-    parts: list[Any] = [translation, turn, motion, degrees / 180 * np.pi, degrees]
+    parts: list[Any] = [translation, quaternion, motion, degrees / 180 * np.pi, degrees]
     return np.concatenate([np.asarray(part, np.float64) for part in parts], 1)
 
 
 def relative(vectors: Array, continues: NDArray[np.bool_]) -> Array:
-    """(n, 18) of absolute ones in order: [:3] and [17] become differences to the row before, 0 where there is none.
+    """CAN bus vectors (n, 18) whose [:3] and [17] are differences to the previous row, or 0 without a previous row.
 
-    The difference of the degrees is not brought below half a turn, as in the original: it may be -356.
+    As in the original, the difference of the yaw in degrees is not wrapped to half a turn: it may be -356.
 
     Args:
         vectors: (n, 18) as :func:`absolute` gives them.
-        continues: (n,) whether the row continues the one before; the first one does not.
+        continues: (n,) whether a row continues the previous one; false for the first.
     """
     result = np.array(vectors, np.float64)
     for columns in (slice(0, 3), slice(17, 18)):
@@ -109,5 +110,5 @@ def relative(vectors: Array, continues: NDArray[np.bool_]) -> Array:
     return result
 
 
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError(what, where=str(path), cure="Fetch it again, or set data.can_bus=poses")
+def _damaged(path: Path, message: str) -> DataError:
+    return DataError(message, where=str(path), cure="Fetch it again, or set data.can_bus=poses")

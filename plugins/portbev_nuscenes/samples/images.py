@@ -1,4 +1,4 @@
-"""Camera pictures: read whole or refused, normalised for the network."""
+"""Read camera images completely, and normalise them for the network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image, UnidentifiedImageError
 from portbev.errors import DataError
 from portbev_nuscenes.config import ImageAug
 
-AGAIN = "Fetch the file again"
+FETCH_AGAIN = "Fetch the file again"
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file, of which only the beginning is read.
+    """(height, width) of an image file; only its header is read.
 
     Raises:
         DataError: no such file, or no image.
@@ -27,25 +27,25 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cure: str = "") -> Image.Image:
-    """Decode an image as RGB, fully.
+    """Read and decode an image as RGB.
 
     Args:
         path: the file.
-        source_size: (height, width) that it must have; intrinsics and augmentation rely on it.
+        source_size: (height, width) that the image must have, because intrinsics and augmentation rely on it.
         token: the sample it belongs to, named in errors.
-        cure: what to do about an image of another size; by default the setting of its true size.
+        cure: advice for an image of another size; by default to set data.image.source_size.
 
     Raises:
         DataError: missing, truncated or damaged file, or another size.
     """
-    of = f" (sample {token})" if token else ""
-    with _errors(path, of), Image.open(path) as opened:
+    suffix = f" (sample {token})" if token else ""
+    with _errors(path, suffix), Image.open(path) as opened:
         image = opened.convert("RGB")
 
     if image.size != (source_size[1], source_size[0]):
         width, height = image.size
         raise DataError(
-            f"image is {width} x {height}, expected {source_size[1]} x {source_size[0]}{of}",
+            f"image is {width} x {height}, expected {source_size[1]} x {source_size[0]}{suffix}",
             where=str(path),
             cure=cure or f"Set data.image.source_size=[{height},{width}]",
         )
@@ -53,20 +53,20 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
 
 
 @contextmanager
-def _errors(path: Path, of: str) -> Iterator[None]:
+def _errors(path: Path, suffix: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DataError(f"image is missing{of}", where=str(path), cure="Check the data root") from error
+        raise DataError(f"image is missing{suffix}", where=str(path), cure="Check the data root") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"image is damaged or truncated{of}: {error}", where=str(path), cure=AGAIN) from error
+        raise DataError(f"image is damaged or truncated{suffix}: {error}", where=str(path), cure=FETCH_AGAIN) from error
 
 
 def normalise(image: NDArray[np.uint8], section: ImageAug) -> NDArray[np.float32]:
     """(3, H, W) float32, (value - mean) / std per channel, of RGB pixels (H, W, 3).
 
-    Quirk of the original, ``reverse_channels``: it converts "to RGB" pixels that are RGB already, so that the network
-    sees BGR, normalised with the means of R, G, B in this order. The official weights expect it.
+    ``reverse_channels`` reproduces a quirk of the original: it converts "to RGB" pixels that are RGB already, so that
+    the network sees BGR, normalised with the means of R, G, B in this order. The official weights expect that.
     """
     steps = np.arange(256, dtype=np.float32)
     scale = [1 / np.float64(std) for std in section.std]

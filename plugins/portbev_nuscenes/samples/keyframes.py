@@ -1,4 +1,4 @@
-"""The samples of one split: what every nuScenes data set shares."""
+"""The samples of one split: the base class of the nuScenes data sets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class KeyFrames:
-    """One split's samples, checked, with what the tables say of them; a data set makes network inputs of it.
+    """The checked samples of one split with their rows of the index; subclasses make network inputs of them.
 
     Attributes:
-        samples: (n,) row of each sample in the index; one may come several times.
+        samples: (n,) row of each sample in the index; a sample may occur several times.
         tokens: their sample tokens.
-        augmented: training samples are changed at random.
-        root, version, split, part, seed: where the samples are from and what for.
-        notes: what was repaired or left out, for the run's record.
+        augmented: whether samples are augmented at random.
+        root, version, split, part, seed: the data root, its version, the split, ``train`` or ``eval``, the seed.
+        notes: repairs and omissions, for the run's record.
     """
 
     benchmark = "nuscenes"
@@ -41,12 +41,12 @@ class KeyFrames:
     def __init__(
         self, section: NuscenesData | NuscenesQueueData, root: Path, part: Part, *, seed: int, lidar: bool
     ) -> None:
-        """Read the split of ``part``.
+        """Read the index and check the split.
 
         Args:
             section: the ``data`` section.
             root: data root; only read.
-            part: training or evaluation split.
+            part: ``train`` or ``eval``; it chooses the split.
             seed: of every random draw.
             lidar: whether every sample needs a LIDAR_TOP key frame.
 
@@ -70,7 +70,7 @@ class KeyFrames:
 
     @property
     def index(self) -> Index:
-        """The version's index, for tools that need more than samples."""
+        """The version's index, for callers that need more than samples."""
         return self._index
 
     def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> Self:
@@ -78,15 +78,15 @@ class KeyFrames:
         return self._with(self.samples[indices])
 
     def digest(self) -> str:
-        """sha256 of what the tables say of this split: samples, files, calibrations, poses, boxes."""
-        index, total = self._index, hashlib.sha256()
+        """sha256 of the split's rows in the tables: samples, files, calibrations, poses, boxes."""
+        index, digest = self._index, hashlib.sha256()
         for sample in np.unique(self.samples):
             frames = index.key_frames[sample][index.key_frames[sample] >= 0]
             boxes = slice(*index.box_start[sample : sample + 2])
             calibration = index.frame_calibration[frames]
-            total.update(index.sample_token[sample])
+            digest.update(index.sample_token[sample])
             for file in index.frame_file[frames].tolist():
-                total.update(file + b"\n")
+                digest.update(file + b"\n")
             for column in (
                 index.frame_rotation[frames],
                 index.frame_translation[frames],
@@ -100,45 +100,49 @@ class KeyFrames:
                 index.box_velocity[boxes],
                 index.box_points[boxes],
             ):
-                total.update(np.ascontiguousarray(column).tobytes())
-        return total.hexdigest()
+                digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()
 
     def _with(self, samples: NDArray[np.int64]) -> Self:
-        part = copy.copy(self)
-        part.samples = samples
-        part.tokens = [part._token(sample) for sample in samples]
-        return part
+        subset = copy.copy(self)
+        subset.samples = samples
+        subset.tokens = [subset._token(sample) for sample in samples]
+        return subset
 
     def _of_split(self) -> NDArray[np.int64]:
         names = scene_names(self.split, self.root, self.version)
         chosen = self._index.samples_of(names)
         if not len(chosen):
-            what = f"split {self.split!r} has no samples in {self.version}"
-            raise DataError(what, where=str(self.root), cure="Choose another split or version")
+            message = f"split {self.split!r} has no samples in {self.version}"
+            raise DataError(message, where=str(self.root), cure="Choose another split or version")
         present = len(set(self._index.sample_scene[chosen].tolist()))
         if present < len(names):
             self.notes.append(f"split {self.split}: {present} of its {len(names)} scenes are in {self.version}")
         return chosen
 
     def _check(self) -> None:
-        """Every sample has its key frames; a training split has annotations; categories are known ones."""
+        """Check that samples have their key frames and that a training split has annotations; note unknown categories.
+
+        Raises:
+            DataError: missing key frames or annotations.
+        """
         index, chosen, folder = self._index, self.samples, self.root / self.version
         for column in [*self._cameras, *([self._lidar] if self._lidar >= 0 else [])]:
             without = chosen[index.key_frames[chosen, column] < 0]
             if len(without):
                 channel, first = index.channels[column].decode(), self._token(without[0])
-                what = f"{len(without)} samples have no {channel} key frame, the first is {first}"
-                raise DataError(what, where=str(folder / "sample_data.json"))
+                message = f"{len(without)} samples have no {channel} key frame, the first is {first}"
+                raise DataError(message, where=str(folder / "sample_data.json"))
         rows = np.concatenate([np.arange(*index.box_start[sample : sample + 2]) for sample in chosen])
         if self.part == "train" and not len(rows):
-            what = f"split {self.split!r} has no annotations to train on"
-            raise DataError(what, where=str(folder / "sample_annotation.json"))
+            message = f"split {self.split!r} has no annotations to train on"
+            raise DataError(message, where=str(folder / "sample_annotation.json"))
         counts = np.bincount(index.box_category[rows], minlength=len(index.categories))
         for category in np.flatnonzero((self._labels < 0) & (counts > 0)):
             name = index.categories[category].decode()
             if name not in IGNORED_CATEGORIES:
-                left = f"{counts[category]} boxes of {self.split} are left out"
-                self.notes.append(f"category {name!r} belongs to no detection class: {left}")
+                omitted = f"{counts[category]} boxes of {self.split} are left out"
+                self.notes.append(f"category {name!r} belongs to no detection class: {omitted}")
 
     def _token(self, sample: int) -> str:
         return str(self._index.sample_token[sample].decode())

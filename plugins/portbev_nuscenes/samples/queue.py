@@ -1,6 +1,8 @@
 """nuScenes samples with their history for BEVFormer.
 
-Training samples are queues of frames; evaluation goes through the scenes frame by frame and the model remembers.
+A training sample is a queue of frames. In evaluation a sample is one frame; the frames of a scene come in order, and
+the model keeps the BEV features of the previous one.
+
 Source: fundamentalvision/BEVFormer, ``datasets/nuscenes_dataset.py``.
 """
 
@@ -34,14 +36,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Array = NDArray[np.float64]
-Places = list[int]
+Positions = list[int]
 
-SMALLEST = 8  # pixels of height and width
-OTHER_SIZE = "The pictures of a data set must be of one size"
+MIN_SIZE = 8  # pixels, of the scaled height and width
+SIZE_CURE = "The pictures of a data set must be of one size"
 
 
 class QueueSample(TypedDict):
-    """One sample; the shapes are those of :class:`portbev.models.QueueBatch` without B."""
+    """One sample; the shapes are those of :class:`portbev_nuscenes.batches.QueueBatch` without B."""
 
     images: NDArray[np.float32]
     lidar2img: Array
@@ -56,7 +58,7 @@ class QueueSample(TypedDict):
 
 
 class QueueDataset(KeyFrames):
-    """The samples of one split in order of time, as queues for training or one by one for evaluation.
+    """The samples of one split in order of time, as queues for training or as single frames for evaluation.
 
     Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
     or ranks, so that a run resumed in the middle of an epoch sees what it would have seen.
@@ -79,7 +81,7 @@ class QueueDataset(KeyFrames):
         self._note_rejected()
 
     def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> Self:
-        """The same data set with only these of its samples, in this order; history is what comes before among them."""
+        """The same data set with only these of its samples, in this order; history comes from these samples too."""
         part = super().subset(indices)
         part._arrange(part.samples)
         return part
@@ -93,10 +95,10 @@ class QueueDataset(KeyFrames):
         """The indices of each scene's samples in order of time, scenes in order of time."""
         scenes = self._index.sample_scene[self.samples[self._by_time]]
         cuts = np.flatnonzero(np.diff(scenes)) + 1
-        return [places.tolist() for places in np.split(self._by_time, cuts)]
+        return [positions.tolist() for positions in np.split(self._by_time, cuts)]
 
     def digest(self) -> str:
-        """sha256 of what the tables and the CAN bus files say of this split."""
+        """sha256 of the split's rows in the tables and of its CAN bus files."""
         return hashlib.sha256((super().digest() + self._motion_digest).encode()).hexdigest()
 
     def sample(self, index: int, epoch: int) -> QueueSample:
@@ -106,42 +108,42 @@ class QueueDataset(KeyFrames):
             DataError: a picture that is missing, damaged or of another size.
         """
         if self.part == "train":
-            places = self._draw_queue(index, epoch)
-            continues, vectors = self._history(places)
+            positions = self._draw_queue(index, epoch)
+            continues, vectors = self._history(positions)
             previous = ""
         else:
-            places = [index]
+            positions = [index]
             before = self._before(index)
             continues, vectors = self._history([index] if before is None else [before, index])
             continues, vectors = continues[-1:], vectors[-1:]
             previous = "" if before is None else self.tokens[before]
-        current = int(self.samples[places[-1]])
+        current = int(self.samples[positions[-1]])
         lidar2global = self._lidar2global[current]
         boxes, labels = self._boxes(current, lidar2global, self._keep)
         return QueueSample(
-            images=self._images(places, index, epoch),
-            lidar2img=np.stack([self._lidar2img(int(self.samples[place])) for place in places]),
+            images=self._images(positions, index, epoch),
+            lidar2img=np.stack([self._lidar2img(int(self.samples[position])) for position in positions]),
             can_bus=vectors,
             continues=continues,
             previous=previous,
             image_size=pixels.scaled_size(self._source_size, self.section.scale),
             boxes=boxes.astype(np.float32),
             labels=labels,
-            token=self.tokens[places[-1]],
+            token=self.tokens[positions[-1]],
             frame2global=lidar2global,
         )
 
     # order
 
     def _scene_order(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Order by time. Scenes that overlap in time, as of two cars, stay whole: the earlier beginning first."""
+        """Order by time. Scenes that overlap in time (of two cars) are not interleaved but ordered by their start."""
         scene, time = self._index.sample_scene[samples], self._index.sample_time[samples]
         begin = np.full(len(self._index.scenes), np.inf)
         np.minimum.at(begin, scene, time)
         return np.lexsort((time, scene, begin[scene]))
 
     def _arrange(self, samples: NDArray[np.int64]) -> None:
-        """Take these samples; the order of time and whose history can be trained on follow from them."""
+        """Set the samples of the data set, and compute their order in time and which of them can be trained on."""
         self.samples = samples
         self.tokens = [self._token(sample) for sample in samples]
         self._by_time = self._scene_order(samples)
@@ -149,52 +151,55 @@ class QueueDataset(KeyFrames):
         self._rank[self._by_time] = np.arange(len(samples))
         valid = self._has_truth[samples[self._by_time]]
         missing = np.zeros(len(samples), np.int64)
-        for back in self._backs():
-            missing += ~valid[np.maximum(np.arange(len(samples)) - back, 0)]
+        for steps in self._steps_back():
+            missing += ~valid[np.maximum(np.arange(len(samples)) - steps, 0)]
         self._usable = self._by_time[valid & (missing <= self._dropped())]
         if self.part == "train" and not len(self._usable):
-            what = f"split {self.split!r} has no queue of {self.section.queue_length} frames that all have ground truth"
-            raise DataError(what, where=str(self.root), cure="Lower data.queue_length or widen point_cloud_range")
+            message = (
+                f"split {self.split!r} has no queue of {self.section.queue_length} frames that all have ground truth"
+            )
+            raise DataError(message, where=str(self.root), cure="Lower data.queue_length or widen point_cloud_range")
 
-    def _backs(self) -> range:
-        """How far back the frames are that a queue is made of, before some are dropped."""
+    def _steps_back(self) -> range:
+        """Steps back from a sample to the frames of its queue, oldest first, before frames are dropped."""
         return range(self.section.queue_length - 1 + self._dropped(), 0, -1)
 
     def _dropped(self) -> int:
-        """How many of them are left out at random."""
+        """Number of frames that are dropped from a queue at random."""
         return int(self.augmented)
 
-    def _before(self, place: int) -> int | None:
-        """The sample before in time, of the same scene and in this data set."""
-        rank = int(self._rank[place])
+    def _before(self, position: int) -> int | None:
+        """Index of the previous sample in time if it is of the same scene, else None."""
+        rank = int(self._rank[position])
         if rank == 0:
             return None
         before = int(self._by_time[rank - 1])
         scene = self._index.sample_scene
-        return before if scene[self.samples[before]] == scene[self.samples[place]] else None
+        return before if scene[self.samples[before]] == scene[self.samples[position]] else None
 
     # queues
 
-    def _draw_queue(self, index: int, epoch: int) -> Places:
-        """Places of the queue's frames, oldest first: those before the sample but one, and the sample.
+    def _draw_queue(self, index: int, epoch: int) -> Positions:
+        """Indices of the queue's frames, oldest first; the last one is the sample itself.
 
-        At the beginning of the split its first sample is repeated. Without augmentation no frame is left out.
+        With augmentation one of the earlier frames is dropped at random. At the beginning of the split its first sample
+        is repeated. If a frame of the queue has no ground truth, another sample is drawn.
         """
         rng = generator(self.seed, "queue", epoch, index)
-        place = index
+        position = index
         while True:
-            backs = list(self._backs())
+            steps_back = list(self._steps_back())
             for _ in range(self._dropped()):
-                del backs[int(rng.integers(len(backs)))]
-            ranks = np.maximum(self._rank[place] - np.array([*backs, 0]), 0)
-            places: Places = self._by_time[ranks].tolist()
-            if self._has_truth[self.samples[places]].all():
-                return places
-            place = int(rng.choice(self._usable))
+                del steps_back[int(rng.integers(len(steps_back)))]
+            ranks = np.maximum(self._rank[position] - np.array([*steps_back, 0]), 0)
+            positions: Positions = self._by_time[ranks].tolist()
+            if self._has_truth[self.samples[positions]].all():
+                return positions
+            position = int(rng.choice(self._usable))
 
-    def _history(self, places: Places) -> tuple[NDArray[np.bool_], Array]:
-        """Which of the frames continue the one before (T,), and their CAN bus vectors (T, 18), relative."""
-        index, rows = self._index, self.samples[places]
+    def _history(self, positions: Positions) -> tuple[NDArray[np.bool_], Array]:
+        """(T,) whether each frame continues the previous one, and (T, 18) relative CAN bus vectors."""
+        index, rows = self._index, self.samples[positions]
         scene = index.sample_scene[rows]
         continues = np.concatenate([[False], scene[1:] == scene[:-1]])
         frames = index.key_frames[rows, self._lidar]
@@ -204,26 +209,26 @@ class QueueDataset(KeyFrames):
     # ground truth
 
     def _poses(self) -> Array:
-        """(S, 4, 4) LIDAR_TOP to global per row of the index; NaN where there is no key frame."""
+        """(S, 4, 4) LIDAR_TOP to global for each row of the index; NaN where there is no key frame."""
         index = self._index
         frames = index.key_frames[:, self._lidar]
-        there = frames >= 0
+        present = frames >= 0
         poses = np.full((len(frames), 4, 4), np.nan)
-        calibration = index.frame_calibration[frames[there]]
-        ego2global = pose(index.frame_rotation[frames[there]], index.frame_translation[frames[there]])
+        calibration = index.frame_calibration[frames[present]]
+        ego2global = pose(index.frame_rotation[frames[present]], index.frame_translation[frames[present]])
         lidar2ego = pose(index.calibration_rotation[calibration], index.calibration_translation[calibration])
-        poses[there] = ego2global @ lidar2ego
+        poses[present] = ego2global @ lidar2ego
         return poses
 
     def _samples_with_truth(self) -> NDArray[np.bool_]:
-        """(S,) whether a sample of the split has boxes to train on."""
-        index, found = self._index, np.zeros(len(self._index.sample_token), bool)
+        """(S,) whether each sample has boxes to train on; False outside the split."""
+        index, has_truth = self._index, np.zeros(len(self._index.sample_token), bool)
         points = index.box_points.sum(1)
         for sample in self.samples:
             rows = slice(*index.box_start[sample : sample + 2])
             centres = transform(inverse_pose(self._lidar2global[sample]), index.box_translation[rows])
-            found[sample] = self._keep(self._labels[index.box_category[rows]], points[rows], centres).any()
-        return found
+            has_truth[sample] = self._keep(self._labels[index.box_category[rows]], points[rows], centres).any()
+        return has_truth
 
     def _note_rejected(self) -> None:
         without = int((~self._has_truth[self.samples]).sum())
@@ -239,13 +244,15 @@ class QueueDataset(KeyFrames):
         """(height, width) of the data set's first picture, which all must have."""
         path = self._file(self._index.key_frames[self.samples[0], self._cameras[0]])
         size = image_size(path)
-        if min(pixels.scaled_size(size, self.section.scale)) < SMALLEST:
-            what = f"images of {size[1]} x {size[0]} are less than {SMALLEST} pixels at data.scale={self.section.scale}"
-            raise DataError(what, where=str(path), cure="Raise data.scale")
+        if min(pixels.scaled_size(size, self.section.scale)) < MIN_SIZE:
+            message = (
+                f"images of {size[1]} x {size[0]} are less than {MIN_SIZE} pixels at data.scale={self.section.scale}"
+            )
+            raise DataError(message, where=str(path), cure="Raise data.scale")
         return size
 
     def _lidar2img(self, sample: int) -> Array:
-        """(N, 4, 4) LIDAR_TOP to pixels of the input, through the ego poses at the times of both sensors."""
+        """(N, 4, 4) LIDAR_TOP frame to input pixels, by way of the ego poses at the times of lidar and camera."""
         index = self._index
         frames = index.key_frames[sample, self._cameras]
         calibration = index.frame_calibration[frames]
@@ -257,16 +264,16 @@ class QueueDataset(KeyFrames):
         lidar2camera = inverse_pose(ego2global @ camera2ego) @ self._lidar2global[sample]
         return pixels.scale_matrix(self.section.scale) @ intrinsic @ lidar2camera
 
-    def _images(self, places: Places, index: int, epoch: int) -> NDArray[np.float32]:
-        """(T, N, 3, H, W): each picture distorted on its own, the current frame's masked alike in all cameras."""
+    def _images(self, positions: Positions, index: int, epoch: int) -> NDArray[np.float32]:
+        """(T, N, 3, H, W). Each image has its own distortion of colour; the last frame has one mask for all cameras."""
         section = self.section
         size = pixels.padded_size(pixels.scaled_size(self._source_size, section.scale), section.pad_divisor)
-        images = np.zeros((len(places), len(self._cameras), 3, *size), np.float32)
+        images = np.zeros((len(positions), len(self._cameras), 3, *size), np.float32)
         rng = generator(self.seed, "photometric", epoch, index) if self.augmented and section.photometric else None
-        for t, place in enumerate(places):
-            sample = int(self.samples[place])
+        for t, position in enumerate(positions):
+            sample = int(self.samples[position])
             for n, column in enumerate(self._cameras):
-                picture = self._picture(self._file(self._index.key_frames[sample, column]), self.tokens[place], rng)
+                picture = self._picture(self._file(self._index.key_frames[sample, column]), self.tokens[position], rng)
                 height, width = picture.shape[:2]
                 images[t, n, :, :height, :width] = picture.transpose(2, 0, 1)
         if self.augmented and section.grid_mask:
@@ -274,9 +281,9 @@ class QueueDataset(KeyFrames):
         return images
 
     def _picture(self, path: Path, token: str, rng: np.random.Generator | None) -> NDArray[np.float32]:
-        """(h, w, 3) normalised and scaled, in the network's order of channels."""
+        """(h, w, 3) image, distorted if ``rng`` is given, normalised and scaled, channels in the network's order."""
         section = self.section
-        source = np.asarray(read_image(path, self._source_size, token=token, cure=OTHER_SIZE))
+        source = np.asarray(read_image(path, self._source_size, token=token, cure=SIZE_CURE))
         if rng is None:
             image, bgr = source.astype(np.float32), False
         else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Choices(Protocol):
-    """What CBGS needs of a random generator."""
+    """A random generator with the method that CBGS draws with."""
 
     def choice(self, a: Any, size: int) -> Any: ...
 
@@ -18,19 +18,19 @@ class Choices(Protocol):
 def balanced_indices(classes_of: Sequence[set[int]], classes: int, rng: Choices) -> NDArray[np.int64]:
     """Sample indices in which every class has about the same share.
 
-    For each class in turn, the samples that contain it are drawn with replacement, a ``1 / classes`` part of all
-    (sample, class) pairs. A class that no sample contains is left out.
+    For each class in turn, samples that contain the class are drawn with replacement; their number is the number of all
+    (sample, class) pairs divided by ``classes``. A class that no sample contains is left out.
 
     Args:
         classes_of: for each sample the classes in it.
         classes: number of classes.
-        rng: draws with ``choice(list, count)``.
+        rng: ``rng.choice(indices, count)`` draws with replacement.
     """
-    members = [[index for index, found in enumerate(classes_of) if label in found] for label in range(classes)]
-    total = sum(len(some) for some in members)
+    members = [[index for index, labels in enumerate(classes_of) if label in labels] for label in range(classes)]
+    total = sum(len(indices) for indices in members)
     chosen = [
-        np.asarray(rng.choice(some, int(len(some) * ((1.0 / classes) / (len(some) / total)))), np.int64)
-        for some in members
-        if some
+        np.asarray(rng.choice(indices, int(len(indices) * ((1.0 / classes) / (len(indices) / total)))), np.int64)
+        for indices in members
+        if indices
     ]
     return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)

@@ -41,7 +41,7 @@ class SweepSample(TypedDict):
 
 
 class SweepDataset(KeyFrames):
-    """The samples of one split, augmented for training or as they are for evaluation.
+    """The samples of one split, augmented for training and unchanged for evaluation.
 
     Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
     or ranks. With CBGS a training sample may come several times.
@@ -55,12 +55,14 @@ class SweepDataset(KeyFrames):
             self.tokens = [self._token(sample) for sample in self.samples]
 
     def _balanced(self) -> NDArray[np.int64]:
-        """The split's samples, drawn so that every class has its share."""
-        found = [self._classes_in(sample) for sample in self.samples]
-        absent = [name for label, name in enumerate(DETECTION_CLASSES) if not any(label in some for some in found)]
+        """The split's samples resampled by CBGS, so that the classes have about equal shares."""
+        classes_of = [self._classes_in(sample) for sample in self.samples]
+        absent = [
+            name for label, name in enumerate(DETECTION_CLASSES) if not any(label in labels for labels in classes_of)
+        ]
         if absent:
             self.notes.append(f"CBGS: no sample of {self.split} contains {', '.join(absent)}")
-        return self.samples[balanced_indices(found, len(DETECTION_CLASSES), generator(self.seed, "cbgs"))]
+        return self.samples[balanced_indices(classes_of, len(DETECTION_CLASSES), generator(self.seed, "cbgs"))]
 
     def _classes_in(self, sample: int) -> set[int]:
         start, end = self._index.box_start[sample : sample + 2]
@@ -72,7 +74,7 @@ class SweepDataset(KeyFrames):
         return collate_sweeps(samples)
 
     def streams(self) -> None:
-        """Samples may be evaluated in any order."""
+        """None: samples may be evaluated in any order."""
 
     def sample(self, index: int, epoch: int) -> SweepSample:
         """The sample at ``index`` as it is seen in ``epoch``.
@@ -82,12 +84,12 @@ class SweepDataset(KeyFrames):
         """
         key = int(self.samples[index])
         transforms, bev = self._draw(index, epoch)
-        sweeps = [self._sweep(key, back) for back in self.section.sweeps]
+        sweeps = [self._sweep(key, steps) for steps in self.section.sweeps]
         frames = self._index.key_frames[np.array(sweeps)[:, None], np.array(self._cameras)]
         ego2global = self._ego2global(key)
         boxes, labels = self._boxes(key, ego2global)
         sensor2ego, intrin, sensor2sensor = self._calibrated(frames)
-        ida = np.stack([augment.image_matrix(how, self.section.image.final_size) for how in transforms])
+        ida = np.stack([augment.image_matrix(transform, self.section.image.final_size) for transform in transforms])
         return SweepSample(
             images=self._images(sweeps, frames, transforms),
             sensor2ego=sensor2ego.astype(np.float32),
@@ -109,9 +111,9 @@ class SweepDataset(KeyFrames):
         images = [augment.draw_image(self.section.image, rng) for _ in self._cameras]
         return images, augment.draw_bev(self.section.bev, rng)
 
-    def _sweep(self, key: int, back: int) -> int:
-        """The key frame ``back`` before; at the beginning of a scene the current one is repeated."""
-        previous = self._index.previous(key, back)
+    def _sweep(self, key: int, steps: int) -> int:
+        """The key frame ``steps`` earlier; at the beginning of a scene the current one instead."""
+        previous = self._index.previous(key, steps)
         return key if previous is None else previous
 
     def _ego2global(self, key: int) -> Array:
@@ -121,8 +123,8 @@ class SweepDataset(KeyFrames):
     def _calibrated(self, frames: NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """sensor2ego, intrin, sensor2sensor (S, N, 4, 4) of frames (S, N), key frame first.
 
-        Each camera is related to its own ego pose in the key frame, as in the original; those of a sample differ by the
-        way between the cameras' exposures.
+        As in the original, the ego frame of a camera is that at its own exposure in the key frame. Those of the cameras
+        of a sample differ by the ego's motion between the exposures.
         """
         index = self._index
         calibration = index.frame_calibration[frames]
@@ -138,29 +140,29 @@ class SweepDataset(KeyFrames):
         aug = self.section.image
         images = np.empty((*frames.shape, 3, *aug.final_size), np.float32)
         for s, sample in enumerate(sweeps):
-            if sample in sweeps[:s]:  # a repeated key frame: the same pixels
+            if sample in sweeps[:s]:  # a repeated key frame has the same pixels
                 images[s] = images[sweeps.index(sample)]
                 continue
-            for n, how in enumerate(transforms):
+            for n, transform in enumerate(transforms):
                 source = read_image(self._file(frames[s, n]), aug.source_size, token=self._token(sample))
-                images[s, n] = normalise(np.asarray(augment.transform_image(source, how, aug.final_size)), aug)
+                images[s, n] = normalise(np.asarray(augment.transform_image(source, transform, aug.final_size)), aug)
         return images
 
     def _depth(self, key: int, transforms: Transforms) -> NDArray[np.float32]:
-        """Depth labels (N, H, W) of the key frame from its lidar sweep. The BEV augmentation does not touch them."""
+        """Depth labels (N, H, W) of the key frame from its lidar sweep. They do not depend on the BEV augmentation."""
         index, aug = self._index, self.section.image
         frame = int(index.key_frames[key, self._lidar])
         points = lidar.read_lidar(self._file(frame), token=self._token(key))[:, :3].T
         points = lidar.rotate_shift(points, *self._calibration(frame))
         points = lidar.rotate_shift(points, index.frame_rotation[frame], index.frame_translation[frame])
         depth = np.empty((len(self._cameras), *aug.final_size), np.float32)
-        for n, how in enumerate(transforms):
+        for n, transform in enumerate(transforms):
             camera = int(index.key_frames[key, self._cameras[n]])
             seen = lidar.shift_rotate_back(points, index.frame_rotation[camera], index.frame_translation[camera])
             seen = lidar.shift_rotate_back(seen, *self._calibration(camera))
             intrinsic = index.calibration_intrinsic[index.frame_calibration[camera]]
             pixels = lidar.visible_points(seen, intrinsic, aug.source_size)
-            depth[n] = augment.transform_depth(pixels, how, aug.final_size)
+            depth[n] = augment.transform_depth(pixels, transform, aug.final_size)
         return depth
 
     def _calibration(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

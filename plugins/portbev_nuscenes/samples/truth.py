@@ -1,4 +1,4 @@
-"""Ground truth of a sample for training: boxes in the network's frame."""
+"""Ground truth of a sample: boxes in the network's frame."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 
 
 class Keep(NamedTuple):
-    """Which boxes of a known class are trained on.
+    """Filter: the boxes of detection classes that are trained on.
 
     Attributes:
-        with_points: only those with a lidar or radar point inside.
-        area: (x, y, z, x, y, z) lowest and highest in the network's frame; only centres strictly inside in x and y.
-            None: everywhere.
+        with_points: keep only boxes with a lidar or radar point inside.
+        area: (x_min, y_min, z_min, x_max, y_max, z_max) in the network's frame: keep only boxes whose centre is
+            strictly inside in x and y. None: keep all.
     """
 
     with_points: bool = True
@@ -27,7 +27,7 @@ class Keep(NamedTuple):
     def __call__(
         self, labels: NDArray[np.int64], points: NDArray[np.int64], centres: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """(n,) of labels (n,), numbers of points (n,) and centres (n, 3) in the network's frame."""
+        """(n,) mask of boxes, given labels (n,), numbers of points (n,) and centres (n, 3) in the network's frame."""
         kept = labels >= 0
         if self.with_points:
             kept &= points > 0
@@ -38,13 +38,13 @@ class Keep(NamedTuple):
 
 
 SEEN = Keep()
-"""Boxes that a sensor has seen, at any distance."""
+"""Keeps boxes with a lidar or radar point inside, at any distance."""
 
 
 def category_labels(categories: list[str]) -> NDArray[np.int64]:
-    """Label of each category name, -1 for one that belongs to no detection class."""
-    known = {name: DETECTION_CLASSES.index(label) for name, label in CATEGORY_TO_CLASS.items()}
-    return np.array([known.get(name, -1) for name in categories], np.int64)
+    """(n,) label of each category name, -1 for a category without a detection class."""
+    label_of = {name: DETECTION_CLASSES.index(label) for name, label in CATEGORY_TO_CLASS.items()}
+    return np.array([label_of.get(name, -1) for name in categories], np.int64)
 
 
 def ground_truth(
@@ -59,21 +59,21 @@ def ground_truth(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Boxes (m, 9) [x y z dx dy dz yaw vx vy] and labels (m,) in the network's frame.
 
-    Kept are boxes of a known class (label >= 0) that ``keep`` lets pass: by default those with at least one lidar or
-    radar point, at any distance. An unknown velocity (NaN) becomes 0.
+    Only boxes of a detection class (label >= 0) that pass the filter ``keep`` are returned: by default those with at
+    least one lidar or radar point, at any distance. An unknown velocity (NaN) becomes 0.
 
     Args:
         frame2global: (4, 4) pose of the network's frame: BEVDepth's mean ego, BEVFormer's LIDAR_TOP.
         labels: (n,). translation, velocity: (n, 3) global frame. size: (n, 3) width, length, height. rotation: (n, 4).
         points: (n,) lidar and radar points inside.
-        keep: which boxes are kept.
+        keep: filter on the boxes.
     """
-    back = inverse_pose(frame2global)
-    centres = transform(back, translation)
+    global2frame = inverse_pose(frame2global)
+    centres = transform(global2frame, translation)
     kept = keep(labels, points, centres)
-    turned = quaternion_product(matrix_quaternion(back), rotation[kept])
-    speed = np.nan_to_num(velocity[kept], nan=0.0) @ back[:3, :3].T
+    quaternion = quaternion_product(matrix_quaternion(global2frame), rotation[kept])
+    frame_velocity = np.nan_to_num(velocity[kept], nan=0.0) @ global2frame[:3, :3].T
     boxes = np.concatenate(
-        [centres[kept], extents_from_wlh(size[kept]), quaternion_yaw(turned)[:, None], speed[:, :2]], 1
+        [centres[kept], extents_from_wlh(size[kept]), quaternion_yaw(quaternion)[:, None], frame_velocity[:, :2]], 1
     )
     return boxes, labels[kept]

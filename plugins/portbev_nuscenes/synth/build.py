@@ -1,4 +1,4 @@
-"""A whole data set: scenes by several processes, tables, splits."""
+"""Generate a whole data set: scenes by several processes, then tables and splits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,20 @@ from portbev.files import write_json
 from portbev_nuscenes.synth.options import TRAIN_SPLIT, VAL_SPLIT, SynthOptions
 from portbev_nuscenes.synth.scene import scene_name
 from portbev_nuscenes.synth.tokens import fixed_token
+from portbev_nuscenes.tables.rows import TABLES
 from portbev_world.catalogue import ATTRIBUTES, CATEGORIES, VISIBILITY
 from portbev_world.rig import CAMERA_CHANNELS, LIDAR_CHANNEL
-
-TABLES = (
-    "attribute", "calibrated_sensor", "category", "ego_pose", "instance", "log", "map",
-    "sample", "sample_annotation", "sample_data", "scene", "sensor", "visibility",
-)  # fmt: skip
 
 
 def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progress: bool | Progress = False) -> Path:
     """Write a synthetic nuScenes data set; the same options give the same bytes, whatever the number of workers.
 
-    The data set grows in a folder beside ``out`` and takes its name when it is complete. A call that was interrupted
-    goes on with the scene where it stopped; a data set that is there already is kept.
+    The data set is written to a folder beside ``out``, which is renamed when it is complete. After an interruption
+    another call continues with the first scene that is missing; a complete data set is kept as it is.
 
     Args:
-        out: folder to make.
-        options: what to make.
+        out: folder to create.
+        options: what to generate.
         workers: processes; 0 for one per CPU that this process may use.
         progress: True for a progress bar on stderr, or a function of (scenes done, scenes in all).
 
@@ -52,7 +48,11 @@ def generate(out: Path | str, options: SynthOptions, *, workers: int = 0, progre
 
 
 def scene_job(common: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
-    """What a worker does with the number of a scene: render it and return its rows."""
+    """The function that a worker calls with the number of a scene: it renders the scene and returns its table rows.
+
+    Args:
+        common: the folder and the options, the same for all scenes.
+    """
     folder, options = Path(common["folder"]), SynthOptions.from_dict(common["options"])
 
     def write(number: int) -> dict[str, Any]:
@@ -65,6 +65,7 @@ def scene_job(common: dict[str, Any]) -> Callable[[int], dict[str, Any]]:
 
 
 def _write_tables(scenes: Parts, options: SynthOptions) -> None:
+    """Write the tables, the splits and the manifest."""
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     tables["category"] = [
         {"token": fixed_token("category", name), "name": name, "description": text} for name, text in CATEGORIES.items()

@@ -1,4 +1,4 @@
-"""What a synthetic nuScenes data set is made of."""
+"""Options of a synthetic nuScenes data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SynthOptions(GeneratedOptions):
         lidar_beams: rings of the lidar, from -30.67 to +10.67 degrees.
         lidar_steps: rays per ring and turn.
         density: factor on the number of objects per metre of road.
-        reach: metres of road before and behind the ego's way on which there are objects; less brings them nearer.
+        reach: objects are placed on the ego's way and on this many metres of road before and behind it.
         version: folder of the tables; the devkit wants a name that ends with ``mini``, ``trainval`` or ``test``.
         jpeg_quality: 10 to 100.
         supersample: edge smoothing, rendered pixels per image pixel and axis; 0 chooses 2 up to 800 pixels of
@@ -78,7 +78,7 @@ class SynthOptions(GeneratedOptions):
 
     @property
     def validation_count(self) -> int:
-        """Scenes in ``synth_val``: as asked, or a fifth rounded up while one scene is left to train on."""
+        """Scenes in ``synth_val``: ``val_scenes``, or a fifth, rounded up, that leaves one scene for training."""
         if self.val_scenes is not None:
             return self.val_scenes
         return min(math.ceil(self.scenes / 5), self.scenes - 1)

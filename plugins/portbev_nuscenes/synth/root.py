@@ -1,4 +1,4 @@
-"""``synthetic:`` as a data root."""
+"""The data root ``synthetic:``, which generates its data on first use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from portbev.data.generated.scheme import Scheme
 from portbev_nuscenes.synth.options import SynthOptions
 
 
-def _generate(*arguments: Any, **how: Any) -> Path:
+def _generate(*args: Any, **kwargs: Any) -> Path:
     from portbev_nuscenes.synth.build import generate
 
-    return generate(*arguments, **how)
+    return generate(*args, **kwargs)
 
 
 SCHEME = Scheme("synthetic:", "nuscenes", "scenes=40&seed=1", SynthOptions, _generate)

@@ -1,4 +1,4 @@
-"""One scene, from nothing to files and table rows."""
+"""Generate one scene: its sensor files and its table rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MOVING = 0.3  # m/s
 
 @dataclass
 class Tables:
-    """Rows that a scene contributes, by table, and the digest of every file that it wrote."""
+    """Table rows of a scene, by table, and the digest of every file written."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,10 @@ class Tables:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One moment of one sensor; ``sample`` is the key frame it belongs to, ``step`` 0 for the key frame itself."""
+    """A frame of one sensor at ``time`` [s].
+
+    ``step`` 0 is the key frame of ``sample``; negative steps are the sweeps before it.
+    """
 
     sample: int
     step: int
@@ -82,29 +85,29 @@ class SceneWriter:
         self.start = _START + number * 200_000_000
 
     def token(self, *parts: int | str) -> str:
-        """Token of something in this scene."""
+        """Token of a row of this scene."""
         return token(self.options, self.number, *parts)
 
     def poses(self, time: float) -> Array:
         """(N, 3) global x, y, yaw of every actor."""
-        at = np.array([time])
-        found = [actor.track.poses(self.world.road, at)[0] for actor in self.world.actors]
-        return np.array(found).reshape(-1, 3)
+        times = np.array([time])
+        poses = [actor.track.poses(self.world.road, times)[0] for actor in self.world.actors]
+        return np.array(poses).reshape(-1, 3)
 
     def ego(self, time: float) -> Array:
         """(3,) global x, y, yaw of the ego."""
         return self.world.ego.poses(self.world.road, np.array([time]))[0]
 
     def write(self) -> Tables:
-        """Render every frame; the rows of all tables but the fixed ones."""
+        """Write all files; return the rows of all tables except the ones that data sets share."""
         self._write_map()
         if self.options.can_bus:
             self._write_can_bus()
         self._add_scene()
         self._add_calibration()
         points = self._write_lidar()
-        seen = self._write_cameras()
-        self._annotate(points, seen)
+        pixel_counts = self._write_cameras()
+        self._annotate(points, pixel_counts)
         return self.tables
 
     def _frames(self, delay: float) -> list[_Frame]:
@@ -132,16 +135,20 @@ class SceneWriter:
         return key_points
 
     def _write_cameras(self) -> NDArray[np.int64]:
-        """Render all pictures; (samples, actors, 2) canvas pixels seen and not hidden, over the six cameras."""
-        seen = np.zeros((self.options.samples_per_scene, len(self.bodies), 2), np.int64)
+        """Render all pictures.
+
+        Returns:
+            (samples, actors, 2) canvas pixels over the six cameras: visible ones, and those without any occlusion.
+        """
+        pixel_counts = np.zeros((self.options.samples_per_scene, len(self.bodies), 2), np.int64)
         rows: dict[str, list[Row]] = {camera.channel: [] for camera in self.rig.cameras}
         for camera in self.rig.cameras:
             for frame in self._frames(camera.delay / 1e6):
-                rows[camera.channel].append(self._write_picture(camera, frame, seen))
+                rows[camera.channel].append(self._write_picture(camera, frame, pixel_counts))
             _link(rows[camera.channel])
-        return seen
+        return pixel_counts
 
-    def _write_picture(self, camera: Camera, frame: _Frame, seen: NDArray[np.int64]) -> Row:
+    def _write_picture(self, camera: Camera, frame: _Frame, pixel_counts: NDArray[np.int64]) -> Row:
         stamp = self._stamp(frame.time)
         time = (stamp - self.start) / 1e6
         poses = self.poses(time)
@@ -151,11 +158,11 @@ class SceneWriter:
         key = frame.step == 0
         picture = render(view, self.bodies, poses, self.ground, self.light, shadows, self.options.smoothing, key)
         if key:
-            seen[frame.sample, picture.seen, 0] += picture.visible
-            seen[frame.sample, picture.seen, 1] += picture.whole
+            pixel_counts[frame.sample, picture.seen, 0] += picture.visible
+            pixel_counts[frame.sample, picture.seen, 1] += picture.whole
         path = self._path(frame, camera.channel, stamp, "jpg")
-        done, data = cv2.imencode(".jpg", picture.image, [cv2.IMWRITE_JPEG_QUALITY, self.options.jpeg_quality])
-        if not done:
+        encoded, data = cv2.imencode(".jpg", picture.image, [cv2.IMWRITE_JPEG_QUALITY, self.options.jpeg_quality])
+        if not encoded:
             raise RuntimeError(f"OpenCV could not encode {path}")
         self._save(path, data.tobytes())
         return self._add_data(frame, camera.channel, stamp, path, camera.size, "jpg")
@@ -174,10 +181,10 @@ class SceneWriter:
         target.write_bytes(data)
 
     def _write_map(self) -> None:
-        done, data = cv2.imencode(
+        encoded, data = cv2.imencode(
             ".png", paint_mask(self.world.road, self.world.size), [cv2.IMWRITE_PNG_COMPRESSION, 6]
         )
-        if not done:
+        if not encoded:
             raise RuntimeError("OpenCV could not encode the map")
         path = f"maps/{self.token('map')}.png"
         self._save(path, data.tobytes())
@@ -255,22 +262,24 @@ class SceneWriter:
             },
         )
 
-    def _add_data(self, frame: _Frame, channel: str, stamp: int, path: str, size: tuple[int, int], form: str) -> Row:
-        own = self.token("sample_data", channel, stamp)
+    def _add_data(
+        self, frame: _Frame, channel: str, stamp: int, path: str, size: tuple[int, int], file_format: str
+    ) -> Row:
+        frame_token = self.token("sample_data", channel, stamp)
         x, y, yaw = (float(value) for value in self.ego((stamp - self.start) / 1e6))
         self.tables.add(
             "ego_pose",
-            {"token": own, "timestamp": stamp, "rotation": _turn(yaw), "translation": [x, y, 0.0]},
+            {"token": frame_token, "timestamp": stamp, "rotation": _yaw_quaternion(yaw), "translation": [x, y, 0.0]},
         )
         return self.tables.add(
             "sample_data",
             {
-                "token": own,
+                "token": frame_token,
                 "sample_token": self.token("sample", frame.sample),
-                "ego_pose_token": own,
+                "ego_pose_token": frame_token,
                 "calibrated_sensor_token": self.token("calibrated_sensor", channel),
                 "timestamp": stamp,
-                "fileformat": form,
+                "fileformat": file_format,
                 "is_key_frame": frame.step == 0,
                 "height": size[1],
                 "width": size[0],
@@ -280,8 +289,8 @@ class SceneWriter:
             },
         )
 
-    def _annotate(self, points: list[NDArray[np.float32]], seen: NDArray[np.int64]) -> None:
-        """Annotate each actor from the first to the last key frame in which it is near and a sensor notices it."""
+    def _annotate(self, points: list[NDArray[np.float32]], pixel_counts: NDArray[np.int64]) -> None:
+        """Annotate each actor from the first to the last key frame in which it is near and seen by a sensor."""
         times = KEY_FRAME_PERIOD * np.arange(self.options.samples_per_scene, dtype=np.float64)
         egos = self.world.ego.poses(self.world.road, times)
         lidar = [self._to_global(cloud, ego) for cloud, ego in zip(points, egos, strict=True)]
@@ -297,10 +306,12 @@ class SceneWriter:
                     for cloud, pose, n in zip(lidar, poses, near, strict=True)
                 ]
             )
-            noticed = np.nonzero(near & ((counts > 0) | (seen[:, index, 0] >= 12 * self.options.smoothing**2)))[0]
+            noticed = np.nonzero(near & ((counts > 0) | (pixel_counts[:, index, 0] >= 12 * self.options.smoothing**2)))[
+                0
+            ]
             if len(noticed):
                 self._add_instance(
-                    index, actor, times, poses, size, counts, seen[:, index], range(noticed[0], noticed[-1] + 1)
+                    index, actor, times, poses, size, counts, pixel_counts[:, index], range(noticed[0], noticed[-1] + 1)
                 )
 
     def _add_instance(
@@ -311,7 +322,7 @@ class SceneWriter:
         poses: Array,
         size: Array,
         counts: NDArray[np.int64],
-        seen: NDArray[np.int64],
+        pixel_counts: NDArray[np.int64],
         span: range,
     ) -> None:
         names = {sample: self.token("annotation", index, sample) for sample in span}
@@ -336,11 +347,11 @@ class SceneWriter:
                     "token": names[sample],
                     "sample_token": self.token("sample", sample),
                     "instance_token": self.token("instance", index),
-                    "visibility_token": visibility_of(seen[sample]),
+                    "visibility_token": visibility_of(pixel_counts[sample]),
                     "attribute_tokens": [fixed_token("attribute", attribute)] if attribute else [],
                     "translation": [x, y, float(size[2]) / 2],
                     "size": [float(size[1]), float(size[0]), float(size[2])],
-                    "rotation": _turn(yaw),
+                    "rotation": _yaw_quaternion(yaw),
                     "prev": names.get(sample - 1, ""),
                     "next": names.get(sample + 1, ""),
                     "num_lidar_pts": int(counts[sample]),
@@ -349,10 +360,10 @@ class SceneWriter:
             )
 
     def _to_global(self, points: NDArray[np.float32], ego: Array) -> Array:
-        """(M, 3) global positions of the points as they stand in the file."""
+        """(M, 3) global positions of points in the lidar frame."""
         lidar = self.rig.lidar
-        own = points[:, :3].astype(np.float64) @ _spin(lidar.yaw).T + lidar.position
-        return np.asfortranarray(own @ _spin(float(ego[2])).T + [ego[0], ego[1], 0.0])
+        ego_points = points[:, :3].astype(np.float64) @ _yaw_matrix(lidar.yaw).T + lidar.position
+        return np.asfortranarray(ego_points @ _yaw_matrix(float(ego[2])).T + [ego[0], ego[1], 0.0])
 
 
 def scene_name(number: int) -> str:
@@ -361,12 +372,12 @@ def scene_name(number: int) -> str:
 
 
 def annotated_size(actor: Actor) -> Array:
-    """(3,) length, width, height of the box: the shape and 2 cm around it, so that noisy returns lie inside."""
+    """(3,) length, width, height of the annotated box: the body with a margin of 2 cm for noisy returns."""
     return np.array([round(side + extra, 3) for side, extra in zip(actor.size, (0.04, 0.04, 0.02), strict=True)])
 
 
 def points_inside(points: Array, pose: Array, size: Array) -> int:
-    """How many of the (M, 3) global points lie in the box that stands on the ground at ``pose``."""
+    """Number of global points (M, 3) inside the box that stands on the ground at ``pose`` (x, y, yaw)."""
     reach = np.hypot(size[0], size[1]) / 2
     near = np.nonzero(np.abs(points[:, 0] - pose[0]) <= reach)[0]
     offset, height = points[near, :2] - pose[:2], points[near, 2]
@@ -378,7 +389,7 @@ def points_inside(points: Array, pose: Array, size: Array) -> int:
 
 
 def attribute_of(actor: Actor, speed: float) -> str:
-    """Official attribute name, or nothing for things that have none."""
+    """Official attribute name; empty for kinds without attributes."""
     if actor.kind.attribute == "vehicle":
         return "vehicle.moving" if speed > _MOVING else "vehicle.stopped" if actor.in_traffic else "vehicle.parked"
     if actor.kind.attribute == "cycle":
@@ -389,20 +400,23 @@ def attribute_of(actor: Actor, speed: float) -> str:
 
 
 def visibility_of(pixels: NDArray[np.int64]) -> str:
-    """Visibility token from (seen, not hidden) pixels."""
+    """Visibility token from pixel counts (2,): visible, and without occlusion."""
     share = pixels[0] / pixels[1] if pixels[1] else 0.0
     return [name for name, _, least in VISIBILITY if share >= least][-1]
 
 
-def _turn(yaw: float) -> list[float]:
+def _yaw_quaternion(yaw: float) -> list[float]:
+    """Quaternion w, x, y, z of a rotation about z."""
     return [float(np.cos(yaw / 2)), 0.0, 0.0, float(np.sin(yaw / 2))]
 
 
-def _spin(yaw: float) -> Array:
+def _yaw_matrix(yaw: float) -> Array:
+    """(3, 3) matrix of a rotation about z."""
     cos, sin = np.cos(yaw), np.sin(yaw)
     return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
 
 
 def _link(rows: list[Row]) -> None:
+    """Set ``prev`` and ``next`` of rows in order of time."""
     for before, after in pairwise(rows):
         before["next"], after["prev"] = after["token"], before["token"]

@@ -7,10 +7,10 @@ from portbev_nuscenes.synth.options import SynthOptions
 
 
 def token(options: SynthOptions, scene: int, *parts: int | str) -> str:
-    """32 hex digits that name something in a scene; another seed gives other tokens."""
+    """Token (32 hex digits) of a row of a scene, named by ``parts``; it depends on the seed."""
     return f"{key_of('synth', options.seed, scene, *parts):032x}"
 
 
 def fixed_token(table: str, name: str) -> str:
-    """32 hex digits that name a row that every data set has: a category, an attribute, a sensor."""
+    """Token (32 hex digits) of a row that all generated data sets share: a category, an attribute, a sensor."""
     return f"{key_of('synth', table, name):032x}"

@@ -1,4 +1,4 @@
-"""A scene's world: a road, an ego drive and everything around it."""
+"""The world of a scene: a road, the drive of the ego along it, and the objects around it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from portbev_world.tracks import Speed, Track, footprints_apart
 Array = NDArray[np.float64]
 
 KEY_FRAME_PERIOD = 0.5
-#: Length and width of the ego vehicle and how far its middle lies before the rear axle, the origin of the ego frame.
+#: Length and width of the ego vehicle, and how far its middle is ahead of the rear axle, the origin of the ego frame.
 EGO_SIZE, EGO_MIDDLE = (4.08, 1.73), 1.35
-#: What is planned at least this often per 100 m is in every scene, the first of it within _NEAR of the ego's way.
+#: Kinds planned at least _COMMON times per 100 m are in every scene, one of them within _NEAR metres of the ego's way.
 _COMMON, _NEAR = 0.9, 28.0
 _STEP = 0.2
-_TURN = 2.0  # radians that a road may turn in all, so that it never meets itself
+_TURN = 2.0  # radians, limit on the total turn of a road, so that it never crosses itself
 
 
 @dataclass(frozen=True)
 class Actor:
-    """One thing of the scene.
+    """An object of the scene.
 
     Attributes:
-        name: key of the catalogue.
+        name: key in the catalogue.
         kind: category and attribute.
         size: length, width, height of its shape in metres.
         mesh: its shape.
         track: its movement.
-        in_traffic: a vehicle that stands still is stopped, not parked.
+        in_traffic: whether a vehicle that stands still is annotated as stopped instead of parked.
     """
 
     name: str
@@ -58,7 +58,7 @@ class World:
 
 
 def build_world(options: SynthOptions, scene: int) -> World:
-    """Lay out a scene; depends on the seed, the scene's number, its length, the density and the reach alone."""
+    """Lay out a scene. It depends only on the seed, the scene's number, its duration, the density and the reach."""
     duration = (options.samples_per_scene - 1) * KEY_FRAME_PERIOD
     rng = generator(options.seed, "synth", scene, "road")
     lanes = int(rng.integers(1, 3))
@@ -91,6 +91,7 @@ def build_world(options: SynthOptions, scene: int) -> World:
 
 
 def _lane_speed(rng: np.random.Generator, ego: bool) -> Speed:
+    """Speed of all vehicles of a lane; ``ego``: of the ego's lane, which stands still less often."""
     mean = float(rng.uniform(2.5, 8.0))
     if rng.random() < (0.08 if ego else 0.2):
         mean = 0.0
@@ -99,7 +100,7 @@ def _lane_speed(rng: np.random.Generator, ego: bool) -> Speed:
 
 @dataclass
 class _Layout:
-    """Places things one after another wherever they keep clear of all that stands already, at all times."""
+    """Places objects one after another, each where it keeps clear of all earlier ones at all times."""
 
     road: Road
     ego: Track
@@ -118,7 +119,7 @@ class _Layout:
         self.poses, self.sizes = [ego], [np.array([EGO_SIZE[0] + 1.2, EGO_SIZE[1] + 0.4])]
 
     def fill(self, density: float) -> None:
-        """Everything, the big and the rare first. The figures are numbers per 100 m of road."""
+        """Place all objects, big and rare ones first. The figures of the plan are numbers per 100 m of road."""
         reach = self.reach
         length = (self.travelled + 2 * reach) / 100 * density
         plan: list[tuple[float, Callable[[], bool]]] = [
@@ -153,22 +154,22 @@ class _Layout:
             (0.8, lambda: self.beside("traffic_sign", 0.4)),
             (11.0, lambda: self.beside("building", 8.0)),
         ]
-        common = [place for mean, place in plan if mean >= _COMMON] if density > 0 else []
+        common = [place_one for mean, place_one in plan if mean >= _COMMON] if density > 0 else []
         self.reach = min(_NEAR, reach)
-        for place in common:
-            any(place() for _ in range(60))
+        for place_one in common:
+            any(place_one() for _ in range(60))
         self.reach = reach
-        for mean, place in plan:
-            wanted = max(0.0, mean * length * self.rng.uniform(0.7, 1.3) - (place in common))
+        for mean, place_one in plan:
+            wanted = max(0.0, mean * length * self.rng.uniform(0.7, 1.3) - (place_one in common))
             for _ in range(int(wanted) + int(self.rng.random() < wanted % 1)):
-                any(place() for _ in range(12))
+                any(place_one() for _ in range(12))
 
     def place(self, name: str, track: Track, *, margin: float = 0.25, in_traffic: bool = False) -> bool:
-        """Add a thing if its way is free."""
+        """Add an object if its way is free; return whether it was added."""
         return self.place_all([(name, track)], margin, in_traffic)
 
     def place_all(self, group: list[tuple[str, Track]], margin: float = 0.25, in_traffic: bool = False) -> bool:
-        """Add things if the way of every one is free."""
+        """Add several objects if the ways of all are free; return whether they were added."""
         drawn = [(name, track, KINDS[name].draw_size(self.rng)) for name, track in group]
         poses = [track.poses(self.road, self.times) for _, track, _ in drawn]
         sizes = [np.array(size[:2]) for _, _, size in drawn]
@@ -183,15 +184,15 @@ class _Layout:
                 ).all()
             ):
                 return False
-        for (name, track, full), pose, size in zip(drawn, poses, sizes, strict=True):
-            mesh = KINDS[name].shape(full, self.rng)
-            self.actors.append(Actor(name, KINDS[name], full, mesh, track, in_traffic))
+        for (name, track, extent), pose, size in zip(drawn, poses, sizes, strict=True):
+            mesh = KINDS[name].shape(extent, self.rng)
+            self.actors.append(Actor(name, KINDS[name], extent, mesh, track, in_traffic))
             self.poses.append(pose)
             self.sizes.append(size)
         return True
 
     def anywhere(self) -> float:
-        """Some s that the ego comes within reach of."""
+        """A random s on the stretch of road that has objects."""
         return float(self.rng.uniform(-self.reach, self.travelled + self.reach))
 
     def side(self) -> int:
@@ -199,6 +200,7 @@ class _Layout:
         return -1 if self.rng.random() < 0.5 else 1
 
     def _in_lane(self, lane: int, big: bool) -> Track:
+        """A track that follows a lane from a random place within reach of the ego."""
         speed = self.lane_speed[lane]
         direction = 1 if lane >= 0 else -1
         run = direction * float(speed.distance(np.array([self.duration]))[0])
@@ -223,7 +225,7 @@ class _Layout:
         return self.place_all([("truck", track), ("trailer", behind)], 0.2, in_traffic=True)
 
     def park(self, name: str) -> bool:
-        """In the parking strip, or now and then on the plot behind the sidewalk."""
+        """A parked object in the parking strip, or sometimes on the plot behind the sidewalk."""
         side = self.side()
         strip = (self.road.kerb + self.road.walk) / 2
         d = side * (strip + float(self.rng.uniform(-0.1, 0.15)))
@@ -248,7 +250,7 @@ class _Layout:
         return self.place(name, Track(s, d, speed, -side, turn=0.0 if side < 0 else np.pi))
 
     def stroll(self, name: str) -> bool:
-        """A walker in one of the sidewalk's bands; a band has one direction and one pace."""
+        """A walker in one of the three bands of a sidewalk; each band has one direction and one speed."""
         side, band = self.side(), int(self.rng.integers(3))
         pace = Speed(0.9 + 0.25 * band)
         direction = 1 if band % 2 else -1
@@ -259,7 +261,7 @@ class _Layout:
         return self.place(name, Track(s, d, pace, direction, turn=0.0 if direction > 0 else np.pi), margin=0.12)
 
     def stand(self, name: str) -> bool:
-        """Something that stands about on the sidewalk, or between parked cars."""
+        """An object that stands on the sidewalk or between parked cars."""
         d = self.side() * float(self.rng.uniform(self.road.kerb + 0.6, self.road.plot - 0.4))
         return self.place(name, Track(self.anywhere(), d, turn=float(self.rng.uniform(-np.pi, np.pi))), margin=0.12)
 
@@ -316,11 +318,11 @@ class _Layout:
             group.append(("traffic_cone", Track(s + end * 8.8, strip + side * 0.5)))
         workers = int(self.rng.integers(0, 3))
         for worker in range(workers):
-            where = s + (worker * 2 - 1) * 4.6
+            worker_s = s + (worker * 2 - 1) * 4.6
             group.append(
                 (
                     "worker",
-                    Track(where, strip + float(self.rng.uniform(-0.7, 0.7)), turn=float(self.rng.uniform(-3, 3))),
+                    Track(worker_s, strip + float(self.rng.uniform(-0.7, 0.7)), turn=float(self.rng.uniform(-3, 3))),
                 )
             )
         return self.place_all(group, 0.1)
@@ -329,11 +331,13 @@ class _Layout:
         """A bicycle rack on the sidewalk's edge."""
         return self.place("bicycle_rack", Track(self.anywhere(), self.side() * (self.road.walk + 1.2)))
 
-    def beside(self, name: str, room: float) -> bool:
+    def beside(self, name: str, clearance: float) -> bool:
         """Scenery behind the sidewalk."""
         side = self.side()
         d = side * (
-            self.road.plot + room * (0.5 if room < 5 else 1.0) + float(self.rng.uniform(0.2, 1.5 if room < 5 else 6.0))
+            self.road.plot
+            + clearance * (0.5 if clearance < 5 else 1.0)
+            + float(self.rng.uniform(0.2, 1.5 if clearance < 5 else 6.0))
         )
         if name in ("street_lamp", "traffic_sign"):
             d = side * (self.road.plot - 0.3)

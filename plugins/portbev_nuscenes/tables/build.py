@@ -1,4 +1,4 @@
-"""An index built from the tables: scenes, samples, frames."""
+"""Build an index (scenes, samples, frames, boxes) from the JSON tables of a version."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def build_index(folder: Path, *, sweeps: bool = False) -> Index:
         DataError: a missing or damaged table, a missing field, a token without a row, a number that is not finite.
     """
     scenes = list(rows(folder, "scene", Named))
-    scene_of = {row.token: place for place, row in enumerate(scenes)}
+    scene_position = {row.token: i for i, row in enumerate(scenes)}
     samples = list(rows(folder, "sample", Sample))
-    scene_index = follow(scene_of, [(row.token, row.scene_token) for row in samples], folder, "sample", "scene")
+    scene_index = follow(scene_position, [(row.token, row.scene_token) for row in samples], folder, "sample", "scene")
     order = sorted(range(len(samples)), key=lambda i: (scene_index[i], samples[i].timestamp))
-    position = {samples[i].token: place for place, i in enumerate(order)}
+    position = {samples[i].token: row for row, i in enumerate(order)}
     return Index(
         scenes=encoded([scene.name for scene in scenes]),
         sample_token=encoded([samples[i].token for i in order]),
@@ -54,31 +54,33 @@ def build_index(folder: Path, *, sweeps: bool = False) -> Index:
 
 
 def _before(sample: Sample, position: dict[str, int]) -> int:
-    """Row of the sample before as the table links it; -1 for none, -2 where the link leads nowhere."""
+    """Index of the sample that ``prev`` names; -1 where it names none, -2 where no such sample exists."""
     return position.get(sample.prev, -2) if sample.prev else -1
 
 
 def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, NDArray[Any]]:
-    def used(sensor: Sensor) -> bool:
+    """The columns of an index about channels, frames, ego poses and calibrations."""
+
+    def is_used(sensor: Sensor) -> bool:
         return sensor.modality == "camera" or sensor.channel == LIDAR
 
-    sensors = {row.token: row.channel for row in rows(folder, "sensor", Sensor, used)}
+    sensors = {row.token: row.channel for row in rows(folder, "sensor", Sensor, is_used)}
     channels = sorted(set(sensors.values()))
     calibrated = list(rows(folder, "calibrated_sensor", CalibratedSensor, lambda row: row.sensor_token in sensors))
-    calibration_of = {row.token: place for place, row in enumerate(calibrated)}
-    channel_of = [channels.index(sensors[row.sensor_token]) for row in calibrated]
+    calibration_index = {row.token: i for i, row in enumerate(calibrated)}
+    calibration_channel = [channels.index(sensors[row.sensor_token]) for row in calibrated]
 
-    def wanted(row: SampleData) -> bool:
-        return (row.is_key_frame or sweeps) and row.calibrated_sensor_token in calibration_of
+    def is_wanted(row: SampleData) -> bool:
+        return (row.is_key_frame or sweeps) and row.calibrated_sensor_token in calibration_index
 
-    frames = list(rows(folder, "sample_data", SampleData, wanted))
+    frames = list(rows(folder, "sample_data", SampleData, is_wanted))
     needed = {row.ego_pose_token for row in frames}
     poses = {row.token: row for row in rows(folder, "ego_pose", EgoPose, lambda row: row.token in needed)}
     pose = follow(poses, [(row.token, row.ego_pose_token) for row in frames], folder, "sample_data", "ego_pose")
     tokens = [row.token for row in pose]
     sample = follow(position, [(row.token, row.sample_token) for row in frames], folder, "sample_data", "sample")
-    calibration = np.array([calibration_of[row.calibrated_sensor_token] for row in frames], np.int32)
-    channel = np.array(channel_of, np.int16)[calibration]
+    calibration = np.array([calibration_index[row.calibrated_sensor_token] for row in frames], np.int32)
+    channel = np.array(calibration_channel, np.int16)[calibration]
     key_frames = np.full((len(position), len(channels)), -1, np.int64)
     is_key = np.array([row.is_key_frame for row in frames], bool)
     key_frames[np.array(sample, np.int64)[is_key], channel[is_key]] = np.flatnonzero(is_key)
@@ -92,7 +94,7 @@ def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, N
         "frame_time": np.array([row.timestamp for row in frames], np.float64),
         "frame_rotation": numbers([row.rotation for row in pose], 4, tokens, folder / "ego_pose.json"),
         "frame_translation": numbers([row.translation for row in pose], 3, tokens, folder / "ego_pose.json"),
-        **_calibrations(folder, calibrated, np.array([channels[place] != LIDAR for place in channel_of], bool)),
+        **_calibrations(folder, calibrated, np.array([channels[i] != LIDAR for i in calibration_channel], bool)),
     }
 
 
@@ -101,11 +103,11 @@ def _calibrations(
 ) -> dict[str, NDArray[Any]]:
     path, tokens = folder / "calibrated_sensor.json", [row.token for row in calibrated]
     intrinsic = np.zeros((len(calibrated), 3, 3))
-    for place in np.flatnonzero(is_camera):
-        given = calibrated[place].camera_intrinsic
-        if len(given) != 3 or any(len(line) != 3 for line in given):
-            raise DataError(f"row with token {tokens[place]}: camera_intrinsic is not 3 x 3", where=str(path))
-        intrinsic[place] = given
+    for i in np.flatnonzero(is_camera):
+        matrix = calibrated[i].camera_intrinsic
+        if len(matrix) != 3 or any(len(row) != 3 for row in matrix):
+            raise DataError(f"row with token {tokens[i]}: camera_intrinsic is not 3 x 3", where=str(path))
+        intrinsic[i] = matrix
     return {
         "calibration_rotation": numbers([row.rotation for row in calibrated], 4, tokens, path),
         "calibration_translation": numbers([row.translation for row in calibrated], 3, tokens, path),

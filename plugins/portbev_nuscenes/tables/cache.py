@@ -20,7 +20,7 @@ from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import INDEXED, version_folder
 
 FORMAT = 2
-"""Raised whenever the arrays of an index change their meaning."""
+"""Version of the cached format; increase it whenever the arrays of an index change their meaning."""
 
 log = logging.getLogger("portbev.data")
 
@@ -56,7 +56,7 @@ def _read(path: Path) -> Index:
 
 
 def _identity(folder: Path, sweeps: bool) -> str:
-    """32 hex digits from what tells one state of the tables from another without reading them."""
+    """Hash (32 hex digits) of the tables' paths, sizes and modification times; the tables are not read."""
     tables = []
     for name in INDEXED:
         path = folder / f"{name}.json"

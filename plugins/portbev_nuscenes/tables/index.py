@@ -20,7 +20,7 @@ class Index:
     Attributes:
         scenes: names of the scenes.
         sample_token, sample_scene, sample_time: (S,) token, index into ``scenes``, microseconds.
-        sample_before: (S,) the sample that the row's ``prev`` names; -1 for none, -2 for one that is not there.
+        sample_before: (S,) index of the sample that ``prev`` names; -1 for none, -2 for one that does not exist.
         channels: (C,) channel names.
         key_frames: (S, C) row of the key frame in the ``frame_*`` arrays, -1 where there is none.
         frame_file: (F,) path below the data root. frame_sample, frame_channel, frame_calibration: (F,) indices.
@@ -85,14 +85,15 @@ class Index:
         return np.flatnonzero(chosen[self.sample_scene]) if len(self.scenes) else np.zeros(0, np.int64)
 
     def previous(self, sample: int, steps: int) -> int | None:
-        """The sample ``steps`` key frames before, in the same scene; None where there is none."""
+        """The sample ``steps`` key frames earlier in the same scene; None where there is none."""
         before = sample - steps
         return before if before >= 0 and self.sample_scene[before] == self.sample_scene[sample] else None
 
     def sweeps(self, sample: int, channel: str, count: int) -> list[int]:
-        """Frames of a channel before a sample's key frame, newest first, in the same scene; key frames among them too.
+        """The last ``count`` frames of a channel before a sample's key frame, in the same scene, newest first.
 
-        Fewer than ``count`` at the beginning of a scene. The index must have been built with sweeps.
+        Earlier key frames are among them. At the beginning of a scene there are fewer. The index must have been built
+        with sweeps.
         """
         column = self.channel(channel)
         key = int(self.key_frames[sample, column])
@@ -100,5 +101,5 @@ class Index:
             return []
         same_scene = self.sample_scene[self.frame_sample] == self.sample_scene[sample]
         earlier = (self.frame_channel == column) & same_scene & (self.frame_time < self.frame_time[key])
-        found = np.flatnonzero(earlier)
-        return [int(row) for row in found[np.argsort(-self.frame_time[found], kind="stable")][:count]]
+        frames = np.flatnonzero(earlier)
+        return [int(row) for row in frames[np.argsort(-self.frame_time[frames], kind="stable")][:count]]

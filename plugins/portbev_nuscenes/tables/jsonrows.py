@@ -1,8 +1,8 @@
 """Large JSON tables read row by row with typed decoding, in bounded memory.
 
-A table is a JSON array of objects. It is read in blocks; each block is cut behind a row and decoded as an array of its
-own. A cut is only a guess (the text of a row may look like a border between rows), but a wrong guess cannot pass: the
-piece before it would end inside a string or below the array's level, and would not decode. Then the rest is read whole.
+A table is a JSON array of objects. It is read in blocks. Each is cut at the last ``} , {`` and decoded as an array of
+its own. If these characters are inside a string or a nested array, the cut is wrong; then the block does not decode,
+and the rest of the file is read and decoded as a whole.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _TAIL = 1 << 14
 
 
 def read_rows(path: Path | str, row_type: type[Row], *, block: int = BLOCK) -> Iterator[list[Row]]:
-    """The rows of a table, some at a time, in order. Only the fields of ``row_type`` are kept.
+    """Yield the rows of a table in order, one list per block of the file. Only the fields of ``row_type`` are kept.
 
     Raises:
         DataError: no such file; not a JSON array of objects; a row without a field, or with one of another type.
     """
     path = Path(path)
     try:
-        handle = open(path, "rb")  # noqa: SIM115 - closed below, apart from the error of a missing file
+        handle = open(path, "rb")  # noqa: SIM115 - closed below; this try covers only the opening
     except OSError as error:
         raise DataError(
             f"cannot read the table ({error.strerror})", where=str(path), cure="Check the data root and the version"
         ) from error
     decoder = msgspec.json.Decoder(list[row_type])  # type: ignore[valid-type]
-    done = 0
+    rows_before = 0
     with handle:
         pending = handle.read(block)
         if pending.lstrip()[:1] not in (b"[", b""):
@@ -57,15 +57,15 @@ def read_rows(path: Path | str, row_type: type[Row], *, block: int = BLOCK) -> I
                 pending += handle.read()
                 break
             yield rows
-            done += len(rows)
+            rows_before += len(rows)
             pending = b"[" + pending[cut:].lstrip()[1:]  # without the comma
-        yield _decode(decoder, pending, row_type, path, done)
+        yield _decode(decoder, pending, row_type, path, rows_before)
 
 
 def _last_border(text: bytes) -> int:
-    """Position right behind the ``}`` of the last ``} , {``, or -1."""
+    """Offset just after the ``}`` of the last ``} , {``, or -1."""
     for start in (max(0, len(text) - _TAIL), 0):
-        borders = [found.start() for found in _BORDER.finditer(text, start)]
+        borders = [match.start() for match in _BORDER.finditer(text, start)]
         if borders:
             return borders[-1] + 1
     return -1
@@ -79,44 +79,44 @@ def _try_decode(decoder: msgspec.json.Decoder[list[Row]], text: bytes) -> list[R
 
 
 def _decode(
-    decoder: msgspec.json.Decoder[list[Row]], text: bytes, row_type: type[Row], path: Path, done: int
+    decoder: msgspec.json.Decoder[list[Row]], text: bytes, row_type: type[Row], path: Path, rows_before: int
 ) -> list[Row]:
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise DataError(_shifted(str(error), text, done), where=str(path)) from error
+        raise DataError(_shifted(str(error), text, rows_before), where=str(path)) from error
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
-    # Python's parser takes what others write: NaN, lone surrogates
+    # Python's parser also accepts NaN and lone surrogates, which some tools write
     try:
         return msgspec.convert(json.loads(text), list[row_type])  # type: ignore[valid-type]
     except msgspec.ValidationError as error:
-        raise DataError(_shifted(str(error), text, done), where=str(path)) from error
+        raise DataError(_shifted(str(error), text, rows_before), where=str(path)) from error
     except (ValueError, RecursionError) as error:
-        what = f"damaged or truncated JSON after row {done} ({error})"
-        raise DataError(what, where=str(path), cure="Fetch the table again") from error
+        message = f"damaged or truncated JSON after row {rows_before} ({error})"
+        raise DataError(message, where=str(path), cure="Fetch the table again") from error
 
 
-def _shifted(message: str, text: bytes, done: int) -> str:
-    """msgspec's message with the row counted from the beginning of the table, and the row's token where it has one."""
-    found = re.search(r"\$\[(\d+)\]", message)
-    if found is None:
+def _shifted(message: str, text: bytes, rows_before: int) -> str:
+    """msgspec's message with the row number counted from the start of the table, and the row's token if it has one."""
+    match = re.search(r"\$\[(\d+)\]", message)
+    if match is None:
         return message
-    message = message.replace(found[0], f"row {int(found[1]) + done}")
+    message = message.replace(match[0], f"row {int(match[1]) + rows_before}")
     try:
-        return f"{message} (token {json.loads(text)[int(found[1])]['token']})"
+        return f"{message} (token {json.loads(text)[int(match[1])]['token']})"
     except (ValueError, LookupError, TypeError, RecursionError):
         return message
 
 
 def table_names(rows: Iterator[list[Any]]) -> dict[str, str]:
-    """token -> name of a small table whose rows have both."""
-    return {row.token: row.name for some in rows for row in some}
+    """token -> name, for a small table whose rows have both fields."""
+    return {row.token: row.name for block in rows for row in block}
 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Without the cyclic garbage collector: many objects, no cycles."""
+    """Switch off the cyclic garbage collector: decoding makes many objects but no cycles, so it would waste time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

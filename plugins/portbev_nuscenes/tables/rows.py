@@ -65,7 +65,7 @@ class Sensor(msgspec.Struct, gc=False):
 
 
 class SensorLink(msgspec.Struct, gc=False):
-    """What scoring needs of a row of ``calibrated_sensor``."""
+    """The fields of ``calibrated_sensor`` that scoring needs."""
 
     token: str
     sensor_token: str
@@ -78,7 +78,7 @@ class CalibratedSensor(SensorLink, gc=False):
 
 
 class FrameLink(msgspec.Struct, gc=False):
-    """What scoring needs of a row of ``sample_data``, of which there are millions."""
+    """The fields of ``sample_data`` that scoring needs; the official table has millions of rows."""
 
     sample_token: str
     ego_pose_token: str
@@ -92,14 +92,14 @@ class SampleData(FrameLink, gc=False):
     filename: str
 
 
-class EgoPlace(msgspec.Struct, gc=False):
-    """What scoring needs of a row of ``ego_pose``."""
+class EgoPosition(msgspec.Struct, gc=False):
+    """The fields of ``ego_pose`` that scoring needs."""
 
     token: str
     translation: Vector
 
 
-class EgoPose(EgoPlace, gc=False):
+class EgoPose(EgoPosition, gc=False):
     rotation: Quaternion
 
 
@@ -126,15 +126,15 @@ def version_folder(root: Path, version: str) -> Path:
     """Folder of a version's tables.
 
     Raises:
-        DataError: the root or the folder is missing; names the versions that are there.
+        DataError: the root or the folder is missing; the message lists the versions in the root.
     """
     folder = root / version
     if folder.is_dir():
         return folder
     if not root.is_dir():
         raise DataError("no such data root", where=str(root), cure="Give the folder that holds samples/ and the tables")
-    found = _versions(root)
-    cure = f"There are: {', '.join(found)}" if found else "It holds no nuScenes tables: check the data root"
+    versions = _versions(root)
+    cure = f"There are: {', '.join(versions)}" if versions else "It holds no nuScenes tables: check the data root"
     raise DataError(f"no version {version!r} here", where=str(root), cure=cure)
 
 
@@ -144,63 +144,65 @@ def only_version(root: Path) -> str:
     Raises:
         DataError: there is none, or more than one.
     """
-    found = _versions(root)
-    if len(found) == 1:
-        return found[0]
-    cure = f"Choose one of {', '.join(found)} with --version" if found else "Check the data root"
-    raise DataError("more than one version" if found else "no nuScenes tables here", where=str(root), cure=cure)
+    versions = _versions(root)
+    if len(versions) == 1:
+        return versions[0]
+    cure = f"Choose one of {', '.join(versions)} with --version" if versions else "Check the data root"
+    raise DataError("more than one version" if versions else "no nuScenes tables here", where=str(root), cure=cure)
 
 
 def _versions(root: Path) -> list[str]:
     return sorted(path.parent.name for path in root.glob("*/sample.json"))
 
 
-def rows(folder: Path, table: str, kind: type[Row], keep: Callable[[Row], bool] | None = None) -> Iterator[Row]:
+def rows(folder: Path, table: str, row_type: type[Row], keep: Callable[[Row], bool] | None = None) -> Iterator[Row]:
     """The rows of ``<folder>/<table>.json``, in order, in bounded memory.
 
     Raises:
         DataError: the table is missing or damaged, or a row lacks a field or has one of another type.
     """
-    for some in read_rows(folder / f"{table}.json", kind):
-        yield from some if keep is None else filter(keep, some)
+    for block in read_rows(folder / f"{table}.json", row_type):
+        yield from block if keep is None else filter(keep, block)
 
 
 def follow(
-    known: Mapping[str, Value], links: Iterable[tuple[str, str]], folder: Path, source: str, target: str
+    rows_by_token: Mapping[str, Value], links: Iterable[tuple[str, str]], folder: Path, source: str, target: str
 ) -> list[Value]:
-    """What the second token of each link points at; the first one is the row it stands in, for the error.
+    """Resolve links from table ``source`` to table ``target``: the value of each link's target.
 
     Args:
-        known: token -> row (or what stands for it) of the table ``target``.
-        links: (token of the row in ``source``, token that it points at).
+        rows_by_token: token -> row of the table ``target``, or a value that stands for the row, such as its index.
+        links: pairs of a row's token in ``source`` (for the message of an error) and the token that it points at.
+        folder: the tables.
+        source, target: names of the tables.
 
     Raises:
-        DataError: a token that points nowhere.
+        DataError: a token that no row of ``target`` has.
     """
-    found = []
+    targets = []
     for owner, token in links:
-        value = known.get(token)
-        if value is None:
-            what = f"no row with token {token!r}, which {source} {owner} points at"
-            raise DataError(what, where=str(folder / f"{target}.json"))
-        found.append(value)
-    return found
+        target_row = rows_by_token.get(token)
+        if target_row is None:
+            message = f"no row with token {token!r}, which {source} {owner} points at"
+            raise DataError(message, where=str(folder / f"{target}.json"))
+        targets.append(target_row)
+    return targets
 
 
 def numbers(values: list[Any], width: int, tokens: list[str], path: Path) -> NDArray[np.float64]:
     """(n, width) finite numbers, one row per token; rotations (width 4) must not be zero.
 
     Raises:
-        DataError: names the first token whose numbers cannot be used.
+        DataError: numbers that cannot be used; the message names the first token.
     """
     array = np.array(values, np.float64).reshape(-1, width)
-    good = np.isfinite(array).all(1)
+    usable = np.isfinite(array).all(1)
     if width == 4:
-        good &= np.abs(array).sum(1) > 0
-    if not good.all():
-        bad = int(np.flatnonzero(~good)[0])
-        what = "is not a rotation" if width == 4 else "has a number that is not finite"
-        raise DataError(f"row with token {tokens[bad]} {what}: {values[bad]}", where=str(path))
+        usable &= np.abs(array).sum(1) > 0
+    if not usable.all():
+        first = int(np.flatnonzero(~usable)[0])
+        defect = "is not a rotation" if width == 4 else "has a number that is not finite"
+        raise DataError(f"row with token {tokens[first]} {defect}: {values[first]}", where=str(path))
     return array
 
 

@@ -1,4 +1,4 @@
-"""The nuScenes splits: the official ones by scene number, and a data set's own from ``splits.json``.
+"""The nuScenes splits: the official ones, and custom ones from a data set's ``splits.json``.
 
 A split is a list of scene names.
 """
@@ -57,10 +57,11 @@ VERSION_OF: Final = MappingProxyType(
         "mini_val": "mini",
     }
 )
-"""Official split -> what the name of a table folder (``v1.0-...``) must end with."""
+"""Official split -> the ending that the name of the table folder (``v1.0-...``) must have."""
 
 
 def _expand(ranges: str) -> tuple[str, ...]:
+    """Scene names of ranges of scene numbers such as ``1-2 4-11``."""
     names = []
     for part in ranges.split():
         first, _, last = part.partition("-")
@@ -75,7 +76,7 @@ OFFICIAL_SPLITS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def is_official(split: str) -> bool:
-    """Whether ``split`` is one of nuScenes' own, whose results must cover exactly its samples."""
+    """Whether ``split`` is an official split of nuScenes; results must cover exactly its samples."""
     return split in OFFICIAL_SPLITS
 
 
@@ -83,7 +84,7 @@ def scene_names(split: str, data_root: Path | str, version: str) -> tuple[str, .
     """Scene names of a split: an official one, or one of ``<data_root>/<version>/splits.json``.
 
     Raises:
-        DataError: an official split of another version, or a split that neither knows.
+        DataError: an official split of another version, or an unknown split.
     """
     official = OFFICIAL_SPLITS.get(split)
     if official is not None:
@@ -95,11 +96,11 @@ def scene_names(split: str, data_root: Path | str, version: str) -> tuple[str, .
             )
         return official
     path = Path(data_root) / version / "splits.json"
-    own = read_custom_splits(path)
-    if split not in own:
-        known = ", ".join([*OFFICIAL_SPLITS, *own])
-        raise DataError(f"unknown split {split!r}", where=str(path), cure=f"Known splits: {known}")
-    return own[split]
+    custom = read_custom_splits(path)
+    if split not in custom:
+        names = ", ".join([*OFFICIAL_SPLITS, *custom])
+        raise DataError(f"unknown split {split!r}", where=str(path), cure=f"Known splits: {names}")
+    return custom[split]
 
 
 def read_custom_splits(path: Path | str) -> dict[str, tuple[str, ...]]:
