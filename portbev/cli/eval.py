@@ -146,7 +146,7 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
         raise CheckpointError("no such run, checkpoint or file of results", where=str(what))
     meta = (what if what.is_dir() else what.parent) / "meta.json"
     if not meta.is_file():
-        cure = "Give the configuration of the model: --config CONFIG"
+        cure = "Give the configuration of the model: --config CONFIG; or, if these are results, whose: --benchmark NAME"
         raise CheckpointError("carries no configuration", where=str(what), cure=cure)
     try:
         carried = json.loads(meta.read_text(encoding="utf-8"))["config"]

@@ -148,6 +148,28 @@ def test_a_submission_without_its_data_is_one_line(portbev: Any, data: Path, tra
     assert_one_line(portbev("eval", trained / "predictions.json", *arguments), missing)
 
 
+def test_results_that_do_not_show_whose_they_are_need_a_name(
+    portbev: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    content = json.loads((trained / "predictions.json").read_text())
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"schema": "somebody's", **content}))
+    arguments = ["eval", path, "--data-root", data, *SPLIT]
+    assert_one_line(portbev(*arguments), "results.json", "no known results file", "--benchmark nuscenes|radial")
+    assert_one_line(portbev(*arguments, "--benchmark", "nuscens"), "unknown benchmark", "Did you mean 'nuscenes'")
+    path = path.rename(tmp_path / "results.txt")
+    assert_one_line(portbev("eval", path, "--data-root", data, *SPLIT), "results.txt", "--benchmark")
+    done = portbev("eval", path, "--data-root", data, *SPLIT, "--benchmark", "nuscenes")
+    assert done.returncode == 0, done.stderr
+    assert "mAP" in done.stdout
+
+
+def test_help_names_no_data_set_as_if_it_were_built_in(portbev: Any) -> None:
+    for command in ("train", "eval", "viz"):
+        text = portbev(command, "--help").stdout.lower()
+        assert text and not re.search("nuscenes|radial|v1.0|synthetic:", text), command
+
+
 def test_a_checkpoint_without_configuration_is_one_line(portbev: Any, trained: Path, tmp_path: Path) -> None:
     lone = tmp_path / "weights.safetensors"
     shutil.copy(checkpoint_of(trained) / "model.safetensors", lone)

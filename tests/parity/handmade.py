@@ -5,61 +5,38 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from portbev.config import load_config
+from portbev.testing.runs import make_record
+
+CONFIG = "bevdepth/tiny_test"
+
 CLASSES = (
     "car", "truck", "bus", "trailer", "construction_vehicle",
     "pedestrian", "motorcycle", "bicycle", "traffic_cone", "barrier",
 )  # fmt: skip
 
-RUN: dict[str, Any] = {
-    "schema": "portbev.run/1",
-    "name": "bevdepth-laptop",
-    "status": "finished",
-    "created": "2026-11-21T04:00:00Z",
-    "finished": "2026-11-21T04:10:00Z",
-    "portbev": "0.1.0",
-    "command": ["portbev", "train", "laptop.yaml"],
-    "config": {
-        "name": "bevdepth-laptop",
-        "model": {"family": "bevdepth"},
-        "optimizer": {"lr": 0.0002},
-        "data": {"root": "d", "image": {"final_size": [128, 352]}},
-    },
-    "config_digest": "c" * 64,
-    "model": {"family": "bevdepth", "parameters": 1_234_567},
-    "seed": 0,
-    "backend": {
-        "name": "cpu",
-        "label": "cpu",
-        "device_type": "cpu",
-        "emulated": False,
-        "collective": "gloo",
-        "device_name": "Some CPU",
-        "world_size": 1,
-    },
-    "environment": {"python": "3.11.2", "torch": "2.13.0"},
-    "precision": "highest",
-    "amp": "none",
-    "deterministic": True,
-    "kernels": {"voxel_pool": {"forward": {"reference": 60}, "backward": {"reference": 60}, "passed_over": []}},
-    "data": {
-        "root": "d",
-        "version": "v1.0-mini",
-        "train_split": "mini_train",
-        "eval_split": "mini_val",
-        "digest": "d" * 64,
-        "train_samples": 40,
-        "eval_samples": 8,
-        "notes": [],
-    },
-    "progress": {"step": 60, "epoch": 3, "samples": 120, "total_steps": 60},
-    "training": {"fps": 2.5, "step_time_median": 0.8, "peak_memory": 1_500_000_000, "seconds": 60.0},
-    "resumed": [],
-    "warnings": [],
-    "error": None,
-}
+
+
+def record(*overrides: str, **changes: Any) -> dict[str, Any]:
+    """``run.json`` of a finished run of 60 steps; ``overrides`` are settings of its configuration."""
+    sections: dict[str, Any] = {
+        "model": {"parameters": 1_234_567},
+        "backend": {"device_name": "Some CPU"},
+        "environment": {"python": "3.11.2", "torch": "2.13.0"},
+        "kernels": {"voxel_pool": {"forward": {"reference": 60}, "backward": {"reference": 60}, "passed_over": []}},
+        "data": {
+            "root": "d", "source": "d", "version": "v1.0-mini", "benchmark": "nuscenes",
+            "train_split": "mini_train", "eval_split": "mini_val", "train_samples": 40, "eval_samples": 8,
+        },
+        "progress": {"step": 60, "epoch": 3, "samples": 120, "total_steps": 60},
+        "training": {"fps": 2.5, "step_time_median": 0.8, "peak_memory": 1_500_000_000, "seconds": 60.0},
+    }  # fmt: skip
+    return merged(make_record(load_config(CONFIG, ["name=handmade", *overrides]), **sections), changes)
+
 
 METRICS: dict[str, Any] = {
     "schema": "portbev.metrics/1",
+    "benchmark": "nuscenes",
     "mean_ap": 0.25,
     "nd_score": 0.31,
     "tp_errors": {"trans_err": 0.7, "scale_err": 0.3, "orient_err": 0.6, "vel_err": 0.9, "attr_err": 0.2},

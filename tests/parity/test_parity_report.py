@@ -15,10 +15,11 @@ from handmade import NPU, losses
 from portbev.errors import PortbevError
 from portbev.parity import ParityReport, build_report
 from portbev.parity.assemble import report_on
-from portbev.parity.published import load_published, shipped
+from portbev.parity.published import load_published
 from portbev.parity.render import write_report
 from portbev.parity.render.figures import _thin
 from portbev.parity.runs import load_runs
+from portbev.plugins import plugins
 
 MODELZOO = "matrixvt_ascend_modelzoo"
 
@@ -58,35 +59,72 @@ def test_other_family_or_data_is_another_group(make_run, meta):
 
 
 def test_other_configuration_and_seed_are_said(make_run):
-    other = {"config_digest": "x" * 64, "config": {"train": {"amp": "bf16"}, "data": {"root": "elsewhere"}}, "seed": 3}
-    report = build_report([make_run("a"), make_run("b", meta=other)])
-    remarks = " ".join(report.run("b").remarks)
-    assert "another configuration than a (differs in train.amp)" in remarks
+    other = ["compute.amp=bf16", "data.root=elsewhere", "train.seed=3", "eval.use_ema=false"]
+    report = build_report([make_run("a"), make_run("b", sets=other)])
+    remarks = report.run("b").remarks
+    assert "other settings than a: eval.use_ema, compute.amp" in remarks
     assert "another seed than a (3 and 0)" in remarks
-    assert [row.key for row in report.groups[0].configuration.differing] == ["data.root", "(seed)", "train.amp"]
+    keys = [row.key for row in report.groups[0].configuration.differing]
+    assert keys == ["data.root", "train.seed", "eval.use_ema", "compute.amp", "(seed)"]
 
 
 def test_another_configuration_is_another_group_and_the_keys_are_said(make_run):
-    other = {"config_digest": "x" * 64, "config": {"optimizer": {"lr": 0.1}}}
-    report = build_report([make_run("a"), make_run("b", meta=other), make_run("c", metrics={"mean_ap": 0.26})])
+    other = make_run("b", sets=["optimizer.lr=0.1"])
+    report = build_report([make_run("a"), other, make_run("c", metrics={"mean_ap": 0.26})])
     assert [group.runs for group in report.groups] == [["a", "c"], ["b"]]
     assert report.run("b").differences == {} and report.run("c").differences["mean_ap"] == pytest.approx(0.01)
     assert "Groups 1 and 2 differ in their configuration: optimizer.lr." in report.warnings
 
 
-def train(**settings):
-    return {"config": {"train": {"batch_size": 4, "accumulate": 1, **settings}}}
-
-
 def test_the_same_global_batch_on_more_devices_is_the_same_configuration(make_run):
-    shared = {**train(batch_size=2, threads=1, loss_scale="dynamic"), "backend": {"world_size": 2}}
+    shared = {"backend": {"world_size": 2}, "samples_per_step": 4}
     report = build_report(
-        [make_run("a", meta=train()), make_run("b", meta=shared), make_run("c", meta=train(epochs=9))]
+        [
+            make_run("a", sets=["train.batch_size=4"]),
+            make_run("b", sets=["train.batch_size=2", "compute.threads=2"], meta=shared),
+            make_run("c", sets=["train.batch_size=4", "train.epochs=9"]),
+        ]
     )
     assert [group.runs for group in report.groups] == [["a", "b"], ["c"]]
-    alone = {**train(batch_size=2)}
-    report = build_report([make_run("d", meta=train()), make_run("e", meta=alone)])
+    assert "other settings than a: train.batch_size, compute.threads" in report.run("b").remarks
+    assert "Groups 1 and 2 differ in their configuration: train.epochs." in report.warnings
+    alone = make_run("e", sets=["train.batch_size=2"])
+    report = build_report([make_run("d", sets=["train.batch_size=4"]), alone])
+    assert [group.runs for group in report.groups] == [["d"], ["e"]]
     assert "differ in their configuration: (samples of a step)." in " ".join(report.warnings)
+
+
+CPU_ONLY = ["compute.weight_gradients=avx2", "compute.keep_freed_memory=true", "compute.memory_format=channels_last"]
+
+
+def test_settings_of_one_kind_of_device_are_differences_inside_a_group(make_run, tmp_path):
+    paths = [make_run("npu", meta=NPU), make_run("cpu", sets=CPU_ONLY)]
+    report = build_report(paths)
+    assert [group.runs for group in report.groups] == [["npu (emulated)", "cpu"]]
+    keys = ["compute.memory_format", "compute.weight_gradients", "compute.keep_freed_memory"]
+    assert [row.key for row in report.groups[0].configuration.differing] == keys
+    assert f"other settings than npu (emulated): {', '.join(keys)}" in report.run("cpu").remarks
+    assert report.run("cpu").differences["mean_ap"] == 0
+    markdown = texts(paths, tmp_path / "out")["markdown"]
+    assert "| `compute.weight_gradients` | torch | avx2 |" in markdown
+
+
+def test_kernels_named_for_one_run_are_a_difference_of_how(make_run):
+    report = build_report([make_run("a"), make_run("b", sets=["compute.kernels.voxel_pool=reference"])])
+    assert [group.runs for group in report.groups] == [["a", "b"]]
+    assert "other settings than a: compute.kernels.voxel_pool" in report.run("b").remarks
+
+
+def test_runs_are_grouped_where_no_plugin_knows_their_model(make_run):
+    """Keys of a model that this machine has never heard of mean what the record says of them."""
+    unknown = {"model": {"family": "unknown"}, "config_digest": "u" * 64, "meanings": {"model.speed": "how"}}
+    runs = [
+        make_run(name, meta={**unknown, "config": {"model": {"family": "unknown", "speed": speed}}})
+        for name, speed in (("a", 1), ("b", 2))
+    ]
+    report = build_report(runs)
+    assert [group.runs for group in report.groups] == [["a", "b"]]
+    assert "other settings than a: model.speed" in report.run("b").remarks
 
 
 RADIAL = {
@@ -108,7 +146,7 @@ def radial_run(make_run, name, bev):
 
 
 def test_runs_of_several_families_and_benchmarks_keep_apart(make_run, tmp_path):
-    former = {"model": {"family": "bevformer"}, "config": {"model": {"family": "bevformer"}}}
+    former = {"model": {"family": "bevformer"}}
     paths = [
         make_run("dep"), radial_run(make_run, "echo1", 61.5), make_run("former", meta=former),
         make_run("dep2", metrics={"mean_ap": 0.26}), radial_run(make_run, "echo2", 62.0),
@@ -147,7 +185,7 @@ def test_a_run_of_another_benchmark_that_was_not_evaluated_is_shown_with_blanks(
 
 
 def test_published_rows_stand_beside_the_first_group_of_their_family(make_run):
-    other = make_run("b", meta={"config": {"optimizer": {"lr": 0.1}}})
+    other = make_run("b", sets=["optimizer.lr=0.1"])
     report = build_report([make_run("a"), other], published=[MODELZOO])
     assert [len(report.published_beside(group)) for group in report.groups] == [1, 0]
 
@@ -325,7 +363,7 @@ def test_shipped_table_is_the_published_one():
         "GPU_8p": [0.3322, 0.6495, 0.2767, 0.4918, 0.8780, 0.2289, 0.4137, 45.6188],
         "NPU_8p": [0.3265, 0.6609, 0.2720, 0.5212, 0.8621, 0.2195, 0.4097, 45],
     }
-    assert shipped() == ["bevformer_readme", MODELZOO]
+    assert sorted(plugins().published()) == ["bevformer_readme", MODELZOO]
     former = load_published("bevformer_readme")
     assert former.family == "bevformer" and table.family == "bevdepth"
     assert {row.name: (row.values["nd_score"], row.values["mean_ap"]) for row in former.rows} == {
@@ -336,10 +374,10 @@ def test_shipped_table_is_the_published_one():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("schema: portbev.published/1\ntitle: t\nsource: s\nwhat: w\nrows: []\n", "rows"),
-        ("schema: portbev.published/9\ntitle: t\nsource: s\nwhat: w\nrows: [{name: a, values: {}}]\n", "schema"),
-        ("schema: portbev.published/1\ntitle: t\nsource: s\nwhat: w\nrows: [{name: a, values: {map: 1}}]\n", "'map'"),
-        ("schema: portbev.published/1\ntitle: t\nwhat: w\nrows: [{name: a, values: {}}]\n", "source"),
+        ("schema: portbev.published/1\ntitle: t\nsource: s\nwhat: w\nbenchmark: nuscenes\nrows: []\n", "rows"),
+        ("schema: portbev.published/9\ntitle: t\nsource: s\nwhat: w\nbenchmark: nuscenes\nrows: [{name: a, values: {}}]\n", "schema"),
+        ("schema: portbev.published/1\ntitle: t\nsource: s\nwhat: w\nbenchmark: nuscenes\nrows: [{name: a, values: {map: 1}}]\n", "'map'"),
+        ("schema: portbev.published/1\ntitle: t\nwhat: w\nbenchmark: nuscenes\nrows: [{name: a, values: {}}]\n", "source"),
         ("a: [", "YAML"),
         ("just text", "content"),
     ],

@@ -36,8 +36,8 @@ def test_truncated_run_json_names_file_and_place(make_run):
 
 
 def test_foreign_schema_is_refused(make_run):
-    folder = make_run("cpu", meta={"schema": "portbev.run/2"})
-    with pytest.raises(PortbevError, match=r"schema is 'portbev.run/2', this version reads 'portbev.run/1'"):
+    folder = make_run("cpu", meta={"schema": "portbev.run/1"})
+    with pytest.raises(PortbevError, match=r"schema is 'portbev.run/1', this version reads 'portbev.run/2'"):
         load_runs([folder])
 
 
@@ -54,7 +54,7 @@ def test_cut_off_last_line_is_left_out_and_said(make_run):
         file.write('{"step": 60, "los')
     run = load_runs([folder])[0]
     assert [row.step for row in run.scalars] == list(range(1, 60))
-    assert run.notes == ["scalars.jsonl has 59 rows, the run records 60 steps"]
+    assert run.oddities == ["scalars.jsonl has 59 rows, the run records 60 steps"]
 
 
 def test_damaged_line_in_the_middle_is_an_error_with_its_number(make_run):
@@ -83,8 +83,10 @@ def test_foreign_metrics_are_refused(make_run):
 
 def test_step_written_again_after_a_resume_counts_once(make_run):
     folder = make_run("cpu", steps=3)
+    row = json.loads((folder / "scalars.jsonl").read_text().splitlines()[1])
+    again = json.dumps({**row, "losses": {"total": 7.0}})
     with open(folder / "scalars.jsonl", "a") as file:
-        file.write(json.dumps({"step": 2, "samples": 4, "losses": {"total": 7.0}}) + "\n")
+        file.write(again + "\n")
     rows = load_runs([folder])[0].scalars
     assert [(row.step, row.losses["total"]) for row in rows][1] == (2, 7.0)
     assert len(rows) == 3
