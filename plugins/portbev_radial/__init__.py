@@ -1,8 +1,8 @@
 """RADIal as a plugin: raw recordings, their conversion, samples, scoring, pictures, and generated recordings.
 
-``recordings`` reads what the sensors wrote, ``converted`` EchoFusion's layout, ``dataset`` makes batches of either;
-``metrics`` and ``benchmark`` score detections, ``views`` draws them, ``synth`` generates recordings, ``check`` and
-``commands`` are ``portbev data``.
+``recordings`` reads the raw recordings and ``converted`` EchoFusion's layout; ``dataset`` makes samples of either.
+``metrics`` and ``benchmark`` score detections, ``views`` draws them, and ``synth`` generates recordings. ``commands``
+holds the commands of ``portbev data``, and ``check`` the one that examines a data root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def portbev_datasets() -> list[DataSet]:
-    """RADIal, raw or converted."""
+    """RADIal, as raw recordings or in the converted layout."""
     from portbev.data.kinds import DataKind, DataSet
     from portbev_radial.config import RadialData
     from portbev_radial.synth.root import SCHEME

@@ -18,7 +18,7 @@ class RadialBatch(Batch):
     ``image_size``: (height, width) of the images before padding.
     ``radar_kind``: ``raw``, or the product of the signal chain that ``radar`` holds (rt, rd, ra, adc, pc), or ``none``.
     ``radar_product``: the product that the data are configured for (``data.radar``), also where samples are raw.
-    ``radar``: raw: (B,4,V) int16, what chips 0 to 3 wrote, V = 2*S*4*C; rt, rd, adc: (B,S,C,16,2) float32 real and
+    ``radar``: raw: (B,4,V) int16, the samples of chips 0 to 3, V = 2*S*4*C; rt, rd, adc: (B,S,C,16,2) float32 real and
     imaginary part; ra: (B,S,n_az) float32; pc: B tensors (n,4) float32 range [m], Doppler bin, azimuth and elevation
     [rad], which stay on the host; none: None.
     ``calibration``: of the camera, float64: K (B,3,3) in pixels of the network's input, dist (B,5), rvec (B,3) and

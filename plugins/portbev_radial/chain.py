@@ -1,4 +1,4 @@
-"""The signal chain as data needs it: one frame, on the CPU, from arrays to arrays."""
+"""The radar signal chain for the data pipeline: NumPy arrays of one frame, computed on the CPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Chain:
 
     Args:
         radar: the radar.
-        table: its calibration table, for ``ra`` and ``pcd``; None where neither is wanted.
+        table: its calibration table, needed for ``ra`` and ``pcd``; None if neither is computed.
         precision: complex128 (as the original) or complex64 (fast).
 
     Raises:
@@ -39,10 +39,10 @@ class Chain:
 
     @torch.no_grad()
     def compute(self, samples: NDArray[np.int16], parts: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """The parts of one frame, from the samples (4, values) of its chips.
+        """Compute parts of one frame from the samples (4, values) of its chips.
 
         adc, rt, rd: (S, C, 16) complex; ra: (S, n_az) real; pcd: (n, 4) float64 range [m], Doppler bin, azimuth and
         elevation [rad].
         """
-        made = self._chain.products(torch.from_numpy(samples)[None], [PRODUCTS[part] for part in parts])
-        return {part: made[PRODUCTS[part]][0].numpy() for part in parts}
+        products = self._chain.products(torch.from_numpy(samples)[None], [PRODUCTS[part] for part in parts])
+        return {part: products[PRODUCTS[part]][0].numpy() for part in parts}

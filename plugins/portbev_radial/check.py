@@ -1,4 +1,4 @@
-"""A data root of raw recordings, looked through."""
+"""Checks of a data root of raw recordings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from portbev_radial.recordings.raw import RawRoot
 def check_root(
     root: Path, *, boxes: Path | None = None, decode: bool = False, progress: bool | Progress = False
 ) -> Iterator[str]:
-    """A line per problem of a root: tables, calibrations, logs, and every labelled frame's files.
+    """Yield a line per problem of a root: tables, calibrations, logs, and the files of every labelled frame.
 
-    Frames without partners are no problem as long as no label counts on them.
+    A radar frame without partner events of the other sensors is a problem only if it is labelled.
 
     Args:
         root: raw recordings.
         boxes: the re-annotated boxes, where they are not in ``root``.
-        decode: read every picture, scan and radar frame, rather than only whether the files reach far enough.
+        decode: decode every picture, scan and radar frame; without it only the sizes of the files are checked.
         progress: True for a bar on stderr, or a function of (samples done, samples in all).
 
     Raises:
@@ -47,6 +47,7 @@ def check_root(
 
 
 def _fault(read: Callable[[], object]) -> Iterator[str]:
+    """Yield the error that ``read`` raises, if any."""
     try:
         read()
     except PortbevError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DETECTION_CLASSES = ("car",)
-"""RADIal labels vehicles of every kind alike; its converted layout calls them Car."""
+"""RADIal has one class for vehicles of every kind; the converted layout calls it Car."""
 
 CAR = 0
 """The label of a vehicle."""

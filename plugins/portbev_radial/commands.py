@@ -70,8 +70,8 @@ def convert(
 ) -> None:
     """Convert raw RADIal recordings into the KITTI-like layout of EchoFusion.
 
-    An interrupted call goes on where it stopped; parts may be added later. What cannot be read is told in one line each
-    on stderr; exit status 2 when a labelled sample is lost.
+    An interrupted call goes on where it stopped; parts may be added later. What cannot be read is reported in one line
+    each on stderr; exit status 2 when a labelled sample is lost.
     """
     from portbev.data import open_root
     from portbev_radial.converted import convert as conversion
@@ -101,11 +101,11 @@ def check(
     from portbev_radial.check import check_root
 
     folder = open_root(root)
-    problems = 0
+    count = 0
     for problem in check_root(folder, boxes=boxes, decode=decode, progress=True):
         print(problem)
-        problems += 1
-    if problems:
-        print(f"{folder}: {problems} problem{'s' if problems > 1 else ''}")
+        count += 1
+    if count:
+        print(f"{folder}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
     print(f"{folder}: complete and consistent")

@@ -43,14 +43,14 @@ class Sample(TypedDict):
 
 
 class RadialDataset:
-    """The samples of one split, augmented for training or as they are for evaluation.
+    """The samples of one split, augmented for training and unchanged for evaluation.
 
     Every random draw depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers or ranks.
 
     Attributes:
         tokens: numSample of each index with six digits; with ``data.repeat`` a training sample comes several times.
-        root, version, split: where the samples are from; the version is ``raw`` or ``converted``.
-        notes: what was left out, for the run's record.
+        root, version, split: the data root, its layout (``raw`` or ``converted``), the split.
+        notes: omissions, for the run's record.
         source: reads the split's files.
     """
 
@@ -72,12 +72,12 @@ class RadialDataset:
         return len(self.samples)
 
     def _choose(self) -> NDArray[np.int64]:
-        """Positions among the source's samples."""
+        """Indices of the samples among those of the source."""
         count = len(self.source.numbers)
         if not count:
-            what = f"split {self.split!r} has no samples that can be read"
+            message = f"split {self.split!r} has no samples that can be read"
             first = f"The first problem: {self.notes[0]}" if self.notes else "Choose another split"
-            raise DataError(what, where=str(self.root), cure=first)
+            raise DataError(message, where=str(self.root), cure=first)
         self._filled = np.array([i for i in range(count) if len(self._boxes_in_range(i))], np.int64)
         if self.part == "eval":
             return np.arange(count)
@@ -89,7 +89,7 @@ class RadialDataset:
         return np.tile(np.arange(count), self.section.repeat)
 
     def _camera(self) -> dict[str, Array]:
-        """The camera's calibration in pixels of the network's input, under the batch's names."""
+        """The camera's calibration in pixels of the network's input, with the names of the batch."""
         camera = self.source.camera.scaled(self.section.scale)
         named = {"K": camera.intrinsic, "dist": camera.distortion}
         return {**named, "rvec": camera.rotation, "tvec": camera.translation}
@@ -99,25 +99,25 @@ class RadialDataset:
 
     def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> RadialDataset:
         """The same dataset with only these of its samples, in this order."""
-        part = copy.copy(self)
-        part.samples = self.samples[indices]
-        part.tokens = [part._token(sample) for sample in part.samples]
-        return part
+        subset = copy.copy(self)
+        subset.samples = self.samples[indices]
+        subset.tokens = [subset._token(sample) for sample in subset.samples]
+        return subset
 
     def streams(self) -> list[list[int]] | None:
         """None: samples are independent of each other."""
         return None
 
     def digest(self) -> str:
-        """SHA-256 of what the labels say of this split: frames, boxes, calibrations, the radar."""
-        total = hashlib.sha256(self.source.identity(self.section.radar in ("ra", "pc")).encode())
+        """SHA-256 of the split's frames and boxes, the calibrations and the radar's description."""
+        digest = hashlib.sha256(self.source.identity(self.section.radar in ("ra", "pc")).encode())
         for sample in np.unique(self.samples):
-            total.update(f"{self._token(sample)} {self.source.where(self.source.numbers[sample])}\n".encode())
-            total.update(np.ascontiguousarray(self._boxes[sample]).tobytes())
-        return total.hexdigest()
+            digest.update(f"{self._token(sample)} {self.source.frame_name(self.source.numbers[sample])}\n".encode())
+            digest.update(np.ascontiguousarray(self._boxes[sample]).tobytes())
+        return digest.hexdigest()
 
     def truth(self, index: int) -> tuple[Array, NDArray[np.int64]]:
-        """All boxes (n, 9) of a sample, whatever their range, and labels (n,): what the evaluation scores against."""
+        """Ground truth of the evaluation: all boxes (n, 9) of a sample, at any range, and labels (n,)."""
         boxes = self._boxes[self.samples[index]]
         return boxes, np.full(len(boxes), CAR, np.int64)
 
@@ -150,7 +150,7 @@ class RadialDataset:
         )
 
     def _refill(self, position: int, index: int, epoch: int) -> int:
-        """The sample itself, or in training, when it has no boxes, another one drawn from those that have."""
+        """The sample itself; in training, if it has no boxes, a random one that has."""
         if self.part == "eval" or not self.section.filter_empty or len(self._boxes_in_range(position)):
             return position
         rng = generator(self.seed, "radial refill", epoch, index)

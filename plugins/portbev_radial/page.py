@@ -1,4 +1,4 @@
-"""One picture per sample of radar and camera: the camera's picture, and the radar's map from above."""
+"""Page of a sample: the camera's picture with boxes, and the radar's map from above."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ CAMERA_WIDTH, RADAR_HEIGHT = 960, 720
 _WIDE = 1.2
 """Width of the radar's panel over its height; the radar is in the middle of its lower edge."""
 
-
 CLASSES = palette.Classes.of(DETECTION_CLASSES)
 
 
 @dataclass(frozen=True)
 class AzimuthMap:
-    """What the radar sees: ``amplitude`` (ranges, azimuths), ``azimuth`` (azimuths,) degrees to the left, ascending;
-    ranges are even up to ``reach`` metres.
+    """The radar's range-azimuth map.
+
+    ``amplitude`` (ranges, azimuths); ``azimuth`` (azimuths,) degrees to the left, ascending; the ranges are evenly
+    spaced up to ``reach`` metres.
     """
 
     amplitude: Array
@@ -38,9 +39,9 @@ class AzimuthMap:
 
 @dataclass(frozen=True)
 class RadialView:
-    """One sample of a camera and a radar, all in the radar's frame. The picture is without the lens's distortion.
+    """One sample of a camera and a radar; boxes are in the radar's frame, the picture is undistorted.
 
-    ``camera`` and ``radar`` are None where the data have no picture or no map; the radar sees ``reach`` metres.
+    ``camera`` and ``radar`` are None where the data have no picture or no map; ``reach`` is the radar's range [m].
     """
 
     token: str
@@ -52,19 +53,21 @@ class RadialView:
 
 
 def draw_radial(view: RadialView, *, title: str = "", score: float = 0.3) -> Image:
-    """The sample as one picture (H, W, 3) RGB; arguments as of :func:`portbev.viz.draw_view`."""
-    found = view.found.above(score)
+    """The sample as one picture (H, W, 3) RGB; arguments as in :func:`portbev.viz.draw_view`."""
+    detections = view.found.above(score)
     radar_width = round(RADAR_HEIGHT * _WIDE)
     width = 2 * MARGIN + CAMERA_WIDTH + GAP + radar_width
     page = np.full((HEAD + RADAR_HEIGHT + FOOT, width, 3), palette.PAGE, np.uint8)
     if view.camera is not None:
-        picture = draw_camera(view.camera, view.truth, found, CAMERA_WIDTH, CLASSES.colours, farthest=view.reach)
+        picture = draw_camera(view.camera, view.truth, detections, CAMERA_WIDTH, CLASSES.colours, farthest=view.reach)
         picture = picture[:RADAR_HEIGHT]
         page[HEAD : HEAD + len(picture), MARGIN : MARGIN + CAMERA_WIDTH] = picture
     left = MARGIN + CAMERA_WIDTH + GAP
-    page[HEAD : HEAD + RADAR_HEIGHT, left : left + radar_width] = draw_radar(view, found, (radar_width, RADAR_HEIGHT))
+    page[HEAD : HEAD + RADAR_HEIGHT, left : left + radar_width] = draw_radar(
+        view, detections, (radar_width, RADAR_HEIGHT)
+    )
     texts: list[Text] = heading(title, f"frame {view.token}", width)
-    page, below = legend(page, view.truth, found.labels, score, CLASSES)
+    page, below = legend(page, view.truth, detections.labels, score, CLASSES)
     return write(page, texts + below)
 
 
@@ -74,7 +77,7 @@ def to_pixels(points: Array, size: tuple[int, int], reach: float) -> Array:
     return np.stack([(size[0] - 1) / 2 - points[..., 1] * scale, size[1] - 0.5 - points[..., 0] * scale], -1)
 
 
-def draw_radar(view: RadialView, found: Objects, size: tuple[int, int]) -> Image:
+def draw_radar(view: RadialView, detections: Objects, size: tuple[int, int]) -> Image:
     """The radar's map of ``size`` (width, height) with range rings, annotations and predictions."""
     background = palette.PANEL if view.radar is None else _heat(view.radar, size)
     canvas = Canvas(background, size)
@@ -85,7 +88,7 @@ def draw_radar(view: RadialView, found: Objects, size: tuple[int, int]) -> Image
     for corners, _ in _outlines(view.truth, view.reach, size):
         canvas.lines(dashes(corners, 4, 2.5), palette.TRUTH, 0.9)
     colours = CLASSES.colours
-    for corners, label in _outlines(found, view.reach, size):
+    for corners, label in _outlines(detections, view.reach, size):
         canvas.lines(corners, palette.SHADOW, 2.6)
         canvas.lines(corners, colours[label], 1.5)
     marks = [(origin[0] + 3, origin[1] - r * scale - 1, f"{r} m", palette.SOFT, 11.0, "lb") for r in rings]
@@ -95,9 +98,10 @@ def draw_radar(view: RadialView, found: Objects, size: tuple[int, int]) -> Image
 
 
 def _heat(radar: AzimuthMap, size: tuple[int, int]) -> Image:
-    """The map seen from above: the brighter, the more decibels above the median of all azimuths at that range.
+    """The map seen from above; brightness is the level in dB above the median of all azimuths at that range.
 
-    Every echo reaches all azimuths through the transmitters' other slots; the median takes that off.
+    Each echo also appears at all azimuths, through the Doppler slots of the other transmitters. Subtracting the median
+    removes that.
     """
     across, up = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
     scale = size[1] / radar.reach
@@ -113,14 +117,14 @@ def _heat(radar: AzimuthMap, size: tuple[int, int]) -> Image:
 
 
 def _coloured(share: Array) -> NDArray[np.uint8]:
-    """From the panel's dark over blue to a warm white."""
+    """Colours of values from 0 to 1: from the dark of the panel over blue to a warm white."""
     stops = np.array([palette.PANEL, (30, 62, 98), (48, 128, 160), (222, 226, 205)], np.float64)
-    at = np.linspace(0, 1, len(stops))
-    return np.stack([np.interp(share, at, stops[:, channel]) for channel in range(3)], -1).astype(np.uint8)
+    positions = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(share, positions, stops[:, channel]) for channel in range(3)], -1).astype(np.uint8)
 
 
 def _outlines(objects: Objects, reach: float, size: tuple[int, int]) -> list[tuple[Array, int]]:
-    """Edges (m, 2, 2) in pixels of each footprint with its heading, and its label."""
+    """For each object the line segments (m, 2, 2) [pixels] of its footprint and heading, and its label."""
     if not len(objects):
         return []
     result = []

@@ -1,7 +1,7 @@
-"""Camera pictures as EchoFusion's network sees them.
+"""Preprocessing of camera pictures for EchoFusion's network.
 
-Order of the original: blue green red as float, colours distorted, normalised, zero padded to a multiple of 32 to the
-right and below, masked. Scaling, which the original does not have, comes with the normalisation.
+The steps of the original: BGR as float32, photometric distortion, normalisation, zero padding to a multiple of 32 at
+the right and below, grid mask. Scaling, which the original does not have, is done together with the normalisation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from portbev_radial.config import RadialData
 def network_input(
     picture: NDArray[np.uint8], section: RadialData, rng: np.random.Generator | None
 ) -> tuple[NDArray[np.float32], tuple[int, int]]:
-    """(3, H, W) float32 and the (height, width) before padding, of a picture (h, w, 3) blue green red.
+    """Preprocess a picture: (3, H, W) float32, and the (height, width) before padding.
 
     Args:
-        picture: as it was read.
+        picture: (h, w, 3) uint8, blue green red.
         section: scale, mean, std, order of the channels, padding, augmentation.
-        rng: draws the augmentation; None for none.
+        rng: draws the augmentation; None for no augmentation.
     """
     image = picture.astype(np.float32)
     if rng is not None and section.photometric:

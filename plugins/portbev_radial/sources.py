@@ -1,4 +1,4 @@
-"""Where samples come from: raw recordings or the converted layout."""
+"""The two sources of samples: raw recordings and the converted layout."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Source(Protocol):
     Attributes:
         version: ``raw`` or ``converted``.
         numbers: the samples that can be read, ascending.
-        radar_kind: what :meth:`radar` gives: ``raw``, or the value of ``data.radar``.
+        radar_kind: what :meth:`radar` returns: ``raw``, or the value of ``data.radar``.
         description: the radar.
-        table_file: its calibration table, which may be absent where nothing needs it.
+        table_file: its calibration table; the file may be missing if no part needs it.
         camera: the camera's calibration.
     """
 
@@ -50,17 +50,17 @@ class Source(Protocol):
 
     def radar(self, number: int) -> NDArray[Any]: ...
 
-    def where(self, number: int) -> str:
-        """What tells the frame apart from others, without reading it."""
+    def frame_name(self, number: int) -> str:
+        """Text that identifies the frame of a sample, made without reading its files."""
         ...
 
     def identity(self, table: bool) -> str:
-        """Radar and calibrations, with the calibration table's content if it is used."""
+        """Text that identifies the radar and the calibrations; ``table``: include the calibration table's content."""
         ...
 
 
 def open_source(section: RadialData, root: Path, split: str, notes: list[str]) -> Source:
-    """The split of a root; what is left out is added to ``notes``.
+    """Open a split of a root; samples that are left out are added to ``notes``.
 
     Raises:
         DataError: the root has neither layout, or not the one that ``data.layout`` asks for.
@@ -77,7 +77,7 @@ def open_source(section: RadialData, root: Path, split: str, notes: list[str]) -
 
 
 class RawSource:
-    """Samples straight from the recordings."""
+    """Samples read from raw recordings."""
 
     version = "raw"
 
@@ -99,7 +99,7 @@ class RawSource:
             notes.append(f"{without} samples of {split} are not in {self._root.boxes_file.name}: they count as empty")
         self.description, self.table_file = self._root.radar, self._root.table_file
         self.radar_kind: str = "raw" if radar and section.signal_on == "device" else section.radar
-        self._kind, table = section.radar, section.radar in ("ra", "pc")
+        self._product, table = section.radar, section.radar in ("ra", "pc")
         self._chain = Chain(self.description, self.table_file if table else None, section.signal_precision)
 
     @property
@@ -116,10 +116,10 @@ class RawSource:
         samples = self._root.radar_samples(self._labels[number])
         if self.radar_kind == "raw":
             return samples
-        part = PARTS[self._kind]
+        part = PARTS[self._product]
         return as_real(self._chain.compute(samples, [part])[part])
 
-    def where(self, number: int) -> str:
+    def frame_name(self, number: int) -> str:
         label = self._labels[number]
         return f"{label.sequence} {label.index}"
 
@@ -128,7 +128,7 @@ class RawSource:
 
 
 class ConvertedSource:
-    """Samples of the converted layout; the maps are read, so that nothing is left to compute."""
+    """Samples of the converted layout; the products of the signal chain are read from files, not computed."""
 
     version = "converted"
 
@@ -139,9 +139,9 @@ class ConvertedSource:
         needed = (*([self._part] if self._part else []), "labels_x", *(["images"] if section.camera else []))
         self.numbers = []
         for number in self._root.of_split(split):
-            gone = [part for part in needed if not part_file(root, part, number).exists()]
-            if gone:
-                notes.append(f"sample {number:06d} is left out: {part_file(root, gone[0], number)} is missing")
+            missing = [part for part in needed if not part_file(root, part, number).exists()]
+            if missing:
+                notes.append(f"sample {number:06d} is left out: {part_file(root, missing[0], number)} is missing")
             else:
                 self.numbers.append(number)
         self.description, self.table_file = self._root.radar, self._root.table_file
@@ -162,7 +162,7 @@ class ConvertedSource:
         shape = {"ra": (radar.samples, -1), "pcd": (-1, 4)}.get(self._part, frame)
         return as_real(self._root.array(self._part, number, shape))
 
-    def where(self, number: int) -> str:
+    def frame_name(self, number: int) -> str:
         return "converted"
 
     def identity(self, table: bool) -> str:
@@ -177,6 +177,7 @@ def as_real(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _identity(radar: RadarDescription, camera: Path, table: Path | None) -> str:
+    """The radar's description, and the hashes of the calibration files that exist."""
     files = [path for path in (camera, table) if path is not None and path.exists()]
-    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return f"{sorted(radar.as_dict().items())} {sums}"
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return f"{sorted(radar.as_dict().items())} {digests}"

@@ -1,0 +1,1 @@
+"""The KITTI-like layout that EchoFusion uses: ``kitti`` reads it, ``convert`` (with ``infos``) writes it."""

@@ -1,4 +1,4 @@
-"""Raw recordings into the layout that EchoFusion's users have."""
+"""Convert raw recordings to the layout that EchoFusion uses."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _RESERVE = 1 << 30
 
 @dataclass
 class Conversion:
-    """What a conversion did.
+    """Result of a conversion.
 
     Attributes:
         out: the folder.
-        samples: numbers that are complete, ascending.
-        lost: how many labelled samples are not.
+        samples: numbers of the complete samples, ascending.
+        lost: number of labelled samples that are not complete.
         problems: a line for each sample, frame, event or part that is left out.
-        size: bytes of the samples' files.
+        size: total size of the samples' files in bytes.
     """
 
     out: Path
@@ -72,12 +72,12 @@ def convert(
 ) -> Conversion:
     """Write the converted layout of every labelled sample; the bytes do not depend on workers or interruptions.
 
-    Each file appears whole or not at all; a call that was interrupted goes on with what is missing, and parts may be
-    added later. A sample that cannot be read is a line of ``problems`` and is in no list of ``ImageSets``.
+    Each file is written atomically. A call after an interruption writes only the missing files, and parts may be added
+    later. A sample that cannot be read is a line of ``problems`` and is left out of the lists in ``ImageSets``.
 
     Args:
         root: raw recordings; never written to.
-        out: folder to make or to go on with.
+        out: folder to create, or an unfinished or finished conversion of the same recordings.
         parts: some of :data:`PARTS`.
         boxes: the re-annotated boxes, where they are not in ``root``.
         tolerance: microseconds between a radar frame and the other sensors' events.
@@ -86,7 +86,7 @@ def convert(
 
     Raises:
         ConfigError: a part that does not exist.
-        DataError: ``root`` has no labels, ``out`` is the conversion of something else, or too little room.
+        DataError: ``root`` has no labels, ``out`` is the conversion of something else, or the disk is too small.
     """
     for part in parts:
         if part not in PARTS:
@@ -100,7 +100,7 @@ def convert(
     problems: list[str] = []
     chosen = _without_table(source, chosen, problems)
     if "labels_x" in chosen or "infos" in chosen:
-        source.boxes  # noqa: B018  (an unreadable table ends it here, not in every worker)
+        source.boxes  # noqa: B018  (an unreadable table raises here, not in every worker)
     labels = source.usable(list(source.labels.values()), _sensors(chosen))
     _check_room(out, source, labels, chosen)
     problems += [*source.problems, *source.dropped]
@@ -126,7 +126,13 @@ def convert(
 
 
 def sample_job(common: dict[str, Any]) -> Callable[[int], str]:
-    """What a worker does with the number of a sample: write its parts; why that is impossible, or nothing."""
+    """The function that a worker calls with the number of a sample.
+
+    It writes the missing parts of the sample, and returns an error message, or an empty one after success.
+
+    Args:
+        common: the paths, parts and tolerance, the same for all samples.
+    """
     source = RawRoot(Path(common["root"]), boxes=Path(common["boxes"]), tolerance=common["tolerance"])
     out, parts = Path(common["out"]), [part for part in common["parts"] if part != "infos"]
     chain = Chain(source.radar, source.table_file if set(parts) & set(TABLE_PARTS) else None)
@@ -135,10 +141,10 @@ def sample_job(common: dict[str, Any]) -> Callable[[int], str]:
         label = source.labels[number]
         missing = [part for part in parts if not part_file(out, part, number).exists()]
         try:
-            made = _make(source, chain, label, missing)
+            contents = _make(source, chain, label, missing)
         except DataError as error:
             return str(error)
-        for part, data in made.items():
+        for part, data in contents.items():
             with atomic_write(part_file(out, part, number)) as temporary:
                 temporary.write_bytes(data)
         return ""
@@ -148,23 +154,23 @@ def sample_job(common: dict[str, Any]) -> Callable[[int], str]:
 
 def _make(source: RawRoot, chain: Chain, label: Label, parts: list[str]) -> dict[str, bytes]:
     """The bytes of each part of a sample."""
-    made: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     if "images" in parts:
-        done, data = cv2.imencode(".png", source.picture(label), _PNG)
-        if not done:
+        encoded, data = cv2.imencode(".png", source.picture(label), _PNG)
+        if not encoded:
             raise DataError("OpenCV could not encode the picture")
-        made["images"] = data.tobytes()
+        contents["images"] = data.tobytes()
     if "lidars" in parts:
-        made["lidars"] = _bytes("lidars", source.lidar(label))
-    kinds = [part for part in RADAR_PARTS if part in parts]
-    if kinds:
-        for part, values in chain.compute(source.radar_samples(label), kinds).items():
-            made[part] = _bytes(part, values)
+        contents["lidars"] = _bytes("lidars", source.lidar(label))
+    radar_parts = [part for part in RADAR_PARTS if part in parts]
+    if radar_parts:
+        for part, values in chain.compute(source.radar_samples(label), radar_parts).items():
+            contents[part] = _bytes(part, values)
     if "labels" in parts:
-        made["labels"] = _lines(label.rows)
+        contents["labels"] = _lines(label.rows)
     if "labels_x" in parts:
-        made["labels_x"] = _lines(source.boxes.get(label.number, [NO_BOX]))
-    return made
+        contents["labels_x"] = _lines(source.boxes.get(label.number, [NO_BOX]))
+    return contents
 
 
 def _bytes(part: str, values: NDArray[Any]) -> bytes:
@@ -182,24 +188,24 @@ def _sensors(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _claim(out: Path, source: RawRoot, settings: dict[str, Any]) -> None:
-    """Make ``out``, or make sure that what it holds comes from the same recordings; remove halves of files."""
+    """Create ``out``, or check that its content comes from the same recordings; remove partially written files."""
     state = {"root": str(source.root.resolve()), **settings}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot be made: {error.strerror or error}", where=str(out)) from error
     try:
-        before = json.loads((out / _STATE).read_text(encoding="utf-8"))
+        previous = json.loads((out / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        before = None
+        previous = None
     except (OSError, json.JSONDecodeError):
-        before = {}
+        previous = {}
     finished = (out / "ImageSets").is_dir()
-    if before is None and not finished and any(out.iterdir()):
+    if previous is None and not finished and any(out.iterdir()):
         raise DataError("exists and is no conversion", where=str(out), cure="Choose a new or an empty folder")
-    if before is not None and before != state:
+    if previous is not None and previous != state:
         raise DataError(
-            f"is the unfinished conversion of {before.get('root', 'something else')} with other settings",
+            f"is the unfinished conversion of {previous.get('root', 'something else')} with other settings",
             where=str(out),
             cure="Choose another folder or remove this one",
         )
@@ -207,24 +213,24 @@ def _claim(out: Path, source: RawRoot, settings: dict[str, Any]) -> None:
         _compare(out, source)
     write_json(out / _STATE, state)
     for folder in (out, *(out / name for name in {*FOLDERS.values(), "ImageSets", "calibs"})):
-        for half in folder.glob(".*.part"):
-            half.unlink()
+        for partial in folder.glob(".*.part"):
+            partial.unlink()
 
 
 def _compare(out: Path, source: RawRoot) -> None:
-    """A finished conversion must be one of the same labels."""
+    """Check that a finished conversion has the same labels as the recordings."""
     for split in SPLITS:
         path = split_file(out, split)
         numbers = path.read_text(encoding="ascii").split() if path.exists() else []
-        known = {f"{label.number:06d}" for label in source.of_split(split)}
+        expected = {f"{label.number:06d}" for label in source.of_split(split)}
         for number in numbers:
-            file = part_file(out, "labels", int(number)) if number in known else None
+            file = part_file(out, "labels", int(number)) if number in expected else None
             same = file is not None and (
                 not file.exists() or file.read_bytes() == _lines(source.labels[int(number)].rows)
             )
             if not same:
-                what = f"is the conversion of something else: sample {number} of {split} differs"
-                raise DataError(what, where=str(out), cure="Choose another folder or remove this one")
+                message = f"is the conversion of something else: sample {number} of {split} differs"
+                raise DataError(message, where=str(out), cure="Choose another folder or remove this one")
 
 
 def _without_table(source: RawRoot, parts: list[str], problems: list[str]) -> list[str]:
@@ -240,8 +246,12 @@ def _without_table(source: RawRoot, parts: list[str], problems: list[str]) -> li
 
 
 def _check_room(out: Path, source: RawRoot, labels: list[Label], parts: Sequence[str]) -> None:
-    """Refuse what surely does not fit."""
-    frame = 16 * 16 * source.radar.samples * source.radar.chirps
+    """Check that the missing radar files fit on the disk.
+
+    Raises:
+        DataError: they do not.
+    """
+    frame_size = 16 * 16 * source.radar.samples * source.radar.chirps
     missing = sum(
         not part_file(out, part, label.number).exists()
         for label in labels
@@ -249,13 +259,15 @@ def _check_room(out: Path, source: RawRoot, labels: list[Label], parts: Sequence
         if part in parts
     )
     free = shutil.disk_usage(out).free
-    if missing * frame + _RESERVE > free and missing:
-        what = f"{missing} radar frames of {frame / 1e6:.1f} MB do not fit into {free / 1e9:.1f} GB of free space"
-        raise DataError(what, where=str(out), cure="Choose fewer parts with --parts, or another disk")
+    if missing * frame_size + _RESERVE > free and missing:
+        message = (
+            f"{missing} radar frames of {frame_size / 1e6:.1f} MB do not fit into {free / 1e9:.1f} GB of free space"
+        )
+        raise DataError(message, where=str(out), cure="Choose fewer parts with --parts, or another disk")
 
 
 def _finish(source: RawRoot, out: Path, labels: list[Label], parts: Sequence[str], problems: list[str]) -> None:
-    """What comes once: calibrations, lists, infos."""
+    """Write the files that exist once: calibrations, lists of samples, infos."""
     for path, target in (
         (source.camera_file, out / "calibs" / CAMERA_CALIBRATION),
         (source.table_file, out / RADAR_CALIBRATION),

@@ -1,4 +1,4 @@
-"""The info pickles that EchoFusion's data loaders read; we never read any."""
+"""Write the info pickles that EchoFusion's data loaders read; portbev itself does not read them."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def write_infos(out: Path, splits: dict[str, list[int]], source: RawRoot) -> Non
 
 
 def sample_info(out: Path, number: int, source: RawRoot) -> dict[str, Any]:
-    """One sample as EchoFusion has it; paths are relative to the layout's root."""
+    """The info of one sample in EchoFusion's format; paths are relative to the layout's root."""
     camera = source.camera
-    name = {part: str(part_file(Path(), part, number)) for part in ("images", "lidars", "rt", "pcd", "ra")}
+    paths = {part: str(part_file(Path(), part, number)) for part in ("images", "lidars", "rt", "pcd", "ra")}
     radar = source.radar
     return {
-        "image": {"image_idx": number, "image_path": name["images"], "image_shape": _shape(out, number, source)},
+        "image": {"image_idx": number, "image_path": paths["images"], "image_shape": _shape(out, number, source)},
         "radar": {
             "radar_shape": np.array([radar.samples, radar.chirps, 16], np.int32),
-            "radars_rt_path": name["rt"],
-            "radars_pcd_path": name["pcd"],
-            "radars_ra_path": name["ra"],
+            "radars_rt_path": paths["rt"],
+            "radars_pcd_path": paths["pcd"],
+            "radars_ra_path": paths["ra"],
         },
-        "point_cloud": {"num_features": 11, "lidars_path": name["lidars"]},
+        "point_cloud": {"num_features": 11, "lidars_path": paths["lidars"]},
         "calib": {
             "rvec": camera.rotation,
             "tvec": camera.translation,
@@ -57,7 +57,7 @@ def sample_info(out: Path, number: int, source: RawRoot) -> dict[str, Any]:
 
 
 def box_annotations(rows: list[tuple[str, ...]]) -> dict[str, Any]:
-    """Annotations of a sample's box rows: as in KITTI the location is the middle of the box's bottom."""
+    """KITTI annotations of a sample's box rows; the location is the centre of the box's bottom face."""
     kept = [] if is_empty(rows) else rows
     values = np.array([[float(token) for token in row[:7]] for row in kept], np.float64).reshape(-1, 7)
     count = len(values)
@@ -77,7 +77,7 @@ def box_annotations(rows: list[tuple[str, ...]]) -> dict[str, Any]:
 
 
 def _shape(out: Path, number: int, source: RawRoot) -> Any:
-    """(height, width) of the picture: of the converted one, or of the recording where pictures are not converted."""
+    """(height, width) of the converted picture, or of the recorded one if pictures are not converted."""
     path = part_file(out, "images", number)
     if not path.exists():
         return np.array(source.picture(source.labels[number]).shape[:2], np.int32)

@@ -1,9 +1,9 @@
-"""The converted layout, as EchoFusion's users have it.
+"""The converted layout that EchoFusion uses, similar to KITTI's.
 
 ``images/%06d.png``, ``lidars/%06d.bin`` float32 (n, 11), ``radars_adc|rt|rd/%06d.bin`` complex128 (512, 256, 16),
 ``radars_ra/%06d.bin`` float64 (512, 751), ``radars_pcd/%06d.bin`` float32 (n, 4), ``labels/%06d.txt`` the 17 columns of
-labels.csv, ``labels_x/%06d.txt`` the boxes annotated anew, ``ImageSets/{train,val,test}.txt``, and the calibrations,
-``calibs/camera_calib.npy`` and ``CalibrationTable.npy``. The number is the numSample of RADIal's labels.
+labels.csv, ``labels_x/%06d.txt`` the re-annotated boxes, ``ImageSets/{train,val,test}.txt``, and the calibrations
+``calibs/camera_calib.npy`` and ``CalibrationTable.npy``. The number is numSample in RADIal's labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from portbev_radial.recordings.calibration import CameraCalibration, read_camera
 from portbev_radial.recordings.description import read_description
 from portbev_radial.recordings.labels import box_array, read_box_file
 from portbev_radial.recordings.layout import CAMERA_CALIBRATION, RADAR_CALIBRATION, SPLITS
-from portbev_radial.recordings.sensors import AGAIN
+from portbev_radial.recordings.sensors import FETCH_AGAIN
 
 FOLDERS = {
     "images": "images",
@@ -33,18 +33,18 @@ FOLDERS = {
     "labels": "labels",
     "labels_x": "labels_x",
 }
-"""Folder of each part."""
+"""Part of a sample -> folder of its files."""
 SUFFIXES = {"images": "png", "labels": "txt", "labels_x": "txt"}
 DTYPES = {"lidars": "<f4", "adc": "<c16", "rt": "<c16", "rd": "<c16", "ra": "<f8", "pcd": "<f4"}
 
 
 def part_file(root: Path, part: str, number: int) -> Path:
-    """File of a part of a sample."""
+    """Path of a part of a sample."""
     return root / FOLDERS[part] / f"{number:06d}.{SUFFIXES.get(part, 'bin')}"
 
 
 def split_file(root: Path, split: str) -> Path:
-    """List of a split's samples, one per line."""
+    """Path of the list of a split's samples, one number per line."""
     return root / "ImageSets" / f"{split}.txt"
 
 
@@ -81,8 +81,8 @@ class ConvertedRoot:
         """
         path = split_file(self.root, split)
         if not path.exists():
-            found = [name for name in SPLITS if split_file(self.root, name).exists()]
-            raise DataError(f"no split {split!r}", where=str(path), cure=nearest(split, found, label="Splits"))
+            splits = [name for name in SPLITS if split_file(self.root, name).exists()]
+            raise DataError(f"no split {split!r}", where=str(path), cure=nearest(split, splits, label="Splits"))
         try:
             return sorted({int(token) for token in path.read_text(encoding="ascii").split()})
         except (OSError, ValueError) as error:
@@ -101,12 +101,12 @@ class ConvertedRoot:
         path = part_file(self.root, "images", number)
         image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.exists() else None
         if image is None:
-            what = "picture is damaged" if path.exists() else "picture is missing"
-            raise DataError(what, where=str(path), cure=AGAIN)
+            message = "picture is damaged" if path.exists() else "picture is missing"
+            raise DataError(message, where=str(path), cure=FETCH_AGAIN)
         return np.asarray(image, np.uint8)
 
     def array(self, part: str, number: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
-        """An array of a ``.bin`` file; -1 stands for a length that the file decides.
+        """The array in a ``.bin`` file; one length in ``shape`` may be -1, for any number.
 
         Raises:
             DataError: missing file, or another number of values.
@@ -118,5 +118,5 @@ class ConvertedRoot:
         except FileNotFoundError as error:
             raise DataError("file is missing", where=str(path), cure="Convert this part of the recordings") from error
         except (OSError, ValueError) as error:
-            what = f"does not hold {DTYPES[part]} values of shape {shape}: {path.stat().st_size} bytes"
-            raise DataError(what, where=str(path), cure="Remove the file and convert again") from error
+            message = f"does not hold {DTYPES[part]} values of shape {shape}: {path.stat().st_size} bytes"
+            raise DataError(message, where=str(path), cure="Remove the file and convert again") from error

@@ -1,9 +1,9 @@
-"""RADIal's metrics, with the quirks of the original tools and without them, side by side.
+"""RADIal's metrics, each computed with the quirks of the original tools and without them.
 
 ``evaluate_arrays`` scores arrays in memory, ``evaluate_files`` a results file. There are two evaluations: the one that
-papers report (``reported``), and the one that runs during training (``training``). What they share: boxes of frames
-(``boxes``), overlaps (``polygon``, ``iou``), who takes whom (``matching``); the files are ``files`` (ours) and
-``original`` (``results_3d.npy``).
+papers report (``reported``), and the one that runs during training (``training``). They share the boxes of frames
+(``boxes``), the overlaps (``polygon``, ``iou``) and the matching (``matching``). ``files`` reads and writes portbev's
+own file format, ``original`` reads the original's ``results_3d.npy``.
 """
 
 from portbev_radial.metrics.boxes import FrameBoxes, bottom_rows, frame_boxes

@@ -1,4 +1,4 @@
-"""The evaluation, from arrays and from files."""
+"""The evaluation of predictions given as arrays or as files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from portbev_radial.metrics.training import training_score
 def evaluate(predictions: FrameBoxes, ground_truth: FrameBoxes) -> RadialMetrics:
     """Score predictions.
 
-    Frames are evaluated in the ground truth's order, which decides between equal scores.
+    Frames are evaluated in the ground truth's order, which breaks ties between equal scores.
 
     Raises:
-        ResultsError: frames that are missing or that the ground truth does not have.
+        ResultsError: frames without predictions, or predictions of frames that the ground truth does not have.
     """
     if not predictions.scored or ground_truth.scored:
         raise ResultsError("predictions have 8 columns, ground truth has 7")
@@ -47,13 +47,13 @@ def evaluate_arrays(
     """Score arrays of the same frames, (n, 8) and (n, 7) each; see :mod:`portbev_radial.metrics.boxes`.
 
     Raises:
-        ResultsError: different numbers of frames; a wrong shape; a number that is not finite. Says which frame.
+        ResultsError: different numbers of frames; a wrong shape; a number that is not finite; names the frame.
     """
     truth = frame_boxes(ground_truth, frames, scored=False)
-    found = list(predictions)
-    if len(found) != len(truth.frames):
-        raise ResultsError(f"predictions of {len(found)} frames, but ground truth of {len(truth.frames)}")
-    return evaluate(frame_boxes(found, truth.frames, scored=True), truth)
+    per_frame = list(predictions)
+    if len(per_frame) != len(truth.frames):
+        raise ResultsError(f"predictions of {len(per_frame)} frames, but ground truth of {len(truth.frames)}")
+    return evaluate(frame_boxes(per_frame, truth.frames, scored=True), truth)
 
 
 def evaluate_files(results: Path | str, ground_truth: FrameBoxes | Path | str) -> RadialMetrics:
@@ -65,7 +65,7 @@ def evaluate_files(results: Path | str, ground_truth: FrameBoxes | Path | str) -
         ground_truth: boxes, or a ``portbev.radial/1`` file of them.
 
     Raises:
-        ResultsError: a file that cannot be scored; says which frame and box.
+        ResultsError: a file that cannot be scored; names the frame and the box.
     """
     truth = ground_truth if isinstance(ground_truth, FrameBoxes) else read_boxes(ground_truth, scored=False)
     if Path(results).suffix == ".npy":
@@ -74,28 +74,28 @@ def evaluate_files(results: Path | str, ground_truth: FrameBoxes | Path | str) -
 
 
 def _scores(predictions: FrameBoxes, ground_truth: FrameBoxes, quirks: Quirks) -> Scores:
-    found, truth = padded(predictions), padded(ground_truth)
+    predicted, truth = padded(predictions), padded(ground_truth)
     if quirks == "official":
-        found = single_precision(found)
-    with np.errstate(over="ignore", invalid="ignore"):  # a box of 1e30 m is wrong, and that is all
+        predicted = single_precision(predicted)
+    with np.errstate(over="ignore", invalid="ignore"):  # a box of 1e30 m is only a false positive
         return Scores(
-            reported_scores(found, truth, quirks),
-            training_score(found, truth, quirks, fixed_size=False),
-            training_score(found, truth, quirks, fixed_size=True),
+            reported_scores(predicted, truth, quirks),
+            training_score(predicted, truth, quirks, fixed_size=False),
+            training_score(predicted, truth, quirks, fixed_size=True),
         )
 
 
-def _check_frames(found: Sequence[str], wanted: Sequence[str]) -> None:
-    there, known = set(found), set(wanted)
-    missing = [name for name in wanted if name not in there]
+def _check_frames(predicted: Sequence[str], truth: Sequence[str]) -> None:
+    predicted_set, truth_set = set(predicted), set(truth)
+    missing = [name for name in truth if name not in predicted_set]
     if missing:
-        what = f"{len(missing)} of {len(wanted)} frames have no predictions"
+        message = f"{len(missing)} of {len(truth)} frames have no predictions"
         cure = "A frame without detections needs an entry without boxes"
-        raise ResultsError(what, where=f"frame {missing[0]}", cure=cure)
-    extra = [name for name in found if name not in known]
+        raise ResultsError(message, where=f"frame {missing[0]}", cure=cure)
+    extra = [name for name in predicted if name not in truth_set]
     if extra:
-        what = f"{len(extra)} frames are predicted that the ground truth does not have"
-        raise ResultsError(what, where=f"frame {extra[0]}", cure="Evaluate on the split that was predicted")
+        message = f"{len(extra)} frames are predicted that the ground truth does not have"
+        raise ResultsError(message, where=f"frame {extra[0]}", cure="Evaluate on the split that was predicted")
 
 
 def _notes(predictions: FrameBoxes, ground_truth: FrameBoxes) -> tuple[str, ...]:

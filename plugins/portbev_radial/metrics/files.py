@@ -1,4 +1,4 @@
-"""Boxes of frames as a JSON file, ``portbev.radial/1``.
+"""The JSON file format of boxes, ``portbev.radial/1``.
 
 ::
 
@@ -6,7 +6,7 @@
      "columns": ["x", "y", "z_bottom", "dx", "dy", "dz", "yaw", "score"],
      "meta": {}, "frames": {"000123": [[21.5, -3.2, -1.6, 4.5, 1.9, 1.6, 0.02, 0.93]], "000124": []}}
 
-``kind`` is ``predictions`` or ``ground_truth``, which has no score. Every frame has an entry, if only an empty one.
+``kind`` is ``predictions`` or ``ground_truth``, whose rows have no score. Every frame has an entry; it may be empty.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCHEMA = "portbev.radial/1"
 
 
 def write_boxes(path: Path | str, boxes: FrameBoxes, *, meta: Mapping[str, Any] | None = None) -> None:
-    """Write boxes, atomically. float64 comes back as it was.
+    """Write boxes atomically. Numbers are written so that they read back bit-equal.
 
     Raises:
         PortbevError: the file cannot be written.
@@ -44,18 +44,18 @@ def read_boxes(path: Path | str, *, scored: bool) -> FrameBoxes:
     """Read predictions (``scored``) or ground truth.
 
     Raises:
-        ResultsError: no such file, not JSON, another schema or kind; a frame named twice; a box that is no row of
-            finite numbers. Says which frame.
+        ResultsError: no such file, not JSON, another schema or kind; a repeated frame; a box that is no row of finite
+            numbers; names the frame.
     """
     path = Path(path)
     document = _load(path)
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        actual = document.get("schema") if isinstance(document, dict) else type(document).__name__
         cure = f'The file starts with {{"schema": "{SCHEMA}", "kind": "{_kind(scored)}", ...'
-        raise ResultsError(f"the schema is {found!r}, expected {SCHEMA!r}", where=str(path), cure=cure)
+        raise ResultsError(f"the schema is {actual!r}, expected {SCHEMA!r}", where=str(path), cure=cure)
     if document.get("kind") != _kind(scored):
-        what = f"holds {document.get('kind')!r}, expected {_kind(scored)!r}"
-        raise ResultsError(what, where=str(path), cure="Are predictions and ground truth swapped?")
+        message = f"holds {document.get('kind')!r}, expected {_kind(scored)!r}"
+        raise ResultsError(message, where=str(path), cure="Are predictions and ground truth swapped?")
     if document.get("columns") != list(_columns(scored)):
         raise ResultsError(f"the columns are {document.get('columns')}", where=str(path), cure=_expected(scored))
     frames = document.get("frames")
@@ -77,8 +77,8 @@ def _check_rows(name: str, rows: Any, scored: bool) -> None:
     for index, row in enumerate(rows):
         where = f"frame {name}, box {index}"
         if not isinstance(row, list) or len(row) != width:
-            size = f"{len(row)} numbers" if isinstance(row, list) else f"a {type(row).__name__}"
-            raise ResultsError(f"is {size}, expected {width}", where=where, cure=_expected(scored))
+            actual = f"{len(row)} numbers" if isinstance(row, list) else f"a {type(row).__name__}"
+            raise ResultsError(f"is {actual}, expected {width}", where=where, cure=_expected(scored))
         for value in row:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ResultsError(f"{value!r} is no number", where=where, cure=_expected(scored))
@@ -97,12 +97,17 @@ def _load(path: Path) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """A JSON object as a dict.
+
+    Raises:
+        ResultsError: a repeated key.
+    """
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise ResultsError("appears twice", where=f"key {key}")
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _kind(scored: bool) -> str:

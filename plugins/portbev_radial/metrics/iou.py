@@ -1,10 +1,11 @@
-"""Overlaps of pairs of boxes: seen from above, in space, and with forgiven range.
+"""Overlaps of pairs of boxes: of footprints (BEV), of volumes (3D), and with tolerance in range (LET).
 
 ``official`` computes as the original does, in float32 and with its quirks; ``fixed`` is exact, in float64:
 
-* the original turns boxes clockwise for a rising yaw, so labels of another sense are mirrored;
-* it takes the bottom's z for the centre's, so each box sinks by half its own height before the heights are compared;
-* in LET it slides the ground truth along its ray instead of the prediction.
+* the original rotates boxes clockwise for a positive yaw, which mirrors labels with counter-clockwise yaw;
+* it takes the z of the bottom face for that of the centre, so that each box is lowered by half its height before the
+  heights are compared;
+* in LET it moves the ground truth along its ray instead of the prediction.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _EPSILON = 1e-6
 def overlap(kind: Overlap, quirks: Quirks, predictions: Array, truth: Array) -> Array:
     """IoU (n,) float64 of boxes, pair by pair; rows are those of :mod:`portbev_radial.metrics.boxes`.
 
-    ``bev`` is the IoU of the turned footprints, ``3d`` of the volumes. ``let`` (after "LET-3D-AP", Hung et al. 2022)
-    slides one box along its ray from the radar until it is nearest to the other; if that moves it by less than a tenth
-    of the range, the IoU is that of the footprints, each turned to the nearer axis; else 0.
+    ``bev`` is the IoU of the rotated footprints, ``3d`` that of the volumes. ``let`` ("LET-3D-AP", Hung et al. 2022)
+    moves one box along its ray from the radar to the point nearest to the other box. If that moves it by less than a
+    tenth of the range, the IoU is that of the footprints, each rotated to the nearest axis; else it is 0.
     """
     if quirks == "official":
         first, second = predictions[:, :7].astype(np.float32), truth[:, :7].astype(np.float32)
@@ -40,7 +41,7 @@ def overlap(kind: Overlap, quirks: Quirks, predictions: Array, truth: Array) -> 
 
 
 def bev_iou(first: Array, second: Array) -> Array:
-    """IoU (n,) of the footprints of boxes (n, 7 or more), pair by pair; 0 where neither has an area."""
+    """IoU (n,) of the footprints of boxes (n, 7 or more), pair by pair; 0 where both areas are 0."""
     return _ratio(
         shared_area(first[:, _FOOTPRINT], second[:, _FOOTPRINT]),
         first[:, 3] * first[:, 4],
@@ -49,7 +50,7 @@ def bev_iou(first: Array, second: Array) -> Array:
 
 
 def volume_iou(first: Array, second: Array) -> Array:
-    """IoU (n,) of the volumes of upright boxes (n, 7 or more), pair by pair; 0 where neither has a volume."""
+    """IoU (n,) of the volumes of upright boxes (n, 7 or more), pair by pair; 0 where both volumes are 0."""
     top = np.minimum(first[:, 2] + first[:, 5], second[:, 2] + second[:, 5])
     height = np.maximum(top - np.maximum(first[:, 2], second[:, 2]), 0.0)
     return _ratio(
@@ -65,7 +66,7 @@ def _ratio(shared: Array, first: Array, second: Array) -> Array:
 
 
 def _official(first: Single, second: Single, *, flat: bool) -> Array:
-    """The original's rotated IoU of volumes; ``flat`` makes every box 2 m high at the same height."""
+    """The original's IoU of rotated boxes; ``flat`` gives all boxes the same z and a height of 2 m."""
     if flat:
         first, second = first.copy(), second.copy()
         first[:, [2, 5]] = second[:, [2, 5]] = np.array([0, 2], np.float32)
@@ -81,21 +82,21 @@ def _official(first: Single, second: Single, *, flat: bool) -> Array:
 
 
 def _clockwise_footprint(box: Single) -> Array:
-    """(n, 5) footprint through the float32 edges that the original's kernel is given; a mirrored yaw turns it back."""
+    """(n, 5) footprints from the float32 edges that the original passes to its kernel, with mirrored yaw."""
     half = box[:, 3:5] / np.float32(2)
     low, high = (box[:, :2] - half).astype(np.float64), (box[:, :2] + half).astype(np.float64)
     return np.column_stack([(low + high) / 2, high - low, -box[:, 6].astype(np.float64)])
 
 
 def _let(moving: NDArray[np.floating], fixed: NDArray[np.floating]) -> Array:
-    """IoU after ``moving`` slid along its ray towards ``fixed``; computed in the dtype of the boxes."""
+    """IoU after ``moving`` was moved along its ray towards ``fixed``; computed in the dtype of the boxes."""
     (mx, my), (fx, fy) = moving[:, :2].T, fixed[:, :2].T
-    share = (mx * fx + my * fy) / (mx * mx + my * my + moving.dtype.type(_EPSILON))
-    slid = moving.copy()
-    slid[:, :2] *= share[:, None]
-    way = np.sqrt((slid[:, 0] - mx) ** 2 + (slid[:, 1] - my) ** 2)
+    factor = (mx * fx + my * fy) / (mx * mx + my * my + moving.dtype.type(_EPSILON))
+    moved = moving.copy()
+    moved[:, :2] *= factor[:, None]
+    distance = np.sqrt((moved[:, 0] - mx) ** 2 + (moved[:, 1] - my) ** 2)
     limit = moving.dtype.type(LET_TOLERANCE) * (np.sqrt(fx * fx + fy * fy) + moving.dtype.type(_EPSILON))
-    return np.where(way < limit, _axis_aligned_iou(slid, fixed), 0.0).astype(np.float64)
+    return np.where(distance < limit, _axis_aligned_iou(moved, fixed), 0.0).astype(np.float64)
 
 
 def _axis_aligned_iou(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -106,7 +107,7 @@ def _axis_aligned_iou(first: NDArray[np.floating], second: NDArray[np.floating])
 
 
 def _edges(box: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Lower and upper (n, 2) edges of the footprint turned to the nearer axis."""
+    """Lower and upper (n, 2) corners of the footprints, rotated to the nearest axis."""
     pi = box.dtype.type(np.pi)
     yaw = box[:, 6] - np.floor(box[:, 6] / pi + box.dtype.type(0.5)) * pi
     size = np.where((np.abs(yaw) > pi / 4)[:, None], box[:, [4, 3]], box[:, [3, 4]])

@@ -1,4 +1,4 @@
-"""Who takes whom, in all frames at once."""
+"""Matching of predictions with ground truth, and non-maximum suppression, in all frames at once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ Iou = Callable[[Array, Array], Array]
 _BLOCK = 1 << 20  # pairs at a time
 
 NONE = -1.0
-"""Overlap of what is no pair. Less than any threshold."""
+"""Overlap that stands for "no pair"; it is below any threshold."""
 
 
 def pair_table(first: Padded, second: Padded, iou: Iou, *, slack: float = 0.0) -> Array:
     """IoU (F, K1, K2) of all pairs of the same frame; ``NONE`` where a box is missing.
 
     Args:
-        iou: overlaps (n,) of pairs of rows; it is asked only for pairs that can touch.
-        slack: how far boxes may be moved before, as a fraction of their distance from the radar.
+        iou: overlaps (n,) of pairs of rows; it is called only with pairs that can overlap.
+        slack: how far ``iou`` may move boxes, as a fraction of their distance from the radar.
     """
-    table = np.empty((*first.there.shape, second.there.shape[1]))
+    table = np.empty((*first.valid.shape, second.valid.shape[1]))
     for part in _blocks(table.shape):
-        one, other = first.part(part), second.part(part)
-        pairs = one.there[:, :, None] & other.there[:, None, :]
-        frame, left, right = np.nonzero(pairs & _can_touch(one.boxes, other.boxes, slack))
-        values = iou(one.boxes[frame, left], other.boxes[frame, right])
+        left_boxes, right_boxes = first.part(part), second.part(part)
+        pairs = left_boxes.valid[:, :, None] & right_boxes.valid[:, None, :]
+        frame, left, right = np.nonzero(pairs & _can_touch(left_boxes.boxes, right_boxes.boxes, slack))
+        values = iou(left_boxes.boxes[frame, left], right_boxes.boxes[frame, right])
         table[part] = np.where(pairs, 0.0, NONE)
-        table[part][frame, left, right] = np.nan_to_num(values, nan=0.0)  # of boxes so large that areas overflow
+        table[part][frame, left, right] = np.nan_to_num(
+            values, nan=0.0
+        )  # NaN where boxes are so large that areas overflow
     return table
 
 
 def _can_touch(first: Array, second: Array, slack: float) -> Mask:
-    """(F, K1, K2) whether circles around the footprints meet, with a little room for rounding."""
+    """(F, K1, K2) whether circles around the footprints intersect, with 1 cm of margin for rounding."""
     reach, distance = [], []
     for boxes in (first, second):
         distance.append(np.hypot(boxes[..., 0], boxes[..., 1]))
@@ -47,28 +49,28 @@ def _can_touch(first: Array, second: Array, slack: float) -> Mask:
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Frames of a table in parts of about a million pairs."""
+    """Split the frames of a table into slices of about a million pairs."""
     step = max(1, _BLOCK // (shape[1] * shape[2]))
     return (slice(begin, begin + step) for begin in range(0, shape[0], step))
 
 
 def by_score(predictions: Padded) -> Integers:
-    """(F, K) positions by falling score; the earlier of equal ones first, missing boxes last."""
-    keys = np.where(predictions.there, -predictions.boxes[..., 7], np.inf)
+    """(F, K) indices by descending score; equal scores keep their order, padding comes last."""
+    keys = np.where(predictions.valid, -predictions.boxes[..., 7], np.inf)
     return np.argsort(keys, axis=1, kind="stable")
 
 
 def match(table: Array, order: Integers, threshold: float, *, forgotten: Mask | None = None) -> Integers:
-    """Give each prediction, by falling score, the free ground truth that it overlaps most.
+    """Match each prediction, by descending score, with the free ground truth that it overlaps most.
 
     Args:
-        table: (F, P, G) IoU, ``NONE`` for what may not pair.
-        order: (F, P) predictions by falling score.
-        threshold: the least IoU of a pair. Of equally good ground truths the last is taken, as COCO's tools do.
-        forgotten: (F, P) predictions whose ground truth stays free.
+        table: (F, P, G) IoU, ``NONE`` for pairs that must not match.
+        order: (F, P) indices of the predictions by descending score.
+        threshold: least IoU of a match. Of ground truths with equal IoU the last one is taken, as in COCO's tools.
+        forgotten: (F, P) predictions whose matched ground truth stays free.
 
     Returns:
-        (F, P) position of the ground truth that is taken, or -1.
+        (F, P) index of the matched ground truth, or -1.
     """
     taken = np.full(table.shape[:2], -1, np.int64)
     free = np.ones((table.shape[0], table.shape[2]), np.bool_)
@@ -85,17 +87,18 @@ def match(table: Array, order: Integers, threshold: float, *, forgotten: Mask | 
 
 
 def suppress(predictions: Padded, iou: Iou, threshold: float) -> Mask:
-    """(F, K) True for predictions that greedy non-maximum suppression keeps: none kept before overlaps more than that.
+    """Greedy non-maximum suppression: (F, K) True for predictions that are kept.
 
     Args:
-        predictions: by falling score.
+        predictions: by descending score.
         iou: overlaps (n,) of pairs of rows.
+        threshold: a prediction is dropped if its IoU with a kept one of higher score exceeds this.
     """
-    kept = predictions.there.copy()
-    room = kept.shape[1]
-    for part in _blocks((len(kept), room, room)):
-        some = predictions.part(part)
-        hides = pair_table(some, some, iou) > threshold
-        for rank in range(1, room):
-            kept[part, rank] &= ~(kept[part, :rank] & hides[:, rank, :rank]).any(1)
+    kept = predictions.valid.copy()
+    capacity = kept.shape[1]
+    for part in _blocks((len(kept), capacity, capacity)):
+        block = predictions.part(part)
+        overlapping = pair_table(block, block, iou) > threshold
+        for rank in range(1, capacity):
+            kept[part, rank] &= ~(kept[part, :rank] & overlapping[:, rank, :rank]).any(1)
     return kept

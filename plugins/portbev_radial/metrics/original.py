@@ -1,8 +1,8 @@
 """The original's ``results_3d.npy``, read without executing code.
 
-The file is a pickled object array: one array (n, 8) per frame. Unpickling can run anything, so here nothing that the
-file names is ever called: the few names that arrays are made of stand for records of ours, which hold the bytes, and
-arrays are built from those bytes where the dtype is one of numbers. Anything else is refused.
+The file is a pickled object array: one array (n, 8) per frame. Unpickling can execute any code. So no function that the
+file names is called: the few names that NumPy arrays need are replaced by classes of this module, which only store the
+bytes. Arrays are then built from the bytes if the dtype is numeric. Any other name is an error.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ def read_original(path: Path | str, frames: Sequence[str]) -> FrameBoxes:
     """Read ``results_3d.npy``.
 
     Args:
+        path: the file.
         frames: names of its frames, in its order.
 
     Raises:
-        ResultsError: missing or damaged file; one that holds other things than arrays of numbers; another number of
-            frames; a box that cannot be scored.
+        ResultsError: missing or damaged file; a file with anything but arrays of numbers; another number of frames; a
+            box that cannot be scored.
     """
     path = Path(path)
     try:
@@ -39,8 +40,8 @@ def read_original(path: Path | str, frames: Sequence[str]) -> FrameBoxes:
     except OSError as error:
         raise ResultsError(f"cannot read the results ({error.strerror})", where=str(path)) from error
     if len(arrays) != len(frames):
-        what = f"results of {len(arrays)} frames, but the ground truth has {len(frames)}"
-        raise ResultsError(what, where=str(path), cure="Evaluate on the split that was predicted")
+        message = f"results of {len(arrays)} frames, but the ground truth has {len(frames)}"
+        raise ResultsError(message, where=str(path), cure="Evaluate on the split that was predicted")
     try:
         return frame_boxes(arrays, tuple(frames), scored=True)
     except ResultsError as error:
@@ -66,7 +67,7 @@ def _load(path: Path) -> list[Any]:
 
 
 def _frames(loaded: Any, shape: tuple[int, ...]) -> list[Any]:
-    """One array per frame. Frames of equally many boxes make one object array (F, n, 8) of single numbers."""
+    """One array per frame. If all frames have n boxes, NumPy saves one object array (F, n, 8) of numbers."""
     if not isinstance(loaded, _Array) or not isinstance(loaded.content, list) or loaded.size != len(loaded.content):
         raise _refused("is no array of objects")
     if math.prod(shape) != loaded.size:
@@ -87,8 +88,8 @@ def _plain(value: Any) -> Any:
     raise _refused(f"holds a {type(value).__name__}")
 
 
-class _Kind:
-    """A dtype, by its name alone."""
+class _Dtype:
+    """Stands for ``numpy.dtype``: the name and the byte order."""
 
     def __init__(self, name: object = "", *_: object) -> None:
         self.name = str(name)
@@ -104,50 +105,50 @@ class _Kind:
 
 
 class _Array:
-    """What a pickle says of an array: shape, dtype, order and bytes, or a list of objects."""
+    """Stands for ``numpy.ndarray``: shape, dtype, order, and the bytes or a list of objects."""
 
     shape: tuple[int, ...] = (0,)
-    kind = _Kind("f8")
+    dtype = _Dtype("f8")
     fortran = False
     content: Any = b""
 
     def __init__(self, *_: object) -> None: ...
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, self.shape, self.kind, self.fortran, self.content = state
+        _, self.shape, self.dtype, self.fortran, self.content = state
 
     @property
     def size(self) -> int:
         return math.prod(self.shape)
 
     def numbers(self) -> NDArray[Any]:
-        if not isinstance(self.kind, _Kind) or not isinstance(self.content, (bytes, bytearray)):
+        if not isinstance(self.dtype, _Dtype) or not isinstance(self.content, (bytes, bytearray)):
             raise _refused("holds an array of objects inside a frame")
-        flat = np.frombuffer(self.content, self.kind.dtype())
+        flat = np.frombuffer(self.content, self.dtype.dtype())
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
 
 
 class _Buffer(_Array):
-    """An array as pickle protocol 5 writes it."""
+    """Stands for an array in pickle protocol 5."""
 
-    def __init__(self, content: object, kind: object, shape: tuple[int, ...], order: str = "C") -> None:
-        self.__setstate__((1, shape, kind, order == "F", content))
+    def __init__(self, content: object, dtype: object, shape: tuple[int, ...], order: str = "C") -> None:
+        self.__setstate__((1, shape, dtype, order == "F", content))
 
 
 class _Scalar:
-    """A single number. A class, not a function: a pickle can set attributes of a function."""
+    """Stands for a NumPy scalar. It is a class because a pickle could set attributes of a function."""
 
-    def __new__(cls, kind: object, content: object) -> Any:
-        if not isinstance(kind, _Kind) or not isinstance(content, bytes):
+    def __new__(cls, dtype: object, content: object) -> Any:
+        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
             raise _refused("holds a value that is no number")
-        return np.frombuffer(content, kind.dtype())[0]
+        return np.frombuffer(content, dtype.dtype())[0]
 
     def __setstate__(self, state: object) -> None:
         raise _refused("holds a value that is no number")
 
 
 class _Bytes:
-    """Bytes that old pickle protocols write as text."""
+    """Stands for bytes, which old pickle protocols write as text."""
 
     def __new__(cls, text: str = "", encoding: str = "latin1") -> Any:
         if not isinstance(text, str) or encoding != "latin1":
@@ -160,7 +161,7 @@ class _Bytes:
 
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Kind,
+    ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Bytes,
 }
 _NAMES["__builtin__", "bytes"] = _NAMES["builtins", "bytes"] = _Bytes  # of an empty array
@@ -172,6 +173,8 @@ for _module in ("numpy.core.numeric", "numpy._core.numeric"):
 
 
 class _Reader(pickle.Unpickler):
+    """An unpickler that knows only the names in ``_NAMES``."""
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _NAMES:
             raise _refused(f"holds {module}.{name}, which is not read because it could execute code")
@@ -181,5 +184,5 @@ class _Reader(pickle.Unpickler):
         raise _refused("refers to objects outside the file")
 
 
-def _refused(what: str) -> ResultsError:
-    return ResultsError(what, cure=_CURE)
+def _refused(message: str) -> ResultsError:
+    return ResultsError(message, cure=_CURE)

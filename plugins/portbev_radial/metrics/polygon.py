@@ -1,7 +1,7 @@
-"""The area that two turned rectangles share, exact in float64.
+"""Area of the intersection of two rotated rectangles, in float64, for many pairs at once.
 
 One rectangle is clipped by the four sides of the other (Sutherland and Hodgman, Reentrant polygon clipping, 1974), in
-the frame of the other, where its sides are lines x = +-dx/2 and y = +-dy/2. Many pairs at once.
+the frame of the other, where its sides are on the lines x = +-dx/2 and y = +-dy/2.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def shared_area(first: Array, second: Array) -> Array:
     """Areas (n,) of the intersections of rectangles, pair by pair.
 
     Args:
-        first, second: (n, 5) x, y, dx, dy, yaw: centre, full extents along the own axes, heading [rad] from x to y.
+        first, second: (n, 5) x, y, dx, dy, yaw: centre, full extents along and across the heading, heading [rad].
     """
     area = np.zeros(len(first))
     reach = (np.hypot(first[:, 2], first[:, 3]) + np.hypot(second[:, 2], second[:, 3])) / 2
     near = np.flatnonzero(np.hypot(*(first[:, :2] - second[:, :2]).T) < reach)
     for begin in range(0, len(near), _BLOCK):
-        some = near[begin : begin + _BLOCK]
-        area[some] = _clipped_area(first[some], second[some])
+        rows = near[begin : begin + _BLOCK]
+        area[rows] = _clipped_area(first[rows], second[rows])
     return area
 
 
@@ -48,14 +48,17 @@ def _turned(points: Array, angle: Array) -> Array:
 
 
 def _clip(polygon: Array, axis: int, sign: float, limit: Array) -> Array:
-    """Keep the part with ``sign * coordinate <= limit``. Spare corners repeat the last one; no area: all zero."""
+    """Keep the part of polygons with ``sign * coordinate <= limit``.
+
+    All polygons have the same number of corners: unused ones repeat the last corner. An empty polygon is all zeros.
+    """
     room = limit[:, None] - sign * polygon[..., axis]
     following, next_room = np.roll(polygon, -1, axis=1), np.roll(room, -1, axis=1)
     inside = room >= 0
     crosses = inside != (next_room >= 0)
     share = np.divide(room, room - next_room, out=np.zeros_like(room), where=crosses)
     crossing = polygon + share[..., None] * (following - polygon)
-    crossing[..., axis] = sign * limit[:, None]  # exactly on the line, so that it counts as inside from here on
+    crossing[..., axis] = sign * limit[:, None]  # exactly on the line, so that later steps count it as inside
     corners = np.stack([polygon, crossing], 2).reshape(len(polygon), -1, 2)
     valid = np.stack([inside, crosses], 2).reshape(len(polygon), -1)
     count = valid.sum(1)

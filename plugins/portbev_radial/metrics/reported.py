@@ -1,12 +1,13 @@
 """The reported evaluation: AP, recall and errors by overlap, threshold and range.
 
-It follows COCO's rules: predictions by falling score, one ground truth each, precision over recall at 101 points.
-What the original does besides, and ``fixed`` does not:
+It follows COCO's rules: predictions are matched by descending score with one ground truth each, and AP is the mean of
+the precision at 101 recalls. The original has these quirks, which ``fixed`` has not:
 
-* a frame in which a range bin has no ground truth or no prediction is left out, with its false and missed ones;
-* the ground truth that the very first prediction takes stays free, so that it can be found twice;
+* in a range bin, frames without ground truth or without predictions are left out, and so are their false positives and
+  misses;
+* the ground truth matched by the very first prediction stays free, so that it can be matched a second time;
 * the overlaps have quirks of their own, see :mod:`portbev_radial.metrics.iou`;
-* a box at exactly 50 m is in no bin; ``fixed`` has it in the farther one.
+* a box at exactly 50 m is in no bin; ``fixed`` puts it into the farther one.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ class Score:
 
     Attributes:
         ap, recall: per cent.
-        tp_iou: mean IoU of the pairs; 0 without pairs.
-        tp_errors: name -> mean absolute error of the pairs [m, rad]; NaN without pairs. A yaw that is off by half a
-            turn has no error.
-        ground_truth, predictions, pairs: boxes that counted.
+        tp_iou: mean IoU of the matched pairs; 0 without pairs.
+        tp_errors: name -> mean absolute error of the pairs [m, rad]; NaN without pairs. Yaw errors are modulo half a
+            turn.
+        ground_truth, predictions, pairs: numbers of evaluated boxes and of matched pairs.
     """
 
     ap: float = 0.0
@@ -59,8 +60,11 @@ Cell = tuple[Overlap, float, str]
 
 
 def reported_scores(predictions: Padded, truth: Padded, quirks: Quirks) -> dict[Cell, Score]:
-    """Every cell of the evaluation. The original's predictions are float32 numbers."""
-    predictions = Padded(predictions.boxes, predictions.there & (predictions.boxes[..., 7] > MIN_SCORE))
+    """Score every combination of overlap, IoU threshold and range bin.
+
+    For ``official`` the predictions must be rounded to float32 before, as the original stores them.
+    """
+    predictions = Padded(predictions.boxes, predictions.valid & (predictions.boxes[..., 7] > MIN_SCORE))
     order = by_score(predictions)
     masks = {name: _in_range(predictions, truth, bounds, quirks) for name, bounds in RANGES.items()}
     scores: dict[Cell, Score] = {}
@@ -68,38 +72,38 @@ def reported_scores(predictions: Padded, truth: Padded, quirks: Quirks) -> dict[
         slack = LET_TOLERANCE if kind == "let" else 0.0
         table = pair_table(predictions, truth, partial(overlap, kind, quirks), slack=slack)
         for threshold in IOU_THRESHOLDS:
-            for name, (found, there) in masks.items():
-                inside = np.where(found[:, :, None] & there[:, None, :], table, NONE)
-                forgotten = _first_of_all(found) if quirks == "official" else None
-                taken = match(inside, order, threshold, forgotten=forgotten)
-                scores[kind, threshold, name] = _score(predictions, truth, table, taken, found, int(there.sum()))
+            for name, (predicted, present) in masks.items():
+                masked = np.where(predicted[:, :, None] & present[:, None, :], table, NONE)
+                forgotten = _first_of_all(predicted) if quirks == "official" else None
+                taken = match(masked, order, threshold, forgotten=forgotten)
+                scores[kind, threshold, name] = _score(predictions, truth, table, taken, predicted, int(present.sum()))
     return scores
 
 
 def precision_envelope(hits: Mask, truths: int) -> tuple[Array, Array]:
-    """Recall (n,) and the highest precision at that recall or beyond (n,), down the ranking.
+    """Recall (n,) after each prediction, and the highest precision (n,) at that recall or a higher one.
 
     Args:
-        hits: (n,) whether each prediction is right, by falling score.
+        hits: (n,) whether each prediction is a true positive, by descending score.
         truths: number of ground truths, at least 1.
     """
-    right = np.cumsum(hits)
-    precision = right / np.arange(1, len(hits) + 1)
-    return right / truths, np.maximum.accumulate(precision[::-1])[::-1]
+    true_positives = np.cumsum(hits)
+    precision = true_positives / np.arange(1, len(hits) + 1)
+    return true_positives / truths, np.maximum.accumulate(precision[::-1])[::-1]
 
 
 def average_precision(hits: Mask, truths: int) -> float:
     """Mean precision at 101 recalls, 0 beyond the highest one reached; arguments as in :func:`precision_envelope`."""
     recall, precision = precision_envelope(hits, truths)
-    at = np.searchsorted(recall, np.linspace(0, 1, RECALL_POINTS), side="left")
-    return float(np.append(precision, 0.0)[at].mean())
+    indices = np.searchsorted(recall, np.linspace(0, 1, RECALL_POINTS), side="left")
+    return float(np.append(precision, 0.0)[indices].mean())
 
 
-def _score(predictions: Padded, truth: Padded, table: Array, taken: Integers, found: Mask, truths: int) -> Score:
-    score = predictions.boxes[..., 7][found]
+def _score(predictions: Padded, truth: Padded, table: Array, taken: Integers, predicted: Mask, truths: int) -> Score:
+    score = predictions.boxes[..., 7][predicted]
     if not truths or not len(score):
         return Score(ground_truth=truths, predictions=len(score))
-    hits = (taken >= 0)[found][np.argsort(-score, kind="stable")]
+    hits = (taken >= 0)[predicted][np.argsort(-score, kind="stable")]
     frame, prediction = np.nonzero(taken >= 0)
     target = taken[frame, prediction]
     pairs = len(frame)
@@ -127,24 +131,24 @@ def _errors(predictions: Array, truth: Array) -> Array:
 def _in_range(
     predictions: Padded, truth: Padded, bounds: tuple[float, float] | None, quirks: Quirks
 ) -> tuple[Mask, Mask]:
-    """Which predictions (F, P) and which ground truths (F, G) count in a range bin."""
+    """Masks of the predictions (F, P) and the ground truths (F, G) that are evaluated in a range bin."""
     masks = []
     for boxes in (predictions, truth):
-        inside = boxes.there
+        inside = boxes.valid
         if bounds is not None:
             distance = np.linalg.norm(boxes.boxes[..., :3], axis=-1)
             above = distance > bounds[0] if quirks == "official" else distance >= bounds[0]
             inside = inside & above & (distance < bounds[1])
         masks.append(inside)
-    found, there = masks
+    predicted, present = masks
     if quirks == "official":
-        counted = found.any(1, keepdims=True) & there.any(1, keepdims=True)
-        found, there = found & counted, there & counted
-    return found, there
+        complete = predicted.any(1, keepdims=True) & present.any(1, keepdims=True)
+        predicted, present = predicted & complete, present & complete
+    return predicted, present
 
 
-def _first_of_all(found: Mask) -> Mask:
-    """(F, P) the first prediction of the first frame that counts. The original takes its number, 0, for "free"."""
-    first = np.zeros(found.size, np.bool_)
-    first[np.flatnonzero(found)[:1]] = True
-    return first.reshape(found.shape)
+def _first_of_all(predicted: Mask) -> Mask:
+    """(F, P) True for the first evaluated prediction of all frames. The original confuses its index 0 with "free"."""
+    first = np.zeros(predicted.size, np.bool_)
+    first[np.flatnonzero(predicted)[:1]] = True
+    return first.reshape(predicted.shape)

@@ -1,4 +1,4 @@
-"""What an evaluation says, with the original's quirks and without, side by side."""
+"""The result of an evaluation, with the original's quirks and without them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Scores:
 
     Attributes:
         reported: (overlap, IoU threshold, range bin) -> score; keys as in ``OVERLAPS``, ``IOU_THRESHOLDS``, ``RANGES``.
-        training: the evaluation that runs during training, of the boxes as they are.
-        training_fixed_size: the same with every box 4 x 1.8 m and without yaw.
+        training: the evaluation that runs during training.
+        training_fixed_size: the same with every box set to 4 x 1.8 m and yaw 0.
     """
 
     reported: Mapping[Cell, Score]
@@ -58,10 +58,10 @@ class RadialMetrics:
     """RADIal's metrics.
 
     Attributes:
-        official: as the original computes them, with its quirks.
-        fixed: as one would expect them.
-        frames, ground_truth, predictions: how many frames and boxes were given.
-        notes: what a reader of the numbers should know, a line each.
+        official: computed as in the original, with its quirks.
+        fixed: computed without the quirks.
+        frames, ground_truth, predictions: numbers of frames and boxes.
+        notes: remarks for the reader of the numbers, a line each.
     """
 
     official: Scores
@@ -76,7 +76,7 @@ class RadialMetrics:
         return self.official if quirks == "official" else self.fixed
 
     def summary(self) -> dict[str, Any]:
-        """Everything as JSON has it: a number that is undefined becomes None."""
+        """All numbers as JSON values; an undefined number becomes None."""
         summary: dict[str, Any] = finite(
             {
                 "official": self.official.summary(),
@@ -93,8 +93,8 @@ class RadialMetrics:
 
         Returns:
             ``reported``: a row per overlap, IoU threshold ("mean": over both) and range; AP and recall [per cent];
-            ``pairs``: the same rows (without means) with the mean IoU and errors of the pairs;
-            ``training``: mAP, mAR, F1, range error [m] and angle error [degrees] by kind of box.
+            ``pairs``: the same rows (without means) with the mean IoU and errors of the matched pairs;
+            ``training``: mAP, mAR, F1, range error [m] and angle error [degrees], also for boxes of fixed size.
         """
         return {"reported": self._reported(), "pairs": self._pairs(), "training": self._training()}
 
@@ -117,10 +117,10 @@ class RadialMetrics:
                 cells["mean"] = [(kind, t, name) for t in IOU_THRESHOLDS]
                 for label, keys in cells.items():
                     row = rows.setdefault((kind, label, name), {})
-                    for number in ("AP", "recall"):
+                    for metric in ("AP", "recall"):
                         for quirks, scores in self._both().items():
-                            values = [getattr(scores.reported[key], number.lower()) for key in keys]
-                            row[number, quirks] = float(np.mean(values))
+                            values = [getattr(scores.reported[key], metric.lower()) for key in keys]
+                            row[metric, quirks] = float(np.mean(values))
         return _frame(rows)
 
     def _pairs(self) -> pd.DataFrame:
@@ -130,7 +130,7 @@ class RadialMetrics:
                 row = rows.setdefault((kind, str(threshold), name), {})
                 row["IoU", quirks] = score.tp_iou if score.pairs else float("nan")
                 row.update({(error, quirks): value for error, value in score.tp_errors.items()})
-        order = [(number, quirks) for number in ("IoU", *TP_ERRORS) for quirks in self._both()]
+        order = [(metric, quirks) for metric in ("IoU", *TP_ERRORS) for quirks in self._both()]
         return _frame(rows)[order]
 
     def _training(self) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """The evaluation that runs during training: precision, recall and errors over nine scores.
 
-It comes from FFT-RadNet. What the original does, and ``fixed`` does not:
+It comes from FFT-RadNet. The original has these quirks, which ``fixed`` has not:
 
-* a prediction counts by where its rear edge is, ground truth by its centre;
-* every prediction that overlaps some ground truth is right, and all that it overlaps are found: one car can be found
-  twice, and two by one box;
-* range and angle errors look boxes up by positions in other arrays: the prediction's among the kept ones, by score, is
-  used in all of the frame's, as given; the ground truth's among those within reach, in all of them. With several
-  objects in a frame the errors compare unrelated boxes.
+* whether a box is within reach is decided by the rear edge for a prediction, but by the centre for ground truth;
+* every prediction that overlaps any ground truth is a true positive, and all ground truths that it overlaps are
+  detected: one car can count twice, and one box can detect two cars;
+* range and angle errors use indices of one array in another one: an index among the kept predictions, ordered by score,
+  is used among all predictions of the frame in their given order, and an index among the ground truths within reach is
+  used among all of them. With several objects in a frame the errors compare unrelated boxes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from portbev_radial.metrics.matching import by_score, match, pair_table, suppres
 
 @dataclass(frozen=True)
 class TrainingScore:
-    """The result, with one value per score threshold where the attribute is a tuple.
+    """The result, with one value per score threshold in each tuple.
 
     Attributes:
-        precision, recall: fractions; 0 where nothing is right.
+        precision, recall: fractions; 0 without true positives.
         range_errors [m], angle_errors [degrees]: mean over the pairs; NaN without pairs.
     """
 
@@ -71,7 +71,7 @@ class TrainingScore:
         return _mean(self.angle_errors)
 
     def named(self) -> dict[str, float]:
-        """The five numbers by the names that they are known by."""
+        """The five numbers by their usual names."""
         return {
             "mAP": self.mean_precision,
             "mAR": self.mean_recall,
@@ -85,19 +85,21 @@ def training_score(predictions: Padded, truth: Padded, quirks: Quirks, *, fixed_
     """Score all frames.
 
     Args:
-        fixed_size: give every box 4 x 1.8 m and no yaw, for detectors that find points only.
+        predictions, truth: boxes of the same frames.
+        quirks: ``official`` or ``fixed``.
+        fixed_size: set every box to 4 x 1.8 m and yaw 0, for detectors that predict points only.
     """
     official = quirks == "official"
     given = predictions, truth
     order = by_score(predictions)
     predictions = Padded(
-        np.take_along_axis(predictions.boxes, order[..., None], 1), np.take_along_axis(predictions.there, order, 1)
+        np.take_along_axis(predictions.boxes, order[..., None], 1), np.take_along_axis(predictions.valid, order, 1)
     )
     if fixed_size:
         predictions, truth = _fixed_size(predictions), _fixed_size(truth)
     by_rank = np.broadcast_to(np.arange(order.shape[1]), order.shape)
     kept = suppress(predictions, bev_iou, TRAINING_NMS_IOU) & _in_front(predictions, rear=official)
-    within = truth.there & _in_front(truth, rear=False)
+    within = truth.valid & _in_front(truth, rear=False)
     table = pair_table(Padded(predictions.boxes, kept), Padded(truth.boxes, within), bev_iou)
     if official:
         pairs = table >= TRAINING_IOU
@@ -110,18 +112,21 @@ def training_score(predictions: Padded, truth: Padded, quirks: Quirks, *, fixed_
 
 
 class _Errors:
-    """Range [m] and angle [degrees] of predictions and ground truth, (F, P, 2) and (F, G, 2)."""
+    """Range [m] and angle [degrees] of predictions (F, P, 2) and ground truth (F, G, 2), and the errors of pairs.
+
+    ``misplaced`` (F, G): reproduce the original's wrong indices; the mask has the ground truths within reach.
+    """
 
     def __init__(self, predictions: Array, truth: Array, misplaced: Mask | None = None) -> None:
         self.predictions, self.truth, self.misplaced = predictions, truth, misplaced
 
-    def of(self, found: Mask, pairs: Mask) -> tuple[float, float]:
-        """Mean errors of ``pairs`` (F, P, G), of which only predictions in ``found`` count."""
-        frame, prediction, target = np.nonzero(pairs & found[..., None])
+    def of(self, selected: Mask, pairs: Mask) -> tuple[float, float]:
+        """Mean range and angle error of ``pairs`` (F, P, G), restricted to the predictions in ``selected`` (F, P)."""
+        frame, prediction, target = np.nonzero(pairs & selected[..., None])
         if not len(frame):
             return float("nan"), float("nan")
         if self.misplaced is not None:
-            prediction = (np.cumsum(found, 1) - 1)[frame, prediction]
+            prediction = (np.cumsum(selected, 1) - 1)[frame, prediction]
             target = (np.cumsum(self.misplaced, 1) - 1)[frame, target]
         error = np.abs(self.truth[frame, target] - self.predictions[frame, prediction]).mean(0)
         return float(error[0]), float(error[1])
@@ -132,7 +137,7 @@ def _pair_errors(predictions: Padded, truth: Padded) -> _Errors:
 
 
 def _misplaced_errors(predictions: Padded, truth: Padded, within: Mask) -> _Errors:
-    """The original's: positions of one array used in another; ranges and angles of predictions in float32."""
+    """The original's errors: with wrong indices, and with ranges and angles of predictions in float32."""
     x, y = (predictions.boxes[..., axis].astype(np.float32) for axis in (0, 1))
     angle = np.arctan2(y, x) * np.float32(180) / np.float32(np.pi)
     single = np.stack([np.sqrt(x * x + y * y), angle], -1).astype(np.float64)
@@ -147,18 +152,18 @@ def _range_angle(boxes: Array) -> Array:
 def _over_thresholds(kept: Mask, scores: Array, pairs: Mask, truths: int, errors: _Errors) -> TrainingScore:
     rows = []
     for threshold in TRAINING_SCORES:
-        found = kept & (scores > threshold)
-        now = pairs & found[..., None]
-        right = int(now.any(2).sum())
-        missed = truths - int(now.any(1).sum())
-        precision = right / int(found.sum()) if right else 0.0
-        recall = right / (right + missed) if right else 0.0
-        rows.append((precision, recall, *errors.of(found, pairs)))
+        selected = kept & (scores > threshold)
+        active = pairs & selected[..., None]
+        true_positives = int(active.any(2).sum())
+        missed = truths - int(active.any(1).sum())
+        precision = true_positives / int(selected.sum()) if true_positives else 0.0
+        recall = true_positives / (true_positives + missed) if true_positives else 0.0
+        rows.append((precision, recall, *errors.of(selected, pairs)))
     return TrainingScore(*zip(*rows, strict=True))
 
 
 def _in_front(boxes: Padded, *, rear: bool) -> Mask:
-    """Which boxes are ahead, within reach, by their centre or by the middle of their rear edge."""
+    """(F, K) whether boxes are within reach in x, by their centre or (``rear``) by the middle of their rear edge."""
     x = boxes.boxes[..., 0]
     if rear:
         x = x - np.cos(boxes.boxes[..., 6]) * boxes.boxes[..., 3] / 2
@@ -170,9 +175,9 @@ def _fixed_size(boxes: Padded) -> Padded:
     changed = boxes.boxes.copy()
     changed[..., 3:5] = FIXED_SIZE
     changed[..., 6] = 0.0
-    return Padded(changed, boxes.there)
+    return Padded(changed, boxes.valid)
 
 
 def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")

@@ -1,4 +1,4 @@
-"""The camera's calibration, from a pickled dict that is read without executing code."""
+"""The camera's calibration, read from a pickled dict without executing code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CameraCalibration:
 
     @property
     def position(self) -> Array:
-        """(3,) of the camera in the world, metres."""
+        """(3,) position of the camera in the world, metres."""
         return -self.matrix.T @ self.translation
 
     @property
@@ -41,7 +41,7 @@ class CameraCalibration:
         return np.asarray(cv2.Rodrigues(self.rotation)[0], np.float64)
 
     def scaled(self, factor: float) -> CameraCalibration:
-        """The calibration of a picture that was resized by ``factor``; as in mmdet3d, K's two rows are multiplied."""
+        """The calibration for a picture resized by ``factor``; as in mmdet3d, it multiplies the first two rows of K."""
         intrinsic = self.intrinsic.copy()
         intrinsic[:2] *= factor
         return CameraCalibration(intrinsic, self.distortion, self.rotation, self.translation)
@@ -56,7 +56,7 @@ class CameraCalibration:
         return np.concatenate([np.asarray(pixels, np.float64).reshape(-1, 2), depth[:, None]], 1)
 
     def as_dict(self) -> dict[str, dict[str, Array]]:
-        """The layout of ``camera_calib.npy``."""
+        """The calibration in the layout of ``camera_calib.npy``."""
         return {
             "intrinsic": {"camera_matrix": self.intrinsic, "distortion_coefficients": self.distortion},
             "extrinsic": {"rotation_vector": self.rotation, "translation_vector": self.translation},
@@ -81,8 +81,9 @@ def read_camera_calibration(path: Path) -> CameraCalibration:
 
 
 def _array(path: Path, table: object, group: str, name: str, shape: tuple[int, ...]) -> Array:
-    part = table.get(group) if isinstance(table, dict) else None
-    value = part.get(name) if isinstance(part, dict) else None
+    """A checked array of the calibration; ``path`` is for the message of an error."""
+    section = table.get(group) if isinstance(table, dict) else None
+    value = section.get(name) if isinstance(section, dict) else None
     if value is None:
         raise DataError(f"no [{group!r}][{name!r}] in the camera's calibration", where=str(path))
     try:
@@ -90,6 +91,6 @@ def _array(path: Path, table: object, group: str, name: str, shape: tuple[int, .
     except (TypeError, ValueError):
         array = np.empty(0)
     if array.size != int(np.prod(shape)) or not np.isfinite(array).all():
-        what = f"[{group!r}][{name!r}] has shape {array.shape}, expected {shape}, finite"
-        raise DataError(what, where=str(path))
+        message = f"[{group!r}][{name!r}] has shape {array.shape}, expected {shape}, finite"
+        raise DataError(message, where=str(path))
     return array.reshape(shape).copy()

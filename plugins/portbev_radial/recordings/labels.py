@@ -1,7 +1,7 @@
-"""RADIal's label tables, kept as the text that they are.
+"""RADIal's label tables; their fields are kept as text.
 
-``labels.csv`` says which frame of which sequence a sample is, and where objects were seen; a row of -1 is a frame
-without any. ``radial_bbox_labels.csv`` holds boxes that were annotated anew (Liu et al., "Echoes Beyond Points", 2023).
+``labels.csv`` gives the sequence and frame of each sample, and a point for each object; a row of -1 is a frame without
+objects. ``radial_bbox_labels.csv`` has re-annotated boxes (Liu et al., "Echoes Beyond Points", 2023).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Label:
 
     Attributes:
         number: its numSample.
-        sequence, index: folder, and position among the folder's synchronised frames.
-        rows: its rows in labels.csv, all 17 fields as they are written.
+        sequence, index: folder, and index among the folder's synchronised frames.
+        rows: its rows in labels.csv, all 17 fields as text.
     """
 
     number: int
@@ -60,12 +60,12 @@ def read_labels(path: Path) -> tuple[dict[int, Label], list[str]]:
         except ValueError as error:
             problems.append(f"{path}:{line}: {error}; the row is left out")
             continue
-        known = labels.setdefault(label.number, label)
-        if (known.sequence, known.index) != (label.sequence, label.index):
-            what = f"sample {label.number} is frame {known.index} of {known.sequence} in an earlier row"
-            problems.append(f"{path}:{line}: {what}; the row is left out")
+        first = labels.setdefault(label.number, label)
+        if (first.sequence, first.index) != (label.sequence, label.index):
+            conflict = f"sample {label.number} is frame {first.index} of {first.sequence} in an earlier row"
+            problems.append(f"{path}:{line}: {conflict}; the row is left out")
             continue
-        known.rows.append(row)
+        first.rows.append(row)
     return dict(sorted(labels.items())), problems
 
 
@@ -91,7 +91,7 @@ def read_boxes(path: Path) -> tuple[dict[int, list[tuple[str, ...]]], list[str]]
 
 
 def read_box_file(path: Path) -> list[tuple[str, ...]]:
-    """Rows of a ``labels_x`` file: x y z dx dy dz yaw and whatever follows.
+    """Rows of a ``labels_x`` file: x y z dx dy dz yaw and possibly more fields.
 
     Raises:
         DataError: missing file, or a row that is no box.
@@ -110,14 +110,14 @@ def read_box_file(path: Path) -> list[tuple[str, ...]]:
 
 
 def is_empty(rows: list[tuple[str, ...]]) -> bool:
-    """Whether rows of boxes hold no object: in each the second field is ``-1`` (EchoFusion's rule)."""
+    """Whether rows of boxes hold no object: EchoFusion's rule is that the second field of each is ``-1``."""
     return all(row[1] == "-1" for row in rows)
 
 
 def box_array(rows: list[tuple[str, ...]]) -> NDArray[np.float64]:
-    """(n, 9) boxes [x y z dx dy dz yaw vx vy] of the rows that are objects; RADIal has no velocities: they are 0.
+    """(n, 9) boxes [x y z dx dy dz yaw vx vy] of the rows that are objects; RADIal has no velocities, so they are 0.
 
-    Beside objects a row of -1 is left out; the original would keep it as a box (see :func:`is_empty`).
+    A row of -1 among rows of objects is left out; the original keeps it as a box (see :func:`is_empty`).
     """
     kept = (
         []
@@ -131,9 +131,12 @@ def box_array(rows: list[tuple[str, ...]]) -> NDArray[np.float64]:
 
 
 def _rows(
-    path: Path, columns: tuple[str, ...], other: dict[str, str], problems: list[str]
+    path: Path, columns: tuple[str, ...], aliases: dict[str, str], problems: list[str]
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(line, fields in the order of ``columns``) of a table; ``other``: second names of columns."""
+    """Yield the number of each line of a table and its fields in the order of ``columns``.
+
+    ``aliases``: column -> another name that it may have. A line with too few fields is added to ``problems``.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
@@ -141,24 +144,25 @@ def _rows(
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read: {error}", where=str(path)) from error
     header = [name.strip() for name in _SEPARATOR.split(lines[0])] if lines else []
-    places = []
+    positions = []
     for name in columns:
-        found = next((header.index(n) for n in (name, other.get(name, name)) if n in header), -1)
-        if found < 0:
-            what = f"no column {name!r}, there are: {', '.join(header) or 'none'}"
-            raise DataError(what, where=str(path), cure="Check that this is the right table")
-        places.append(found)
+        column = next((header.index(n) for n in (name, aliases.get(name, name)) if n in header), -1)
+        if column < 0:
+            message = f"no column {name!r}, there are: {', '.join(header) or 'none'}"
+            raise DataError(message, where=str(path), cure="Check that this is the right table")
+        positions.append(column)
     for number, line in enumerate(lines[1:], 2):
         if not line.strip():
             continue
         fields = [token.strip() for token in _SEPARATOR.split(line)]
-        if len(fields) <= max(places):
+        if len(fields) <= max(positions):
             problems.append(f"{path}:{number}: {len(fields)} fields, expected {len(header)}; the row is left out")
             continue
-        yield number, tuple(fields[place] for place in places)
+        yield number, tuple(fields[position] for position in positions)
 
 
 def _whole(token: str) -> int:
+    """The non-negative whole number that ``token`` is; raises ValueError for anything else."""
     value = float(token)
     if value != int(value) or value < 0:
         raise ValueError(f"{token!r} is no sample number or index")

@@ -12,24 +12,24 @@ CAMERA, LIDAR, CAN, GPS = "camera", "scala", "can", "gps"
 RADAR_CHIPS = ("radar_ch0", "radar_ch1", "radar_ch2", "radar_ch3")
 
 MASTER = "radar_ch3"
-"""The chip that a frame is counted by; the others carry its sample number plus :data:`PARTNERS`."""
+"""The chip whose sample numbers count the frames; the numbers of the others are higher by :data:`PARTNERS`."""
 PARTNERS = {"radar_ch0": 1, "radar_ch2": 2, "radar_ch1": 3}
 
 SENSORS = (CAMERA, LIDAR, *RADAR_CHIPS, CAN, GPS)
 """Sensors that a log may name; events of any other are skipped."""
 
 DELAYS = {LIDAR: -40_000, **dict.fromkeys(RADAR_CHIPS, -180_000)}
-"""Microseconds that a sensor's timestamps are corrected by; 0 for those that are not named."""
+"""Correction of a sensor's timestamps in microseconds; 0 for sensors that are not listed."""
 
 TOLERANCE = 20_000
-"""Microseconds between a radar frame and the nearest event of another sensor (EchoFusion; RADIal's own is 200 000)."""
+"""Limit on the time from a radar frame to an event of another sensor [us]: EchoFusion's; RADIal's own is 200 000."""
 
 SUFFIXES = {CAMERA: "mjpg", LIDAR: "bin", CAN: "bin", GPS: "ascii", **dict.fromkeys(RADAR_CHIPS, "bin")}
 
 LABELS, BOXES, SPLITS = "labels.csv", "radial_bbox_labels.csv", ("train", "val", "test")
 CAMERA_CALIBRATION, RADAR_CALIBRATION = "camera_calib.npy", "CalibrationTable.npy"
 RADAR_DESCRIPTION = "radar.json"
-"""Beside recordings of another radar than RADIal's: its sizes (generated data)."""
+"""Describes the radar of recordings that are not from RADIal's radar (generated data)."""
 
 PREFIX = "RECORD@"
 VAL_SEQUENCES = ("2020-11-22_12.49.56", "2020-11-22_12.11.49", "2020-11-22_12.28.47", "2020-11-21_14.25.06")

@@ -1,8 +1,8 @@
 """The event log of a recording, ``.rec``.
 
-One event per line. Of its tokens (between blanks, counted from 0) 1 is the timestamp in microseconds, 4 the time of
-issue, 7 the sample number, 10 the sensor; a line of 17 tokens has the event's byte offset (13) and size (16) in the
-sensor's file.
+There is one event per line. Of its fields, separated by blanks and counted from 0, field 1 is the timestamp in
+microseconds, 4 the time of issue, 7 the sample number and 10 the sensor. A line of 17 fields also has the byte offset
+(13) and the size (16) of the event in the sensor's file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from portbev_radial.recordings.layout import DELAYS, SENSORS
 
 Integers = NDArray[np.int64]
 _SHORT, _FULL = 11, 17
-_NOWHERE = -1
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Events:
     Attributes:
         time: corrected timestamp: the raw one, shifted by (first time of issue - first timestamp + the sensor's delay).
         sample: the sensor's sample number.
-        offset, size: where the event lies in the sensor's file, -1 where the log does not say.
-        line: of the log, from 1.
+        offset, size: byte offset and size of the event in the sensor's file, -1 if the log does not have them.
+        line: line number in the log, from 1.
     """
 
     time: Integers
@@ -45,7 +45,7 @@ class Events:
 
 @dataclass
 class Log:
-    """What a log says.
+    """The content of a log.
 
     Attributes:
         events: by sensor; a sensor that the log does not name is absent.
@@ -59,7 +59,7 @@ class Log:
 
 
 def read_log(path: Path) -> Log:
-    """Read a log. A line that cannot be understood is a problem of the log, not the end of it.
+    """Read a log. A line that cannot be parsed is left out and noted in the log's ``problems``.
 
     Raises:
         DataError: the file is missing or cannot be read.
@@ -84,8 +84,8 @@ def read_log(path: Path) -> Log:
             continue
         if sensor in SENSORS:
             rows.setdefault(sensor, []).append(row)
-    for sensor, found in rows.items():
-        log.events[sensor] = _corrected(sensor, found)
+    for sensor, sensor_rows in rows.items():
+        log.events[sensor] = _corrected(sensor, sensor_rows)
     return log
 
 
@@ -93,22 +93,25 @@ def _parse(tokens: Sequence[str], line: int) -> tuple[str, tuple[int, ...]]:
     """(sensor, (timestamp, time of issue, sample, offset, size, line))."""
     if len(tokens) < _SHORT:
         raise ValueError(f"log line has {len(tokens)} fields, expected {_FULL} (or {_SHORT} without offset and size)")
-    places = (1, 4, 7, 13, 16) if len(tokens) == _FULL else (1, 4, 7)
+    fields = (1, 4, 7, 13, 16) if len(tokens) == _FULL else (1, 4, 7)
     numbers = []
-    for place in places:
+    for field_index in fields:
         try:
-            numbers.append(int(float(tokens[place])) if "." in tokens[place] else int(tokens[place]))
+            numbers.append(int(float(tokens[field_index])) if "." in tokens[field_index] else int(tokens[field_index]))
         except (ValueError, OverflowError):
-            raise ValueError(f"log line has {tokens[place]!r} in field {place}, expected a whole number") from None
-    if len(places) == 5 and min(numbers[3:]) < 0:
+            raise ValueError(
+                f"log line has {tokens[field_index]!r} in field {field_index}, expected a whole number"
+            ) from None
+    if len(fields) == 5 and min(numbers[3:]) < 0:
         raise ValueError(f"log line has a negative offset or size: {numbers[3]}, {numbers[4]}")
     if not all(abs(number) < 1 << 62 for number in numbers):
         raise ValueError("log line has a number that is out of range")
     if tokens[10] not in SENSORS and any(name.startswith(tokens[10]) for name in SENSORS):
         raise ValueError(f"log line ends within the name of its sensor, {tokens[10]!r}")
-    return tokens[10], (*numbers, *([_NOWHERE] * (5 - len(numbers))), line)
+    return tokens[10], (*numbers, *([_UNKNOWN] * (5 - len(numbers))), line)
 
 
 def _corrected(sensor: str, rows: list[tuple[int, ...]]) -> Events:
+    """The events of a sensor, with corrected timestamps."""
     time, issue, sample, offset, size, line = np.array(rows, np.int64).T
     return Events(time + (issue[0] - time[0] + DELAYS.get(sensor, 0)), sample, offset, size, line)

@@ -1,4 +1,4 @@
-"""A data root of raw recordings: which samples there are, what belongs to each."""
+"""A data root of raw recordings: its labelled samples and the data of each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from portbev_radial.recordings.recording import Recording, is_recording
 
 
 class RawRoot:
-    """Raw RADIal recordings with their labels; nothing is ever written into the folder.
+    """Raw RADIal recordings with their labels; the folder is only read.
 
     Args:
         root: folder with the sequences and ``labels.csv``.
@@ -34,8 +34,8 @@ class RawRoot:
 
     Attributes:
         labels: by numSample, ascending.
-        problems: a line for each row, event or sample that is left out so far.
-        dropped: a line for each radar frame without partners.
+        problems: a line for each row, event or sample that was left out so far.
+        dropped: a line for each radar frame without partner events of the other sensors.
 
     Raises:
         DataError: no such folder, or no labels in it.
@@ -66,7 +66,7 @@ class RawRoot:
         return read_camera_calibration(self.camera_file)
 
     def recording(self, sequence: str) -> Recording:
-        """A sequence, its log read once.
+        """A sequence; its log is read on the first call and kept.
 
         Raises:
             DataError: there is no such sequence, or its log cannot be read.
@@ -82,10 +82,10 @@ class RawRoot:
                 self._recordings[sequence] = recording
             except DataError as error:
                 self._recordings[sequence] = error
-        found = self._recordings[sequence]
-        if isinstance(found, DataError):
-            raise found
-        return found
+        opened = self._recordings[sequence]
+        if isinstance(opened, DataError):
+            raise opened
+        return opened
 
     def of_split(self, split: str) -> list[Label]:
         """The labelled frames of ``train``, ``val`` or ``test``, by numSample.
@@ -98,7 +98,10 @@ class RawRoot:
         return [label for label in self.labels.values() if split_of(label.sequence) == split]
 
     def usable(self, labels: list[Label], sensors: tuple[str, ...]) -> list[Label]:
-        """Those whose files reach far enough; a line in ``problems`` for each of the others, or per lost sequence."""
+        """The labels whose sensor files are long enough.
+
+        ``problems`` gets a line for each of the other labels, or one line for all labels of an unreadable sequence.
+        """
         good, lost = [], set()
         for label in labels:
             try:
@@ -114,7 +117,7 @@ class RawRoot:
         return good
 
     def radar_samples(self, label: Label) -> NDArray[np.int16]:
-        """(4, values) int16 of chips 0 to 3."""
+        """(4, values) int16 samples of chips 0 to 3."""
         return self.recording(label.sequence).radar(label.index, self.radar.values_per_chip)
 
     def picture(self, label: Label) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""One recorded sequence: its frames, each sensor decoded when asked for."""
+"""One recorded sequence: its frames, and the sensors' data, which is decoded on request."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from portbev_radial.recordings.sync import Frame, synchronise
 
 
 class Recording:
-    """A sequence's folder. Opening it reads the log alone.
+    """A sequence's folder. The constructor reads only the log.
 
     Args:
         folder: ``RECORD@...``; read only.
         tolerance: microseconds between a radar frame and the other sensors' events.
 
     Attributes:
-        frames: the synchronised frames; labels count them by position.
+        frames: the synchronised frames; the index of a label is an index into them.
         problems: a line for each event of the log that is left out.
-        dropped: a line for each radar frame without partners; recordings often begin with one.
+        dropped: a line for each radar frame without partner events; recordings often begin with one.
 
     Raises:
         DataError: there is no log.
@@ -50,27 +50,28 @@ class Recording:
         return len(self.frames)
 
     def frame(self, index: int) -> Frame:
-        """The frame that a label's index means.
+        """The frame with the index of a label.
 
         Raises:
             DataError: there is no such frame, or its log line is damaged.
         """
         if not 0 <= index < len(self.frames):
-            what = f"frame {index} does not exist: {len(self.frames)} frames are synchronised"
-            raise DataError(what, where=str(self.folder), cure="Check that log and labels belong together")
+            message = f"frame {index} does not exist: {len(self.frames)} frames are synchronised"
+            raise DataError(message, where=str(self.folder), cure="Check that log and labels belong together")
         frame = self.frames[index]
         if frame.fault:
             raise DataError(f"frame {index} cannot be read: {frame.fault}", where=str(log_file(self.folder)))
         return frame
 
     def check(self, index: int, sensors: tuple[str, ...], values: int) -> None:
-        """Raise what reading these sensors of a frame would raise, as far as that shows without reading.
+        """Check the files of some sensors of a frame without reading them.
 
-        Files that are missing or too short, and radar events that do not hold ``values`` int16.
+        Raises:
+            DataError: a file that is missing or too short, or a radar event that does not have ``values`` int16.
         """
         frame = self.frame(index)
         for sensor in sensors:
-            offset, size, _ = self._place(frame, sensor)
+            offset, size, _ = self._locate(frame, sensor)
             path = sensor_file(self.folder, sensor)
             if sensor in RADAR_CHIPS:
                 check_radar_size(path, offset, size, values)
@@ -86,46 +87,46 @@ class Recording:
         frame = self.frame(index)
         chips = np.empty((len(RADAR_CHIPS), values), np.int16)
         for row, sensor in enumerate(RADAR_CHIPS):
-            offset, size, _ = self._place(frame, sensor)
+            offset, size, _ = self._locate(frame, sensor)
             chips[row] = read_radar_chip(sensor_file(self.folder, sensor), offset, size, values)
         return chips
 
     def camera(self, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) blue green red picture.
 
-        A log without offsets means that the file is a video, whose frames the sample numbers count from 0.
+        If the log has no offsets, the file is a video, and the sample number is the number of the frame, from 0.
 
         Raises:
             DataError: missing, truncated or damaged.
         """
-        offset, size, sample = self._place(self.frame(index), CAMERA)
+        offset, size, sample = self._locate(self.frame(index), CAMERA)
         path = sensor_file(self.folder, CAMERA)
         return read_video_frame(path, sample) if offset < 0 else read_jpeg(path, offset, size)
 
     def lidar(self, index: int) -> NDArray[np.float32]:
         """(n, 11) float32: x y z [m] intensity distance elevation azimuth and four bytes, layer first."""
-        offset, size, _ = self._place(self.frame(index), LIDAR)
+        offset, size, _ = self._locate(self.frame(index), LIDAR)
         return read_lidar(sensor_file(self.folder, LIDAR), offset, size)
 
     def can(self, index: int) -> NDArray[np.void]:
         """(n,) CAN messages of the event nearest to the frame."""
-        offset, size, _ = self._place(self.frame(index), CAN)
+        offset, size, _ = self._locate(self.frame(index), CAN)
         return read_can(sensor_file(self.folder, CAN), offset, size)
 
     def time(self, index: int) -> int:
         """Corrected timestamp of a frame, microseconds."""
         return self.frame(index).time
 
-    def _place(self, frame: Frame, sensor: str) -> tuple[int, int, int]:
-        """(offset, size, sample number) of a frame's event of a sensor."""
+    def _locate(self, frame: Frame, sensor: str) -> tuple[int, int, int]:
+        """Byte offset, size and sample number of a sensor's event of a frame."""
         if sensor not in frame.events:
             raise DataError(f"the log has no {sensor} events", where=str(log_file(self.folder)))
-        events, at = self._log.events[sensor], frame.events[sensor]
-        offset, size = int(events.offset[at]), int(events.size[at])
+        events, index = self._log.events[sensor], frame.events[sensor]
+        offset, size = int(events.offset[index]), int(events.size[index])
         if offset < 0 and (sensor != CAMERA or (events.offset >= 0).any()):
-            what = f"{sensor} event of radar frame {frame.sample} has no offset and size"
-            raise DataError(what, where=f"{log_file(self.folder)}:{events.line[at]}")
-        return offset, size, int(events.sample[at])
+            message = f"{sensor} event of radar frame {frame.sample} has no offset and size"
+            raise DataError(message, where=f"{log_file(self.folder)}:{events.line[index]}")
+        return offset, size, int(events.sample[index])
 
 
 def is_recording(folder: Path) -> bool:

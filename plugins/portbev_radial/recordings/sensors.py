@@ -1,6 +1,6 @@
-"""What the sensors of a recording wrote, read event by event.
+"""Read the sensor files of a recording, event by event.
 
-A file is opened for each event, so that nothing is held between frames and the data root may be read-only.
+The file is opened for each event, so that no state is kept between frames.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portbev.errors import DataError
 
-AGAIN = "Fetch the file again"
+FETCH_AGAIN = "Fetch the file again"
 
 SCALA = np.dtype([("values", "<f4", 7), ("bytes", "u1", 4)])
 """A lidar return, 32 bytes: x y z [m] intensity, distance [m], elevation, azimuth [rad]; four bytes, layer first."""
@@ -26,7 +26,7 @@ def read_bytes(path: Path, offset: int, size: int) -> bytes:
     """``size`` bytes of a file from ``offset`` on.
 
     Raises:
-        DataError: the file is missing or ends before.
+        DataError: the file is missing or too short.
     """
     try:
         with open(path, "rb") as file:
@@ -35,36 +35,42 @@ def read_bytes(path: Path, offset: int, size: int) -> bytes:
     except FileNotFoundError as error:
         raise DataError("file is missing", where=str(path), cure="Check the data root") from error
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path), cure=AGAIN) from error
+        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path), cure=FETCH_AGAIN) from error
     if len(data) < size:
-        have = path.stat().st_size
-        raise DataError(
-            f"file is truncated: it has {have} bytes, expected {offset + size}", where=str(path), cure=AGAIN
-        )
+        raise _truncated(path, path.stat().st_size, offset + size)
     return data
 
 
 def check_extent(path: Path, offset: int, size: int) -> None:
-    """Raise what :func:`read_bytes` would raise, without reading."""
+    """Check that a file has these bytes, without reading them; raises as :func:`read_bytes`."""
     try:
-        have = path.stat().st_size
+        actual = path.stat().st_size
     except FileNotFoundError as error:
         raise DataError("file is missing", where=str(path), cure="Check the data root") from error
-    if have < offset + size:
-        raise DataError(
-            f"file is truncated: it has {have} bytes, expected {offset + size}", where=str(path), cure=AGAIN
-        )
+    if actual < offset + size:
+        raise _truncated(path, actual, offset + size)
+
+
+def _truncated(path: Path, actual: int, expected: int) -> DataError:
+    message = f"file is truncated: it has {actual} bytes, expected {expected}"
+    return DataError(message, where=str(path), cure=FETCH_AGAIN)
 
 
 def check_radar_size(path: Path, offset: int, size: int, values: int) -> None:
-    """Raise DataError when a chip's event does not hold one frame of ``values`` int16."""
+    """Check that a chip's event has one frame of ``values`` int16.
+
+    Raises:
+        DataError: it has another size.
+    """
     if size != 2 * values:
-        what = f"radar event at byte {offset} has {size} bytes, expected {2 * values}"
-        raise DataError(what, where=str(path), cure="Check the log, and that radar.json, if any, describes this radar")
+        message = f"radar event at byte {offset} has {size} bytes, expected {2 * values}"
+        raise DataError(
+            message, where=str(path), cure="Check the log, and that radar.json, if any, describes this radar"
+        )
 
 
 def read_radar_chip(path: Path, offset: int, size: int, values: int) -> NDArray[np.int16]:
-    """(values,) int16 of one frame of one chip, I and Q interleaved.
+    """(values,) int16 samples of one frame of one chip, I and Q interleaved.
 
     Raises:
         DataError: missing or truncated file, or an event of another size.
@@ -80,8 +86,8 @@ def read_lidar(path: Path, offset: int, size: int) -> NDArray[np.float32]:
         DataError: missing or truncated file, or a scan that is no whole number of returns.
     """
     if size % SCALA.itemsize:
-        what = f"lidar scan at byte {offset} has {size} bytes, no multiple of {SCALA.itemsize}"
-        raise DataError(what, where=str(path), cure=AGAIN)
+        message = f"lidar scan at byte {offset} has {size} bytes, no multiple of {SCALA.itemsize}"
+        raise DataError(message, where=str(path), cure=FETCH_AGAIN)
     returns = np.frombuffer(read_bytes(path, offset, size), SCALA)
     return np.concatenate([returns["values"], returns["bytes"].astype(np.float32)], 1).astype(np.float32)
 
@@ -93,8 +99,8 @@ def read_can(path: Path, offset: int, size: int) -> NDArray[np.void]:
         DataError: missing or truncated file, or no whole number of messages.
     """
     if size % CAN_MESSAGE.itemsize:
-        what = f"CAN event at byte {offset} has {size} bytes, no multiple of {CAN_MESSAGE.itemsize}"
-        raise DataError(what, where=str(path), cure=AGAIN)
+        message = f"CAN event at byte {offset} has {size} bytes, no multiple of {CAN_MESSAGE.itemsize}"
+        raise DataError(message, where=str(path), cure=FETCH_AGAIN)
     messages: NDArray[np.void] = np.frombuffer(read_bytes(path, offset, size), CAN_MESSAGE)
     return messages
 
@@ -103,14 +109,14 @@ def read_jpeg(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
     """(H, W, 3) blue green red picture of a JPEG within a file.
 
     Raises:
-        DataError: missing or truncated file, or a picture that is damaged. OpenCV would fill what is lost with grey.
+        DataError: missing or truncated file, or a damaged picture (OpenCV alone would fill the missing part with grey).
     """
     data = read_bytes(path, offset, size)
     image = None
     if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") > 0:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise DataError(f"picture at byte {offset} is damaged or truncated", where=str(path), cure=AGAIN)
+        raise DataError(f"picture at byte {offset} is damaged or truncated", where=str(path), cure=FETCH_AGAIN)
     return np.asarray(image, np.uint8)
 
 
@@ -124,12 +130,12 @@ def read_video_frame(path: Path, number: int) -> NDArray[np.uint8]:
         raise DataError("file is missing", where=str(path), cure="Check the data root")
     video = cv2.VideoCapture(str(path))
     try:
-        found, image = False, None
+        success, image = False, None
         if video.isOpened():
             video.set(cv2.CAP_PROP_POS_FRAMES, number)
-            found, image = video.read()
+            success, image = video.read()
     finally:
         video.release()
-    if not found or image is None:
-        raise DataError(f"video frame {number} cannot be read", where=str(path), cure=AGAIN)
+    if not success or image is None:
+        raise DataError(f"video frame {number} cannot be read", where=str(path), cure=FETCH_AGAIN)
     return np.asarray(image, np.uint8)

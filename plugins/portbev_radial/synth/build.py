@@ -1,4 +1,4 @@
-"""A whole set of generated recordings, by several processes."""
+"""Generate a whole data set: sequences by several processes, then labels and calibrations."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def generate(
 ) -> Path:
     """Write generated RADIal recordings; the same options give the same bytes, whatever the number of workers.
 
-    The data set grows in a folder beside ``out`` and takes its name when it is complete. A call that was interrupted
-    goes on with the sequence where it stopped; a data set that is there already is kept.
+    The data set is written to a folder beside ``out``, which is renamed when it is complete. After an interruption
+    another call continues with the first sequence that is missing; a complete data set is kept as it is.
 
     Args:
-        out: folder to make.
-        options: what to make.
+        out: folder to create.
+        options: what to generate.
         workers: processes; 0 for one per CPU that this process may use.
         progress: True for a progress bar on stderr, or a function of (sequences done, sequences in all).
 
@@ -48,7 +48,11 @@ def generate(
 
 
 def sequence_job(common: dict[str, Any]) -> Callable[[int], Any]:
-    """What a worker does with the number of a sequence: write it and return its rows."""
+    """The function that a worker calls with the number of a sequence: it writes the sequence and returns its rows.
+
+    Args:
+        common: the folder and the options, the same for all sequences.
+    """
     folder, options = Path(common["folder"]), RadialSynthOptions.from_dict(common["options"])
 
     def write(number: int) -> Any:
@@ -60,7 +64,7 @@ def sequence_job(common: dict[str, Any]) -> Callable[[int], Any]:
 
 
 def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
-    """Labels, boxes, calibrations and the radar's description."""
+    """Write labels, boxes, calibrations, the radar's description and the manifest."""
     from portbev_radial.recordings.description import RADIAL_RADAR
     from portbev_radial.synth.antenna import build_antenna, calibration_table
     from portbev_radial.synth.camera import draw_calibration
@@ -87,5 +91,5 @@ def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
 
 
 def _save_dict(path: Path, table: dict[str, Any]) -> None:
-    """A pickled dict in a ``.npy``, which is what the original's readers expect."""
+    """Write a pickled dict to a ``.npy`` file, the format that the original's readers expect."""
     np.save(path, np.array(table, dtype=object), allow_pickle=True)

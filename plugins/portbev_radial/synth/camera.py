@@ -1,7 +1,7 @@
-"""The camera of generated recordings: tilted a little, with distortion.
+"""The camera of generated recordings: slightly tilted, with lens distortion.
 
-A picture is drawn by a level camera without distortion at the same place, a bit wider, and then warped: both see along
-the same rays, so that the written calibration holds exactly.
+A picture is rendered with a level camera without distortion at the same position and a wider field of view, and then
+warped. Both cameras see the same rays, so that the written calibration is exact.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Image = NDArray[np.uint8]
 _LEVEL = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # world (X right, Y forward, Z up) to right, down, forward
 _FOCAL = 0.95  # of the width
 _WIDER = 1.2
-_SMOOTHED = 768  # columns up to which edges are smoothed by drawing twice as fine
+_SMOOTHED = 768  # up to this width in pixels, pictures are rendered at twice the resolution to smooth edges
 
 
 def draw_calibration(seed: int, image_size: tuple[int, int]) -> CameraCalibration:
-    """The calibration of a data set: behind the windscreen, within a degree or three of level."""
+    """The random calibration of a data set: a camera behind the windscreen, tilted by up to three degrees."""
     rng = generator(seed, "synth radial", "camera")
     width, height = image_size
     focal = _FOCAL * width * float(rng.uniform(0.98, 1.02))
     centre = np.array([width, height]) * rng.uniform(0.48, 0.52, 2)
     intrinsic = np.array([[focal, 0, centre[0]], [0, focal * 0.99, centre[1]], [0, 0, 1]])
-    pitch, turn, roll = np.deg2rad([rng.uniform(1.5, 3.0), rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)])
-    tilt = cv2.Rodrigues(np.array([pitch, turn, roll]))[0]  # about the camera's right, down and forward axes
+    pitch, yaw, roll = np.deg2rad([rng.uniform(1.5, 3.0), rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)])
+    tilt = cv2.Rodrigues(np.array([pitch, yaw, roll]))[0]  # about the camera's right, down and forward axes
     matrix = tilt @ _LEVEL
     position = np.array([rng.uniform(-0.1, 0.2), rng.uniform(-1.7, -1.4), rng.uniform(0.85, 1.0)])
     return CameraCalibration(
@@ -50,30 +50,30 @@ def draw_calibration(seed: int, image_size: tuple[int, int]) -> CameraCalibratio
 
 @dataclass(frozen=True)
 class Lens:
-    """The level camera and where each pixel of the picture lies in its view (H, W, 2) float32."""
+    """The level camera, and the position in its image of each pixel of the picture, (H, W, 2) float32."""
 
     camera: Camera
     pixels: NDArray[np.float32]
 
 
 def build_lens(calibration: CameraCalibration, image_size: tuple[int, int]) -> Lens:
-    """The level camera of a calibration."""
+    """The level camera for a calibration, and the map that warps its image."""
     width, height = image_size
-    wide = round(width * _WIDER), round(height * (_WIDER + 0.15))
+    level_size = round(width * _WIDER), round(height * (_WIDER + 0.15))
     focal = float(calibration.intrinsic[0, 0])
-    level = np.array([[focal, 0, (wide[0] - 1) / 2], [0, focal, (wide[1] - 1) / 2], [0, 0, 1]])
+    level = np.array([[focal, 0, (level_size[0] - 1) / 2], [0, focal, (level_size[1] - 1) / 2], [0, 0, 1]])
     x, y, z = calibration.position
-    place = np.array([y, -x, z + RADAR_HEIGHT])
+    position = np.array([y, -x, z + RADAR_HEIGHT])
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).reshape(-1, 1, 2).astype(np.float64)
-    turn = _LEVEL @ calibration.matrix.T
-    seen = cv2.undistortPoints(grid, calibration.intrinsic, calibration.distortion, R=turn, P=level)
-    pixels = np.asarray(seen, np.float32).reshape(height, width, 2)
-    return Lens(Camera("camera", place, 0.0, level, wide, 0), pixels)
+    rotation = _LEVEL @ calibration.matrix.T
+    level_pixels = cv2.undistortPoints(grid, calibration.intrinsic, calibration.distortion, R=rotation, P=level)
+    pixels = np.asarray(level_pixels, np.float32).reshape(height, width, 2)
+    return Lens(Camera("camera", position, 0.0, level, level_size, 0), pixels)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What pictures are made of: the world, its road from above, sun and sky, still shadows, what moves."""
+    """The static input of rendering: world, ground, light, shadows of still actors, indices of moving actors."""
 
     world: World
     ground: Ground
@@ -83,7 +83,7 @@ class Stage:
 
     @classmethod
     def of(cls, world: World, ground: Ground, light: Light) -> Stage:
-        """The stage, with the shadows of what never moves."""
+        """The stage of a world; casts the shadows of the actors that never move."""
         still = [i for i, actor in enumerate(world.actors) if not actor.track.moves]
         blank: Image = np.zeros(ground.levels[1].shape[:2], np.uint8)
         poses = world.poses(0.0)[still]
@@ -91,7 +91,7 @@ class Stage:
         return cls(world, ground, light, shadows, sorted(set(range(len(world.actors))) - set(still)))
 
     def look(self, camera: Camera, time: float, *, count: bool = False) -> Picture:
-        """What a level camera sees at a time [s]; ``count``: measure what hides what."""
+        """Render the image of a level camera at a time [s]; ``count``: also count pixels without occlusion."""
         poses = self.world.poses(time)
         movers = [self.world.actors[i].body for i in self.moving]
         shadows = cast_shadows(self.ground, movers, poses[self.moving], self.light.sun, self.shadows)
@@ -101,14 +101,14 @@ class Stage:
         return render(view, bodies, poses, self.ground, self.light, shadows, scale, count)
 
     def photograph(self, lens: Lens, time: float) -> Image:
-        """The picture (H, W, 3) blue green red that the camera takes at a time."""
+        """The picture (H, W, 3) blue green red of the real camera at a time [s]."""
         image = self.look(lens.camera, time).image
         warped = cv2.remap(image, lens.pixels, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         return np.asarray(warped, np.uint8)
 
 
-def scout(camera: Camera) -> Camera:
-    """The same camera with at most 768 columns, to see cheaply what hides what."""
+def low_resolution(camera: Camera) -> Camera:
+    """The same camera with at most 768 columns, for a cheap measurement of occlusion."""
     factor = min(1.0, _SMOOTHED / camera.size[0])
     size = round(camera.size[0] * factor), round(camera.size[1] * factor)
     intrinsic = camera.intrinsic * [[factor], [factor], [1]]

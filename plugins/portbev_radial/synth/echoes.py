@@ -1,7 +1,7 @@
-"""What the radar's waves meet: points that scatter, on vehicles and scenery.
+"""The scatterers that the radar sees, on vehicles, scenery and the road.
 
-A vehicle is eight points around its body; those on the sides that face the radar are strong. Scenery is the same with
-less, and the road a handful of very weak points.
+A vehicle has eight scatterers around its body; those on the sides that face the radar are strong. Scenery is modelled
+in the same way with smaller cross sections, and the road by a few very weak scatterers.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ Array = NDArray[np.float64]
 
 _CORNERS = np.array([[1, 1], [1, 0], [1, -1], [0, -1], [-1, -1], [-1, 0], [-1, 1], [0, 1]], np.float64) / 2
 _NORMALS = _CORNERS / np.linalg.norm(_CORNERS, axis=1, keepdims=True)
-#: Radar cross section of a thing [m^2], shared out among its points.
+#: Radar cross section of an object [m^2], divided among its scatterers.
 AREAS = {"car": 12.0, "truck": 40.0, "bus": 50.0, "tree": 0.4, "street_lamp": 0.8, "traffic_sign": 2.0, "building": 4.0}
-_TURNED_AWAY = 0.02  # share of the power that comes from a side that faces away
+_TURNED_AWAY = 0.02  # factor on the cross section of sides that face away from the radar
 _ROAD_POINTS, _ROAD_AREA = 24, 0.004
 _STEP = 0.01  # seconds, for radial speeds
 
 
 @dataclass(frozen=True)
 class Echoes:
-    """Points that scatter, in the radar frame: x forward, y left, z up.
+    """Scatterers in the radar frame: x forward, y left, z up.
 
     Attributes:
-        points: (K, 3) metres.
-        speed: (K,) m/s away from the radar.
+        points: (K, 3) positions, metres.
+        speed: (K,) radial speed, positive away from the radar, m/s.
         area: (K,) radar cross section, m^2.
-        phase: (K,) of the reflection, radians.
-        owner: (K,) the actor, -1 for the road.
+        phase: (K,) phase of the reflection, radians.
+        owner: (K,) index of the actor, -1 for the road.
     """
 
     points: Array
@@ -45,13 +45,13 @@ class Echoes:
 
 
 def collect(world: World, seed: int, sequence: int, frame: int, time: float, visible: Array) -> Echoes:
-    """The points that scatter at a time.
+    """The scatterers at a time.
 
     Args:
-        world: everything.
-        seed, sequence, frame: key of the draws: phases per sequence, fluctuation per frame.
+        world: road and actors.
+        seed, sequence, frame: keys of the random draws: phases are drawn per sequence, fluctuations per frame.
         time: seconds.
-        visible: (N,) share of each actor that the camera sees; what is hidden scatters less.
+        visible: (N,) share of each actor that the camera sees; hidden actors scatter less.
     """
     now, soon = world.seen_from_ego(time), world.seen_from_ego(time + _STEP)
     points, speeds, areas, phases, owners = [], [], [], [], []
@@ -61,16 +61,19 @@ def collect(world: World, seed: int, sequence: int, frame: int, time: float, vis
         rng = generator(seed, "synth radial", sequence, "points", i)
         height = rng.uniform(0.25, 0.75, 8) * min(actor.body.size[2], 2.0)
         phase = rng.uniform(-np.pi, np.pi, 8)
-        here, there = _place(now[i], actor.body.size, height), _place(soon[i], actor.body.size, height)
-        distance = np.linalg.norm(here, axis=1)
+        scatterers, scatterers_soon = (
+            _around_body(now[i], actor.body.size, height),
+            _around_body(soon[i], actor.body.size, height),
+        )
+        distance = np.linalg.norm(scatterers, axis=1)
         cos, sin = np.cos(now[i, 2]), np.sin(now[i, 2])
         normals = _NORMALS @ np.array([[cos, sin], [-sin, cos]])
-        facing = -(normals * here[:, :2]).sum(1) / np.maximum(distance, 1e-6)
+        facing = -(normals * scatterers[:, :2]).sum(1) / np.maximum(distance, 1e-6)
         share = np.maximum(facing, _TURNED_AWAY)
-        swing = generator(seed, "synth radial", sequence, frame, "swing", i).lognormal(0, 0.35, 8)
-        points.append(here)
-        speeds.append((np.linalg.norm(there, axis=1) - distance) / _STEP)
-        areas.append(AREAS[actor.name] / 8 * share * swing * (0.1 + 0.9 * visible[i]))
+        fluctuation = generator(seed, "synth radial", sequence, frame, "swing", i).lognormal(0, 0.35, 8)
+        points.append(scatterers)
+        speeds.append((np.linalg.norm(scatterers_soon, axis=1) - distance) / _STEP)
+        areas.append(AREAS[actor.name] / 8 * share * fluctuation * (0.1 + 0.9 * visible[i]))
         phases.append(phase)
         owners.append(np.full(8, i))
     road = _road(world, seed, sequence, frame, time)
@@ -83,15 +86,15 @@ def collect(world: World, seed: int, sequence: int, frame: int, time: float, vis
     )
 
 
-def _place(pose: Array, size: tuple[float, float, float], height: Array) -> Array:
-    """(8, 3) points around a body, in the radar frame."""
+def _around_body(pose: Array, size: tuple[float, float, float], height: Array) -> Array:
+    """(8, 3) scatterers around a body, in the radar frame."""
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     flat = _CORNERS * np.array(size[:2]) @ np.array([[cos, sin], [-sin, cos]]) + pose[:2]
     return np.concatenate([flat, (height - RADAR_HEIGHT)[:, None]], 1)
 
 
 def _road(world: World, seed: int, sequence: int, frame: int, time: float) -> Echoes:
-    """Rough spots of the road that drive by."""
+    """Scatterers on the road."""
     rng = generator(seed, "synth radial", sequence, frame, "road")
     distance, bearing = rng.uniform(4, 80, _ROAD_POINTS), rng.uniform(-0.6, 0.6, _ROAD_POINTS)
     points = np.stack([distance * np.cos(bearing), distance * np.sin(bearing), -np.full(_ROAD_POINTS, RADAR_HEIGHT)], 1)

@@ -1,4 +1,4 @@
-"""What generated RADIal recordings are made of."""
+"""Options of generated RADIal recordings."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class RadialSynthOptions(GeneratedOptions):
 
     Args:
         sequences: recorded sequences in all.
-        frames: labelled radar frames of each.
-        val_sequences, test_sequences: how many of them have the name of an official validation or test sequence, so
-            that the official split holds; at most 4 each. By default a fifth, rounded up, for the test and, from three
-            sequences on, for validation.
+        frames: labelled radar frames per sequence.
+        val_sequences, test_sequences: how many sequences get the name of an official validation or test sequence, so
+            that the official split applies; at most 4 each. By default each is a fifth of the sequences, rounded up; no
+            test sequence if there is only one sequence, no validation sequence if there are fewer than three.
         seed: of every random draw.
         image_size: (width, height) of the camera pictures.
-        samples, chirps: of a radar frame; RADIal has 512 and 256. Fewer make a radar of coarser cells and the same
-            reach, for small machines, which ``radar.json`` then describes.
-        azimuths, elevations: of the calibration table, from -75 to 75 and from -5 to 5 degrees.
+        samples, chirps: size of a radar frame; RADIal has 512 and 256. With fewer the radar has the same range but a
+            coarser resolution, for small machines, and ``radar.json`` describes it.
+        azimuths, elevations: size of the calibration table, from -75 to 75 and from -5 to 5 degrees.
         noise: standard deviation of I and of Q in counts, at 512 x 256 samples; with fewer it is lowered so that the
             signal-to-noise ratio after both transforms stays the same.
         period: seconds between two frames (RADIal: 0.2).
@@ -86,14 +86,14 @@ class RadialSynthOptions(GeneratedOptions):
 
     @property
     def test_count(self) -> int:
-        """Sequences of the test split."""
+        """Number of sequences of the test split."""
         if self.test_sequences is not None:
             return self.test_sequences
         return min(4, math.ceil(self.sequences / 5)) if self.sequences > 1 else 0
 
     @property
     def validation_count(self) -> int:
-        """Sequences of the validation split."""
+        """Number of sequences of the validation split."""
         if self.val_sequences is not None:
             return self.val_sequences
         return min(4, math.ceil(self.sequences / 5)) if self.sequences > 2 else 0

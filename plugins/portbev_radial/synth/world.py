@@ -1,7 +1,7 @@
 """A stretch of road before the car: traffic, parked vehicles, scenery.
 
-The vehicles of a lane share its speed and nothing leaves its lane or strip, so nothing ever meets. The ego frame has
-its origin on the ground below the radar: x forward, y left, z up.
+All vehicles of a lane have the same speed and nothing leaves its lane or strip, so that nothing collides. The ego frame
+has its origin on the ground below the radar: x forward, y left, z up.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from portbev_world.tracks import Speed, Track
 Array = NDArray[np.float64]
 
 RADAR_HEIGHT = 0.5
-"""Metres of the radar, and of the lidar in the same housing, above the ground."""
+"""Height above the ground of the radar, and of the lidar in the same housing [m]."""
 
 VEHICLES = ("car", "car", "car", "car", "car", "car", "truck", "bus")
 SCENERY = {"tree": 22.0, "street_lamp": 35.0, "traffic_sign": 60.0, "building": 28.0}  # mean metres between two
 _BEHIND, _AHEAD = -25.0, 115.0
-_FARTHEST = (
-    300.0  # metres that the ego drives in a sequence: in a long one it drives slowly, so that the map stays small
-)
-_TURN = 2.0  # radians that a road may turn in all, so that it never meets itself
+_FARTHEST = 300.0  # metres, limit on the way of the ego: in a long sequence it drives slowly, for a small map
+_TURN = 2.0  # radians, limit on the total turn of a road, so that it never crosses itself
 
 
 @dataclass(frozen=True)
 class Actor:
-    """A thing: its name in the catalogue, its body and its way. Vehicles are labelled, scenery is not."""
+    """An object: its name in the catalogue, its body and its track. Vehicles are labelled, scenery is not."""
 
     name: str
     body: Body
@@ -44,13 +42,13 @@ class Actor:
 
     @property
     def is_vehicle(self) -> bool:
-        """Whether it is labelled."""
+        """Whether it is a vehicle, which is labelled."""
         return self.name in VEHICLES
 
 
 @dataclass(frozen=True)
 class World:
-    """A road, the ego's way along it and the actors; ``size`` is the (width, height) of the map in metres."""
+    """A road, the ego's track along it, and the actors; ``size`` is the (width, height) of the map in metres."""
 
     road: Road
     size: tuple[float, float]
@@ -63,8 +61,8 @@ class World:
 
     def poses(self, time: float) -> Array:
         """(N, 3) global x, y, yaw of the actors."""
-        at = np.array([time])
-        return np.array([actor.track.poses(self.road, at)[0] for actor in self.actors]).reshape(-1, 3)
+        times = np.array([time])
+        return np.array([actor.track.poses(self.road, times)[0] for actor in self.actors]).reshape(-1, 3)
 
     def seen_from_ego(self, time: float) -> Array:
         """(N, 3) x, y, yaw of the actors in the ego frame."""
@@ -77,7 +75,7 @@ class World:
 
 
 def build_world(options: RadialSynthOptions, sequence: int) -> World:
-    """Lay out a sequence; depends on the seed, its number, its length and the density alone."""
+    """Lay out a sequence. It depends only on the seed, the sequence's number, its duration and the density."""
     rng = generator(options.seed, "synth radial", sequence, "world")
     duration = options.frames * options.period
     lanes, lane_width = int(rng.integers(1, 3)), float(rng.uniform(3.3, 3.7))
@@ -106,7 +104,7 @@ def build_world(options: RadialSynthOptions, sequence: int) -> World:
     ego = Track(s=0.0, d=road.lane_centre(lane), along=Speed(pace))
     layout = _Layout(road, duration, options.density, rng)
     for number in range(-lanes, lanes):
-        layout.fill_lane(number, pace, own=number == lane)
+        layout.fill_lane(number, pace, is_ego_lane=number == lane)
     for side in (-1, 1):
         layout.park(side, travelled)
         layout.furnish(side, travelled)
@@ -120,26 +118,26 @@ class _Layout:
         self.road, self.duration, self.density, self.rng = road, duration, density, rng
         self.actors: list[Actor] = []
 
-    def fill_lane(self, lane: int, pace: float, own: bool) -> None:
-        """Traffic of one lane: that of the ego drives as fast as it does."""
+    def fill_lane(self, lane: int, pace: float, is_ego_lane: bool) -> None:
+        """Place the traffic of one lane; in the ego's own lane it has the speed of the ego."""
         direction = 1 if lane >= 0 else -1
-        speed = pace if own else max(0.0, _pace(self.rng, pace))
+        speed = pace if is_ego_lane else max(0.0, _pace(self.rng, pace))
         run = direction * speed * self.duration
         low, high = _BEHIND - max(run, 0.0), pace * self.duration + _AHEAD - min(run, 0.0)
         for s, name in self._row(low, high, 32.0, VEHICLES, 14.0):
-            if own and -8.0 < s < 9.0:  # where the ego itself is, right behind the radar
+            if is_ego_lane and -8.0 < s < 9.0:  # the place of the ego, which is behind the radar
                 continue
             d = self.road.lane_centre(lane) + float(self.rng.uniform(-0.2, 0.2))
             self._add(name, Track(s, d, Speed(speed), direction, turn=0.0 if direction > 0 else np.pi))
 
     def park(self, side: int, travelled: float) -> None:
-        """Parked vehicles."""
+        """Place parked vehicles on one side."""
         middle = side * (self.road.kerb + self.road.walk) / 2
         for s, name in self._row(_BEHIND, travelled + _AHEAD, 45.0, ("car",), 7.0):
             self._add(name, Track(s, middle, turn=float(self.rng.normal(0, 0.02)) + (0.0 if side < 0 else np.pi)))
 
     def furnish(self, side: int, travelled: float) -> None:
-        """Scenery beside the road, in strips of its own."""
+        """Place scenery beside the road; each kind has a strip of its own."""
         strips = {"tree": 2.5, "street_lamp": -0.4, "traffic_sign": -1.2, "building": 14.0}
         for name, gap in SCENERY.items():
             turn = {"street_lamp": -side * np.pi / 2, "traffic_sign": np.pi}.get(name, 0.0)
@@ -147,15 +145,15 @@ class _Layout:
                 self._add(name, Track(s, side * (self.road.plot + strips[name]), turn=turn))
 
     def _row(
-        self, low: float, high: float, gap: float, names: tuple[str, ...], least: float
+        self, low: float, high: float, gap: float, names: tuple[str, ...], min_gap: float
     ) -> Iterator[tuple[float, str]]:
-        """(s, name) one after another, ``least`` metres and a random gap apart; nothing at all at density 0."""
+        """Yield (s, name) along the road, ``min_gap`` metres plus a random gap apart; nothing at density 0."""
         if self.density <= 0:
             return
         s = low + float(self.rng.uniform(0, gap))
         while s < high:
             yield s, names[int(self.rng.integers(len(names)))]
-            s += least + float(self.rng.exponential(gap / self.density))
+            s += min_gap + float(self.rng.exponential(gap / self.density))
 
     def _add(self, name: str, track: Track) -> None:
         kind = KINDS[name]
@@ -165,5 +163,5 @@ class _Layout:
 
 
 def _pace(rng: np.random.Generator, pace: float) -> float:
-    """Speed of another lane, m/s: now and then it stands."""
+    """Random speed of a lane that is not the ego's, m/s: sometimes 0."""
     return 0.0 if rng.random() < 0.1 else pace + float(rng.normal(0, 3.0)) if pace else float(rng.uniform(2, 12))

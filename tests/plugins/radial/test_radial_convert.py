@@ -352,7 +352,7 @@ def test_a_check_tells_every_problem(recordings: Path, damaged: Path, capsys: py
 def test_raw_training_needs_at_most_a_quarter_of_the_converted_bytes(recordings: Path, converted: Path) -> None:
     root = RawRoot(recordings)
     raw = sum(
-        root.recording(label.sequence)._place(root.recording(label.sequence).frame(label.index), sensor)[1]
+        root.recording(label.sequence)._locate(root.recording(label.sequence).frame(label.index), sensor)[1]
         for label in root.labels.values()
         for sensor in (*RADAR_CHIPS, "camera")
     )

@@ -132,7 +132,7 @@ def test_missing_files_are_named(tmp_path):
 # the original's results_3d.npy
 
 
-READER = (original._Array, original._Kind, original._Bytes, original._Scalar)
+READER = (original._Array, original._Dtype, original._Bytes, original._Scalar)
 
 
 def objects(arrays):
