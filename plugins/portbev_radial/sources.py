@@ -86,8 +86,8 @@ class RawSource:
         self._root = RawRoot(root, boxes=boxes, tolerance=section.tolerance)
         radar = RADAR_CHIPS if section.radar != "none" else ()
         sensors = (*radar, CAMERA) if section.camera else radar
-        wanted = self._root.of_split(split)
-        self._labels = {label.number: label for label in self._root.usable(wanted, sensors)}
+        labels = self._root.of_split(split)
+        self._labels = {label.number: label for label in self._root.usable(labels, sensors)}
         self.numbers = list(self._labels)
         without = sum(number not in self._root.boxes for number in self.numbers)
         notes += self._root.problems

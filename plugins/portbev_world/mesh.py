@@ -107,7 +107,7 @@ class MeshBuilder:
 
     def cylinder(
         self,
-        at: tuple[float, float],
+        position: tuple[float, float],
         radii: tuple[float, float],
         z: tuple[float, float],
         colour: Colour,
@@ -117,7 +117,7 @@ class MeshBuilder:
         """Add an upright cylinder or cone frustum with ``radii`` at its two heights ``z``."""
         angle = 2 * np.pi * (np.arange(sides) + 0.5) / sides
         ring = np.stack([np.cos(angle), np.sin(angle), np.zeros(sides)], axis=1)
-        centre = np.array([at[0], at[1], 0.0])
+        centre = np.array([position[0], position[1], 0.0])
         low, high = (centre + radius * ring + [0, 0, height] for radius, height in zip(radii, z, strict=True))
         return self.extrude(low, high, colour, top)
 

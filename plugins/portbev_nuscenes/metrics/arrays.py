@@ -156,10 +156,10 @@ class PredictionArrays:
         _check_sample_index(self.sample_index, len(self.sample_tokens))
 
     @classmethod
-    def empty(cls, sample_tokens: Sequence[str], **other: Any) -> PredictionArrays:
+    def empty(cls, sample_tokens: Sequence[str], **columns: Any) -> PredictionArrays:
         """Samples without any box."""
         none, names = np.zeros(0), np.zeros(0, np.int8)
-        return cls(sample_tokens, np.zeros(0, np.int64), names, none, none, none, none, none, names, **other)
+        return cls(sample_tokens, np.zeros(0, np.int64), names, none, none, none, none, none, names, **columns)
 
     def __len__(self) -> int:
         return len(self.sample_index)

@@ -25,13 +25,13 @@ def check_samples(
     Raises:
         ResultsError: they are not; the message has the first three missing and extra sample tokens.
     """
-    wanted = set(tokens)
+    expected = set(tokens)
     predicted = set(predictions.sample_tokens)
     if len(predicted) < len(predictions.sample_tokens):
         repeated = next(token for token in predicted if list(predictions.sample_tokens).count(token) > 1)
         raise ResultsError(f"sample {repeated} is there twice", where=predictions.source)
     missing = [token for token in tokens if token not in predicted]
-    extra = [] if extra_allowed else [token for token in predictions.sample_tokens if token not in wanted]
+    extra = [] if extra_allowed else [token for token in predictions.sample_tokens if token not in expected]
     if missing or extra:
         parts = [
             f"{len(names)} {label} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"

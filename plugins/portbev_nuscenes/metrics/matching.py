@@ -119,12 +119,12 @@ def match(pairs: Candidates, threshold: float, truths: int) -> tuple[Ints, Ints]
     choice = begins.copy()
     proposing = np.arange(nobody)
     while len(proposing):
-        wanted = truth[choice[proposing]]
-        held = taker[wanted]
-        taker[wanted[::-1]] = proposing[::-1]  # of several, the first (best) is written last
-        taker[wanted] = np.minimum(taker[wanted], held)
-        lost = proposing[taker[wanted] != proposing]
-        pushed_out = held[(held != nobody) & (taker[wanted] != held)]
+        proposed = truth[choice[proposing]]
+        held = taker[proposed]
+        taker[proposed[::-1]] = proposing[::-1]  # of several, the first (best) is written last
+        taker[proposed] = np.minimum(taker[proposed], held)
+        lost = proposing[taker[proposed] != proposing]
+        pushed_out = held[(held != nobody) & (taker[proposed] != held)]
         retry = np.union1d(lost, pushed_out)
         choice[retry] += 1
         proposing = retry[choice[retry] < ends[retry]]

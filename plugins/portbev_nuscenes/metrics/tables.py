@@ -88,8 +88,10 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
 
 def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
     """sample token -> index in table order, and sample token -> timestamp [us], of the samples of the scenes."""
-    wanted = set(scenes)
-    tokens = {token for token, name in table_names(read_rows(folder / "scene.json", Named)).items() if name in wanted}
+    split_scenes = set(scenes)
+    tokens = {
+        token for token, name in table_names(read_rows(folder / "scene.json", Named)).items() if name in split_scenes
+    }
     rows = [row for block in read_rows(folder / "sample.json", Sample) for row in block if row.scene_token in tokens]
     if not rows:
         raise DataError(f"split {split!r} has no samples in this version", where=str(folder / "sample.json"))
@@ -98,11 +100,11 @@ def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str,
 
 def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
     """sample token -> timestamp [us] of the given samples."""
-    wanted = set(tokens)
-    if not wanted:
+    token_set = set(tokens)
+    if not token_set:
         return {}
     rows = read_rows(folder / "sample.json", Sample)
-    return {row.token: row.timestamp for block in rows for row in block if row.token in wanted}
+    return {row.token: row.timestamp for block in rows for row in block if row.token in token_set}
 
 
 def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
@@ -127,12 +129,12 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
             f"{len(without)} samples have no LIDAR_TOP key frame, the first is {without[0]}",
             where=str(folder / "sample_data.json"),
         )
-    wanted = set(pose_of.values())
+    pose_tokens = set(pose_of.values())
     position = {
         row.token: row.translation
         for block in read_rows(folder / "ego_pose.json", EgoPosition)
         for row in block
-        if row.token in wanted
+        if row.token in pose_tokens
     }
     try:
         return np.array([position[pose_of[token]] for token in samples], np.float64).reshape(-1, 3)
@@ -151,14 +153,17 @@ def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[Anno
 
 def _outside_neighbours(folder: Path, rows: list[Annotation], by_token: dict[str, Annotation]) -> dict[str, Annotation]:
     """Neighbours in time of the split's annotations that are not in the split. The official data has none."""
-    wanted = {token for row in rows for token in (row.prev, row.next) if token and token not in by_token}
-    if not wanted:
+    neighbour_tokens = {token for row in rows for token in (row.prev, row.next) if token and token not in by_token}
+    if not neighbour_tokens:
         return {}
     path = folder / "sample_annotation.json"
-    neighbours = {row.token: row for block in read_rows(path, Annotation) for row in block if row.token in wanted}
-    if len(neighbours) < len(wanted):
+    neighbours = {
+        row.token: row for block in read_rows(path, Annotation) for row in block if row.token in neighbour_tokens
+    }
+    if len(neighbours) < len(neighbour_tokens):
         raise DataError(
-            f"no annotation {min(wanted - set(neighbours))}, which another names as neighbour", where=str(path)
+            f"no annotation {min(neighbour_tokens - set(neighbours))}, which another names as neighbour",
+            where=str(path),
         )
     return neighbours
 

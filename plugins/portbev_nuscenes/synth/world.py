@@ -160,8 +160,8 @@ class _Layout:
             any(place_one() for _ in range(60))
         self.reach = reach
         for mean, place_one in plan:
-            wanted = max(0.0, mean * length * self.rng.uniform(0.7, 1.3) - (place_one in common))
-            for _ in range(int(wanted) + int(self.rng.random() < wanted % 1)):
+            number = max(0.0, mean * length * self.rng.uniform(0.7, 1.3) - (place_one in common))
+            for _ in range(int(number) + int(self.rng.random() < number % 1)):
                 any(place_one() for _ in range(12))
 
     def place(self, name: str, track: Track, *, margin: float = 0.25, in_traffic: bool = False) -> bool:

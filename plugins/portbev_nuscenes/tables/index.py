@@ -80,8 +80,8 @@ class Index:
 
     def samples_of(self, scenes: tuple[str, ...]) -> NDArray[np.int64]:
         """Samples of the named scenes, in the index's order."""
-        wanted = {name.encode() for name in scenes}
-        chosen = np.array([name in wanted for name in self.scenes.tolist()], bool)
+        names = {name.encode() for name in scenes}
+        chosen = np.array([name in names for name in self.scenes.tolist()], bool)
         return np.flatnonzero(chosen[self.sample_scene]) if len(self.scenes) else np.zeros(0, np.int64)
 
     def previous(self, sample: int, steps: int) -> int | None:

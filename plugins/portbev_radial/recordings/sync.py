@@ -115,11 +115,11 @@ def _partners(
     chosen, fault = {MASTER: position}, ""
     for name in (*PARTNERS, *sorted(set(log.events) - {MASTER, GPS, *PARTNERS})):
         events = log.events.get(name, _NONE)
-        index, reason, wanted = _find(events, name, sample, time, tolerance)
+        index, reason, target = _find(events, name, sample, time, tolerance)
         if not reason:
             chosen[name] = index
             continue
-        line = damaged_lines.take(*_lines_around(events, wanted, by_time=name not in PARTNERS))
+        line = damaged_lines.take(*_lines_around(events, target, by_time=name not in PARTNERS))
         if not line:
             return Frame(sample, time, chosen), reason
         fault = fault or _damaged(line)
@@ -129,9 +129,9 @@ def _partners(
 def _find(events: Events, name: str, sample: int, time: int, tolerance: int) -> tuple[int, str, int]:
     """Index of a sensor's event, the reason if there is none, and the sample number or time that was searched for."""
     if name in PARTNERS:
-        wanted = sample + PARTNERS[name]
-        matches = np.flatnonzero(events.sample == wanted)
-        return (int(matches[0]), "", wanted) if len(matches) else (-1, f"{name} has no sample {wanted}", wanted)
+        target = sample + PARTNERS[name]
+        matches = np.flatnonzero(events.sample == target)
+        return (int(matches[0]), "", target) if len(matches) else (-1, f"{name} has no sample {target}", target)
     nearest = int(np.abs(events.time - time).argmin())
     difference = abs(int(events.time[nearest]) - time)
     if difference <= tolerance:
