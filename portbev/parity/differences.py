@@ -20,7 +20,7 @@ def environment(runs: Sequence[LabelledRun]) -> Differences:
     facts = []
     for run in runs:
         backend = {f"backend.{key}": value for key, value in run.record.backend.model_dump().items()}
-        switches = run.record.model_dump(include={"precision", "amp", "deterministic", "portbev"})
+        switches = {name: getattr(run.record, name) for name in ("precision", "amp", "deterministic", "portbev")}
         facts.append({**backend, **switches, **flatten(run.record.environment)})
     return compare([run.label for run in runs], facts)
 

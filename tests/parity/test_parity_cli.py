@@ -35,6 +35,13 @@ def test_report_of_two_runs(make_run, tmp_path):
     assert str(tmp_path / "out" / "report.html") in result.stdout
 
 
+def test_a_report_is_written_without_pytorch(make_run, tmp_path):
+    arguments = ["parity", "report", str(make_run("cpu")), "--out", str(tmp_path / "out")]
+    program = f"import sys; from portbev.cli import main; print(main({arguments!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
+
+
 def test_default_output_is_in_the_first_run(make_run):
     run = make_run("cpu")
     assert portbev("parity", "report", run).returncode == 0
