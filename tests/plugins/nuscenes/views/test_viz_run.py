@@ -117,4 +117,4 @@ def test_a_run_on_data_of_an_unknown_benchmark_is_refused_in_one_line(run):
     record = json.loads((run / "run.json").read_text())
     record["data"]["benchmark"] = "another"
     (run / "run.json").write_text(json.dumps(record))
-    assert_one_line(portbev("viz", run), "'another'", "no pictures")
+    assert_one_line(portbev("viz", run), "unknown benchmark 'another'", "Known: nuscenes, radial")

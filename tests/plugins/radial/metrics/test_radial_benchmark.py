@@ -10,6 +10,7 @@ import pytest
 from radial_cases import car, random_frames
 
 from portbev.config import RunConfig
+from portbev.config.schema import ModelSection
 from portbev.data import build_dataset
 from portbev.errors import ResultsError
 from portbev.evaluate.benchmark import benchmark_of, find_benchmark, find_metric, headline
@@ -147,8 +148,8 @@ class Oracle(DetectionModel):
 
 def test_evaluation_of_a_model_gives_the_best_figures_to_perfect_detections(dataset, tmp_path):
     assert sum(len(dataset.truth(index)[0]) for index in range(len(dataset)))
-    data = {"kind": "radial", "camera": False, "workers": 0}
-    config = RunConfig.model_validate({"name": "oracle", "model": {"family": "oracle"}, "data": data})
+    section = RadialData(camera=False, workers=0)
+    config = RunConfig(name="oracle", model=ModelSection(family="oracle"), data=section)
     record = evaluate_model(Oracle(), dataset, config, backend=CpuBackend(), out=tmp_path)
     for key in ("bev_ap_fixed", "3d_ap_fixed", "let_ap_fixed"):
         assert find_metric(find_benchmark("radial"), key).of(record) == pytest.approx(100)
