@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from portbev.config.data import CommonData
+from portbev.config.meaning import Meaning
 
 Triple = tuple[float, float, float]
 
@@ -17,11 +18,17 @@ class RadialData(CommonData):
     kind: Literal["radial"] = "radial"
     eval_split: str = "test"
     layout: Literal["auto", "raw", "converted"] = "auto"  # raw recordings, or EchoFusion's KITTI-like layout
-    boxes: str | None = None  # the re-annotated boxes where raw recordings lack radial_bbox_labels.csv
+    boxes: Annotated[str | None, Meaning.NEITHER] = (
+        None  # the re-annotated boxes where raw recordings lack radial_bbox_labels.csv
+    )
     tolerance: int = Field(20_000, ge=0)  # microseconds between a radar frame and the other sensors
     radar: Literal["rt", "ra", "rd", "adc", "pc", "none"] = "rt"  # what the model takes of the radar
-    signal_on: Literal["device", "loader"] = "device"  # who computes it; device: batches hold the chips' samples
-    signal_precision: Literal["complex64", "complex128"] = "complex64"  # of the loader's signal chain
+    signal_on: Annotated[Literal["device", "loader"], Meaning.HOW] = (
+        "device"  # who computes it; device: batches hold the chips' samples
+    )
+    signal_precision: Annotated[Literal["complex64", "complex128"], Meaning.HOW] = (
+        "complex64"  # of the loader's signal chain
+    )
     camera: bool = True  # load the pictures
     scale: float = Field(1.0, gt=0)  # of the pictures, before padding
     pad_divisor: int = Field(32, ge=1)  # height and width are padded to multiples of it
