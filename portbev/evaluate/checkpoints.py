@@ -149,7 +149,7 @@ def _checkpoint_folder(run: Run, checkpoint: str) -> Path:
             raise PortbevError(
                 what, where=str(run.path), cure="Use --checkpoint latest, or train with train.eval_every"
             )
-        return saved.path(best["step"])
+        return saved.path(best.step)
     if not checkpoint.isdigit() or int(checkpoint) not in steps:
         known = ", ".join(map(str, steps))
         raise PortbevError(

@@ -14,7 +14,7 @@ from portbev.runs.record import RunRecord, Status, read_record
 from portbev.runs.scalars import Row, read_scalars
 
 if TYPE_CHECKING:
-    from portbev.runs.checkpoint import Checkpoints
+    from portbev.runs.checkpoints import Checkpoints
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Run:
     @property
     def checkpoints(self) -> Checkpoints:
         """The folder of checkpoints."""
-        from portbev.runs.checkpoint import Checkpoints  # takes torch, which a report does without
+        from portbev.runs.checkpoints import Checkpoints  # takes torch, which a report does without
 
         return Checkpoints(self.path / CHECKPOINTS)
 

@@ -9,16 +9,9 @@ from torch import Tensor
 
 from portbev.errors import CheckpointError
 from portbev.models import DetectionModel, ModelFamily
-from portbev.runs.checkpoint import (
-    EMA,
-    META,
-    MODEL,
-    Checkpoints,
-    load_checkpoint,
-    load_weights,
-    read_safetensors,
-    read_torch,
-)
+from portbev.runs.checkpoint import EMA, META, MODEL, load_checkpoint
+from portbev.runs.checkpoints import Checkpoints
+from portbev.runs.tensors import load_weights, read_safetensors, read_torch
 
 
 def load_any(

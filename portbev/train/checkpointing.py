@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from portbev.runs.checkpoint import Checkpoint, load_weights
+from portbev.runs.checkpoint import Checkpoint
 from portbev.runs.ledger import LedgerPage
+from portbev.runs.tensors import load_weights
 from portbev.runs.writer import now
 from portbev.train.parts import Parts, Position
 

@@ -14,7 +14,8 @@ from portbev.config import RunConfig
 from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.kernels import KERNELS
 from portbev.models import DetectionModel
-from portbev.runs.checkpoint import Checkpoint, Checkpoints
+from portbev.runs.checkpoint import Checkpoint
+from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.ledger import Ledger, LedgerPage, merge_ledgers
 from portbev.runs.record import Progress
 from portbev.runs.writer import RunWriter

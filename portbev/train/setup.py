@@ -16,7 +16,7 @@ from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
 from portbev.plugins import plugins
-from portbev.runs.checkpoint import Checkpoints
+from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
 from portbev.runs.weights import load_any
 from portbev.runs.writer import RunWriter

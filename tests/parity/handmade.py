@@ -16,7 +16,6 @@ CLASSES = (
 )  # fmt: skip
 
 
-
 def record(*overrides: str, **changes: Any) -> dict[str, Any]:
     """``run.json`` of a finished run of 60 steps; ``overrides`` are settings of its configuration."""
     sections: dict[str, Any] = {

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from portbev.config import Meaning, RunConfig
 from portbev.errors import PortbevError
-from portbev.runs.checkpoint import load_checkpoint
 from portbev.runs import Run, load_run
+from portbev.runs.checkpoint import load_checkpoint
 from portbev.train import train
 
 Toy = Callable[..., RunConfig]
@@ -149,8 +149,8 @@ def test_periodic_evaluation_is_recorded_and_marks_the_best(toy: Toy, tiny_root:
     best = run.checkpoints.best()
     assert best is not None
     top = max(found, key=lambda e: e.figures["nd_score"] or 0.0)
-    assert best["value"] == top.figures["nd_score"]
-    assert run.checkpoints.steps() == sorted({best["step"], 18})
+    assert best.value == top.figures["nd_score"]
+    assert run.checkpoints.steps() == sorted({best.step, 18})
 
 
 def test_evaluating_does_not_change_what_is_learned(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:

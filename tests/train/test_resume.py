@@ -14,8 +14,7 @@ import pytest
 
 from portbev.config import RunConfig
 from portbev.errors import CheckpointError, PortbevError
-from portbev.runs import checkpoint
-from portbev.runs import Run, load_run
+from portbev.runs import Run, checkpoint, load_run
 from portbev.train import train
 from portbev.train.loop import Trainer
 from portbev.train.step import OptimizerStep

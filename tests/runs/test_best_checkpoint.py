@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from portbev.runs.checkpoint import Checkpoint, Checkpoints
+from portbev.runs.checkpoint import Checkpoint
+from portbev.runs.checkpoints import Checkpoints
 
 
 @pytest.mark.parametrize(("better", "steps"), [("higher", [1, 2, 2, 2, 5]), ("lower", [1, 1, 3, 3, 3])])
@@ -21,7 +22,7 @@ def test_the_best_follows_its_direction_and_ignores_what_is_not_defined(
         saved.mark_best(step, "metric", value, better=better)
         best = saved.best()
         assert best is not None
-        found.append(best["step"])
+        found.append(best.step)
     assert found == steps
 
 
