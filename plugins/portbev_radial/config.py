@@ -9,6 +9,7 @@ from pydantic import Field
 from portbev.config.data import CommonData
 from portbev.config.meaning import Meaning
 
+ComplexType = Literal["complex64", "complex128"]
 Triple = tuple[float, float, float]
 
 
@@ -18,17 +19,13 @@ class RadialData(CommonData):
     kind: Literal["radial"] = "radial"
     eval_split: str = "test"
     layout: Literal["auto", "raw", "converted"] = "auto"  # raw recordings, or EchoFusion's KITTI-like layout
-    boxes: Annotated[str | None, Meaning.NEITHER] = (
-        None  # the re-annotated boxes where raw recordings lack radial_bbox_labels.csv
-    )
+    # the re-annotated boxes, where raw recordings lack radial_bbox_labels.csv; the data's digest says what they are
+    boxes: Annotated[str | None, Meaning.NEITHER] = None
     tolerance: int = Field(20_000, ge=0)  # microseconds between a radar frame and the other sensors
     radar: Literal["rt", "ra", "rd", "adc", "pc", "none"] = "rt"  # what the model takes of the radar
-    signal_on: Annotated[Literal["device", "loader"], Meaning.HOW] = (
-        "device"  # who computes it; device: batches hold the chips' samples
-    )
-    signal_precision: Annotated[Literal["complex64", "complex128"], Meaning.HOW] = (
-        "complex64"  # of the loader's signal chain
-    )
+    # who computes the radar's maps; device: batches hold the chips' samples
+    signal_on: Annotated[Literal["device", "loader"], Meaning.HOW] = "device"
+    signal_precision: Annotated[ComplexType, Meaning.HOW] = "complex64"  # of the loader's signal chain
     camera: bool = True  # load the pictures
     scale: float = Field(1.0, gt=0)  # of the pictures, before padding
     pad_divisor: int = Field(32, ge=1)  # height and width are padded to multiples of it
