@@ -32,7 +32,7 @@ from portbev.runtime import activate
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.model import BEVFormer
 from portbev_bevformer.projection import project
-from portbev_bevformer.spatial import Sight, SpatialCrossAttention
+from portbev_bevformer.spatial import SpatialCrossAttention, VisiblePairTensors
 from portbev_nuscenes.batches import QueueBatch
 
 ORIGINAL = {"forward": (3.13, 5.54), "forward + backward": (6.51, 12.44)}  # wall, CPU seconds; tiny at 256x416
@@ -81,7 +81,7 @@ class Frame:
     def outputs(self) -> Any:
         """The model's forward pass, with the remembered BEV put in."""
         model = self.model
-        model._past = lambda queue: (self.before, [True])  # type: ignore[method-assign]
+        model._previous_bev = lambda queue: (self.before, [True])  # type: ignore[method-assign]
         return model(self.batch)
 
     def forward(self) -> None:
@@ -173,16 +173,16 @@ def cross_attention(frame: Frame, repeats: int) -> None:
     layer = model.encoder.layers[0].spatial
     height, width = batch["images"].shape[-2:]
     places, seen = project(model._points, batch["lidar2img"][:, 0], (height, width))
-    sight = Sight(model.see(batch, 0), features.device)
+    pairs = VisiblePairTensors(model.visible_pairs(batch, 0), features.device)
     padded, queries = Padded(layer, places, seen), seen.shape[2]
     x = torch.randn(1, queries, model.config.channels)
-    pairs, cameras = sum(sight.counts), len(sight.counts)
+    count, cameras = sum(pairs.counts), len(pairs.counts)
     print("spatial cross-attention, one layer:")
-    print(f"  visible (camera, query) pairs {pairs}, of {cameras * queries}")
-    share = pairs / cameras / padded.longest
+    print(f"  visible (camera, query) pairs {count}, of {cameras * queries}")
+    share = count / cameras / padded.longest
     print(f"  padded to the longest list {cameras * padded.longest}; pairs / padded = {share:.2f}")
     forms: dict[str, Callable[[], Tensor]] = {
-        "ragged": lambda: layer(x, features, shapes, sight),
+        "ragged": lambda: layer(x, features, shapes, pairs),
         "padded": lambda: padded(x, features, shapes, ms_deform_attn),
         "padded, grid_sample": lambda: padded(x, features, shapes, plain_sampling),
     }

@@ -1,9 +1,9 @@
-"""What a model family offers, and what passes between data, models, training and metrics."""
+"""What a model family offers, and the values that data, models, training and metrics exchange."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict, cast, runtime_checkable
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from portbev.config.schema import ModelSection
+from portbev.nn.pretrained import Imported
 
 
 class Batch(TypedDict):
-    """B samples: what every kind of data has. Its tensors move to the device (see :func:`move_batch`).
+    """B samples. Every kind of data has these fields; each kind adds its own. See also :func:`move_batch`.
 
     ``boxes``: B arrays (n,9) float32 [x y z dx dy dz yaw vx vy] in the sample's frame, z = box centre.
     ``labels``: B arrays (n,) int64; indices into the data set's ``classes``.
@@ -42,34 +43,27 @@ class Detections:
 
 
 class DetectionModel(nn.Module):
-    """What the training loop and the evaluation ask of a model. A family's batch is the one of its data kind."""
+    """The methods that training and evaluation call on a model. A batch is of the data kind that the family takes."""
 
     def begin_stream(self) -> None:
-        """Forget earlier frames: the evaluation calls it before its first batch. Models without memory do nothing."""
+        """Forget earlier frames. The evaluation calls it before its first batch; models without memory do nothing."""
 
     def forward(self, batch: Any) -> Any:
         """Raw outputs for a batch whose device tensors are on the model's device."""
         raise NotImplementedError
 
     def losses(self, outputs: Any, batch: Any, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
-        """Loss terms as scalars; the training loss is their sum. Targets are made on the host.
+        """Loss terms as scalars; the training loss is their sum. Targets are computed on the host.
 
-        Called outside autocast, with half-precision outputs as float32 (:func:`portbev.outputs.in_float32`).
-        ``mean_over_ranks`` (float -> float) averages a normaliser over the ranks; None with one process.
+        It is called outside autocast, with half-precision outputs converted to float32
+        (:func:`portbev.outputs.in_float32`). ``mean_over_ranks`` is a function float -> float that averages a
+        normaliser over the ranks; None with one process.
         """
         raise NotImplementedError
 
     def decode(self, outputs: Any, batch: Any) -> list[Detections]:
-        """Detections per sample."""
+        """The detections in each sample."""
         raise NotImplementedError
-
-
-@dataclass
-class Imported:
-    """A checkpoint's weights under our own keys, and what was read of it."""
-
-    state: dict[str, Tensor]
-    notes: list[str] = field(default_factory=list)
 
 
 @runtime_checkable
@@ -87,7 +81,10 @@ class ModelFamily(Protocol):
     takes: tuple[str, ...]
 
     def build(self, config: Any) -> DetectionModel:
-        """Model on the CPU with initial weights drawn from torch's generator."""
+        """A model on the CPU with initial weights drawn from torch's generator.
+
+        ``config`` is an instance of the schema :attr:`config`.
+        """
         ...
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:

@@ -1,4 +1,4 @@
-"""Checkpoints of the original implementation, by key name."""
+"""Checkpoints of the original implementation, whose keys are ours below ``model.``."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from portbev.models import Imported
-from portbev.nn.pretrained import fit_state
+from portbev.nn.pretrained import Imported, fit_state
 
 PREFIX = "model."
 
 
 def import_state(checkpoint: Mapping[str, Any], model: nn.Module) -> Imported:
-    """Weights of an official Lightning or EMA checkpoint (or of one written by :func:`export_state`) for ``model``.
+    """Weights of an official Lightning or EMA checkpoint, or of one that :func:`export_state` wrote, for ``model``.
 
-    Every key of the model must be there with its shape, and nothing else. Optimizer state and hyperparameters are
-    left alone. A bare state mapping, and keys without ``model.``, are taken too.
+    The checkpoint must hold every key of the model in the model's shape, and no other key. A mapping of the weights
+    alone, and keys without ``model.``, are accepted too. Optimizer state and hyperparameters are ignored.
 
     Raises:
         CheckpointError: no weights in it; missing, unexpected or misshaped keys, listed.
     """
-    state, notes = fit_state(checkpoint, model, wrappers=(PREFIX,))
-    return Imported(state, notes)
+    return fit_state(checkpoint, model, wrappers=(PREFIX,))
 
 
 def export_state(model: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """A checkpoint that the original implementation's loaders understand: ``state_dict`` with ``model.`` keys."""
+    """A checkpoint that the original implementation's loaders can read: ``state_dict`` with keys below ``model.``."""
     return {"state_dict": {PREFIX + key: value.detach().cpu() for key, value in model.state_dict().items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -18,13 +19,13 @@ TASKS = (
     ("motorcycle", "bicycle"),
     ("pedestrian", "traffic_cone"),
 )
-Bound = tuple[float, float, float]  # lower, upper, step, in metres
+Bound = tuple[float, float, float]  # lower, upper and step in metres
 
 
 class ImageBackboneSection(Section):
     depth: Literal[18, 34, 50, 101] = 50
     base_channels: int = Field(64, ge=1)
-    frozen_stages: int = Field(0, ge=-1, le=4)  # 0: the stem keeps its weights and its batch statistics
+    frozen_stages: int = Field(0, ge=-1, le=4)  # 0: the stem's weights and batch statistics are fixed
     weights: str | None = None  # torchvision ResNet weights (.pth or .safetensors) to start from
     zero_init_residual: bool = True
 
@@ -50,7 +51,7 @@ class HeadSection(Section):
     neck_channels: tuple[int, ...] = (64, 64, 64, 64)
     shared_channels: int = Field(64, ge=1)
     branch_channels: int = Field(64, ge=1)
-    heatmap_bias: float | None = None  # first bias of the heatmaps; null: as `quirks` says
+    heatmap_bias: float | None = None  # initial bias of the heatmaps; null: see `quirks`
 
 
 class TargetSection(Section):
@@ -67,13 +68,13 @@ class LossSection(Section):
 
 
 class DecodeSection(Section):
-    """``min_radius`` are squared distances in m^2, one per task: the original compares them so (4 means 2 m)."""
+    """``min_radius`` holds a squared distance in m^2 for each task, as in the original: 4 means 2 m."""
 
     nms: Literal["circle", "size_aware_circle", "none"] = "circle"
     min_radius: tuple[float, ...] = (4.0, 12.0, 10.0, 1.0, 0.85, 0.175)
-    size_scale: tuple[float, ...] = (0.7, 0.4, 0.7, 0.4, 0.7, 1.0)  # size_aware_circle, one per task
+    size_scale: tuple[float, ...] = (0.7, 0.4, 0.7, 0.4, 0.7, 1.0)  # for size_aware_circle, one for each task
     score_threshold: float = Field(0.1, ge=0, lt=1)
-    candidates: int = Field(500, ge=1)  # best cells per task before suppression
+    candidates: int = Field(500, ge=1)  # cells with the highest scores per task, before suppression
     max_per_task: int = Field(83, ge=1)
     center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
 
@@ -104,16 +105,16 @@ class BevDepthConfig(ModelSection):
     @property
     def bev_size(self) -> tuple[int, int]:
         """Cells (X, Y)."""
-        return _cells(self.x_bound), _cells(self.y_bound)
+        return _cell_count(self.x_bound), _cell_count(self.y_bound)
 
     @property
     def grid_size(self) -> tuple[int, int, int]:
         """Cells (X, Y, Z)."""
-        return (*self.bev_size, _cells(self.z_bound))
+        return (*self.bev_size, _cell_count(self.z_bound))
 
     @property
     def depth_bins(self) -> int:
-        return _cells(self.d_bound)
+        return _cell_count(self.d_bound)
 
     @property
     def feature_size(self) -> tuple[int, int]:
@@ -121,24 +122,24 @@ class BevDepthConfig(ModelSection):
         return self.final_size[0] // self.downsample, self.final_size[1] // self.downsample
 
     @model_validator(mode="after")
-    def _fits(self) -> BevDepthConfig:
+    def _validate(self) -> BevDepthConfig:
         for name in ("x_bound", "y_bound", "z_bound", "d_bound"):
             low, high, step = getattr(self, name)
             if step <= 0 or high <= low:
                 raise ValueError(f"{name} must be [lower, upper, step] with lower < upper and step > 0")
         if any(side % 32 for side in self.final_size):
             raise ValueError("final_size must be multiples of 32, the stride of the image backbone")
-        reach = 2 * _product(self.head.trunk_strides)
-        if any(side % reach for side in self.bev_size):
-            raise ValueError(f"the BEV must have a multiple of {reach} cells a side, but has {self.bev_size}")
+        stride = 2 * math.prod(self.head.trunk_strides)
+        if any(side % stride for side in self.bev_size):
+            raise ValueError(f"the BEV must have a multiple of {stride} cells a side, but has {self.bev_size}")
         if self.variant == "matrixvt":
             if self.key_frames != 1 or self.depth_aggregation:
                 raise ValueError("MatrixVT takes one key frame and no depth aggregation")
             if self.quirks == "official" and self.bev_size[0] != self.bev_size[1]:
                 raise ValueError("MatrixVT with quirks: official needs a square BEV; use quirks: fixed")
-        return self._tasks_fit()
+        return self._validate_tasks()
 
-    def _tasks_fit(self) -> BevDepthConfig:
+    def _validate_tasks(self) -> BevDepthConfig:
         names = [name for task in self.head.tasks for name in task]
         unknown = sorted(set(names) - set(DETECTION_CLASSES))
         if unknown or len(set(names)) != len(names) or not all(self.head.tasks) or not names:
@@ -152,12 +153,5 @@ class BevDepthConfig(ModelSection):
         return self
 
 
-def _cells(bound: Bound) -> int:
+def _cell_count(bound: Bound) -> int:
     return round((bound[1] - bound[0]) / bound[2])
-
-
-def _product(values: tuple[int, ...]) -> int:
-    result = 1
-    for value in values:
-        result *= value
-    return result

@@ -1,4 +1,4 @@
-"""From the head's outputs to boxes, on the host."""
+"""Detections from the head's outputs, on the host."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from portbev_nuscenes.classes import DETECTION_CLASSES
 
 
 def decode(config: BevDepthConfig, outputs: Sequence[TaskOutput]) -> list[Detections]:
-    """Detections of each sample: task after task, best first within a task.
+    """Detections of each sample: task after task, and within a task by falling score.
 
-    Suppression is per task over all its classes together. There is no peak search: circle NMS does that work.
+    Suppression treats all classes of a task together. Peaks of the heatmaps are not searched for; circle NMS leaves the
+    best cell of each.
     """
-    per_task = [_decode_task(config, index, output) for index, output in enumerate(outputs)]
-    return [_join(sample) for sample in zip(*per_task, strict=True)]
+    by_task = [_decode_task(config, task, output) for task, output in enumerate(outputs)]
+    return [_concatenate(sample) for sample in zip(*by_task, strict=True)]
 
 
 def _decode_task(config: BevDepthConfig, task: int, output: TaskOutput) -> list[Detections]:
@@ -34,36 +35,37 @@ def _decode_task(config: BevDepthConfig, task: int, output: TaskOutput) -> list[
 def _decode_sample(config: BevDepthConfig, task: int, heatmap: Tensor, code: Tensor, labels: Tensor) -> Detections:
     cells = heatmap[0].numel()
     columns = heatmap.shape[2]
-    scores, places = heatmap.flatten().topk(min(config.decode.candidates, heatmap.numel()))
-    classes, cell = places // cells, places % cells
-    found = code.flatten(1)[:, cell].T
-    x = (cell % columns + found[:, 0]) * config.x_bound[2] + config.x_bound[0]
-    y = (cell // columns + found[:, 1]) * config.y_bound[2] + config.y_bound[0]
-    yaw = torch.atan2(found[:, 6], found[:, 7])
-    place = torch.stack([x, y, found[:, 2]], dim=1)
-    boxes = torch.cat([place, found[:, 3:6].exp(), yaw[:, None], found[:, 8:10]], dim=1)
-    low, high = place.new_tensor(config.decode.center_range).split(3)
-    good = (scores > config.decode.score_threshold) & ((place >= low) & (place <= high)).all(dim=1)
-    result = Detections(boxes[good].numpy(), scores[good].numpy(), labels[classes[good]].numpy())
-    return _pick(result, _suppress(config, task, result))
+    scores, indices = heatmap.flatten().topk(min(config.decode.candidates, heatmap.numel()))
+    classes, cell = indices // cells, indices % cells
+    codes = code.flatten(1)[:, cell].T
+    x = (cell % columns + codes[:, 0]) * config.x_bound[2] + config.x_bound[0]
+    y = (cell // columns + codes[:, 1]) * config.y_bound[2] + config.y_bound[0]
+    yaw = torch.atan2(codes[:, 6], codes[:, 7])
+    centers = torch.stack([x, y, codes[:, 2]], dim=1)
+    boxes = torch.cat([centers, codes[:, 3:6].exp(), yaw[:, None], codes[:, 8:10]], dim=1)
+    low, high = centers.new_tensor(config.decode.center_range).split(3)
+    keep = (scores > config.decode.score_threshold) & ((centers >= low) & (centers <= high)).all(dim=1)
+    candidates = Detections(boxes[keep].numpy(), scores[keep].numpy(), labels[classes[keep]].numpy())
+    return _select(candidates, _suppress(config, task, candidates))
 
 
-def _suppress(config: BevDepthConfig, task: int, found: Detections) -> Indices:
-    section = config.decode
+def _suppress(config: BevDepthConfig, task: int, candidates: Detections) -> Indices:
+    """Indices of the detections that non-maximum suppression keeps."""
+    section, boxes, scores = config.decode, candidates.boxes, candidates.scores
     if section.nms == "circle":
-        return circle_nms(found.boxes[:, :2], found.scores, section.min_radius[task], section.max_per_task)
+        return circle_nms(boxes[:, :2], scores, section.min_radius[task], section.max_per_task)
     if section.nms == "size_aware_circle":
-        return size_aware_circle_nms(found.boxes, found.scores, section.size_scale[task], section.max_per_task)
-    return np.arange(min(len(found.scores), section.max_per_task))
+        return size_aware_circle_nms(boxes, scores, section.size_scale[task], section.max_per_task)
+    return np.arange(min(len(scores), section.max_per_task))
 
 
-def _pick(found: Detections, rows: Indices) -> Detections:
-    return Detections(found.boxes[rows], found.scores[rows], found.labels[rows])
+def _select(detections: Detections, indices: Indices) -> Detections:
+    return Detections(detections.boxes[indices], detections.scores[indices], detections.labels[indices])
 
 
-def _join(parts: Sequence[Detections]) -> Detections:
+def _concatenate(parts: Sequence[Detections]) -> Detections:
     return Detections(
-        np.concatenate([p.boxes for p in parts]),
-        np.concatenate([p.scores for p in parts]),
-        np.concatenate([p.labels for p in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.labels for part in parts]),
     )

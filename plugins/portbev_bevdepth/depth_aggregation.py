@@ -1,4 +1,7 @@
-"""Smoothing of the lifted features along depth and width (BEVDepth's DA)."""
+"""BEVDepth's depth aggregation: lifted features are smoothed along depth and width.
+
+R is the number of images, B * N.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from torch import Tensor, nn
 
 
 class DepthAggregation(nn.Module):
-    """Convolutions over (width, depth) of lifted features, row by row of the image, in float32.
+    """Convolutions over width and depth, in float32; each row of an image is a map of its own.
 
-    BEVDepth (AAAI 2023), section 4.3: "depth refinement". Every layer keeps the number of channels.
+    "Depth refinement" in BEVDepth (Li et al., AAAI 2023), section 4.3. Every layer keeps the number of channels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -24,13 +27,13 @@ class DepthAggregation(nn.Module):
 
 
 def lift_rows(depth: Tensor, context: Tensor) -> Tensor:
-    """Outer product of depth (R,D,H,W) and context (R,C,H,W) as one map per image row: (R*H,C,W,D)."""
+    """Outer product of depth (R,D,H,W) and context (R,C,H,W), with one map for each image row: (R*H,C,W,D)."""
     rows = depth.permute(0, 2, 3, 1)[:, :, None] * context.permute(0, 2, 1, 3)[..., None]
     return rows.flatten(0, 1)
 
 
 def rows_to_points(rows: Tensor, height: int) -> Tensor:
-    """(R*H,C,W,D) to the features of the points in the order of the voxel indices: (R,D,H,W,C)."""
+    """Maps of image rows (R*H,C,W,D) as features of frustum points, in the order of the voxel indices: (R,D,H,W,C)."""
     return rows.unflatten(0, (-1, height)).permute(0, 4, 1, 3, 2)
 
 

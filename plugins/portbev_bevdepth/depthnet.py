@@ -1,4 +1,4 @@
-"""Depth and context from image features and camera parameters."""
+"""DepthNet: depth and context from image features and camera parameters. R is the number of images, B * N."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from portbev.nn.resnet import BasicBlock
 from portbev.ops import deform_conv2d
 from portbev_bevdepth.config import DepthNetSection
 
-CAMERA_NUMBERS = 27
+CAMERA_PARAMETERS = 27
+"""Length of :func:`portbev_bevdepth.geometry.camera_vector`."""
 
 
 class DepthNet(nn.Module):
@@ -19,7 +20,8 @@ class DepthNet(nn.Module):
 
     Args:
         in_channels: channels of the image features.
-        context_channels, depth_bins: what comes out.
+        context_channels: channels of the context.
+        depth_bins: channels of the depth.
     """
 
     def __init__(self, section: DepthNetSection, in_channels: int, context_channels: int, depth_bins: int) -> None:
@@ -29,10 +31,10 @@ class DepthNet(nn.Module):
             nn.Conv2d(in_channels, mid, 3, padding=1), nn.BatchNorm2d(mid), nn.ReLU(inplace=True)
         )
         self.context_conv = nn.Conv2d(mid, context_channels, 1)
-        self.bn = nn.BatchNorm1d(CAMERA_NUMBERS)
-        self.depth_mlp = Mlp(CAMERA_NUMBERS, mid)
+        self.bn = nn.BatchNorm1d(CAMERA_PARAMETERS)
+        self.depth_mlp = Mlp(CAMERA_PARAMETERS, mid)
         self.depth_se = SELayer(mid)
-        self.context_mlp = Mlp(CAMERA_NUMBERS, mid)
+        self.context_mlp = Mlp(CAMERA_PARAMETERS, mid)
         self.context_se = SELayer(mid)
         layers: list[nn.Module] = [BasicBlock(mid, mid) for _ in range(section.blocks)]
         if section.use_aspp:
@@ -65,7 +67,7 @@ class Mlp(nn.Module):
 
 
 class SELayer(nn.Module):
-    """Gate the channels of a map by a vector (squeeze-and-excitation with a given squeeze)."""
+    """Squeeze-and-excitation whose gate is computed from a given vector, not from the map's mean."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -93,10 +95,10 @@ class ASPPBranch(nn.Module):
 
 
 def dilated_conv3x3(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``conv(x)`` without the taps that see only padding.
+    """``conv(x)`` without the taps of a 3x3 kernel that only ever read padding.
 
-    A dilation of at least the map's height (width) puts the outer rows (columns) of a 3x3 kernel into the padding
-    whatever the output pixel: at 16 rows and dilation 18, two thirds of the work are multiplications with zero.
+    If the dilation is at least the map's height (width), the kernel's outer rows (columns) lie in the padding for every
+    output pixel. At 16 rows and dilation 18, two thirds of the work would be multiplications with zero.
     """
     weight, padding = conv.weight, [int(p) for p in conv.padding]
     for axis in (0, 1):
@@ -109,7 +111,7 @@ def dilated_conv3x3(x: Tensor, conv: nn.Conv2d) -> Tensor:
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling (Chen et al., 2017) as in BEVDepth: dilations 1, 6, 12, 18 and a pooled branch.
 
-    In training the pooled branch's normalisation sees one value per image and channel (original's behaviour).
+    As in the original, the pooled branch's normalisation has one value per image and channel for its statistics.
     """
 
     def __init__(self, channels: int, dropout: float) -> None:
@@ -134,16 +136,17 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(R,C,H,W) to (R,C,H,W)."""
         maps = torch.cat([self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x)], dim=1)
-        # The pooled branch is constant over the map: add its share of the 1x1 convolution instead of spreading it out.
+        # The pooled branch is constant over the map: convolve one pixel of it and broadcast the result.
         local, pooled = self.conv1.weight.split([maps.shape[1], x.shape[1]], dim=1)
         out = functional.conv2d(maps, local) + functional.conv2d(self.global_avg_pool(x), pooled)
         return self.dropout(functional.relu(self.bn1(out), inplace=True))
 
 
 class DeformConv(nn.Module):
-    """Deformable 3x3 convolution (Dai et al., ICCV 2017), offsets predicted by ``conv_offset``, which starts at zero.
+    """Deformable 3x3 convolution (Dai et al., ICCV 2017) without bias, with one deformation group.
 
-    Keys as in mmcv's DeformConv2dPack; no bias, one deformation group, the offset's channels are (dy, dx) per tap.
+    ``conv_offset``, whose initial weights are zero, predicts (dy, dx) of each tap in pixels. Keys as in mmcv's
+    DeformConv2dPack.
     """
 
     def __init__(self, channels: int, groups: int) -> None:

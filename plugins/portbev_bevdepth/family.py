@@ -17,16 +17,11 @@ class BevDepthFamily:
     config: type[ModelSection] = BevDepthConfig
     takes: tuple[str, ...] = ("nuscenes",)
 
-    def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
-        """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
-        from portbev.nn.pretrained import load_resnet
+    def build(self, config: BevDepthConfig) -> DetectionModel:
+        """A model on the CPU; weights from torch's generator, the image backbone's from a file if one is named."""
         from portbev_bevdepth.model import BEVDepth
 
-        section = config if isinstance(config, BevDepthConfig) else BevDepthConfig.model_validate(config)
-        model = BEVDepth(section)
-        if section.image_backbone.weights:
-            load_resnet(model.backbone.img_backbone, section.image_backbone.weights)
-        return model
+        return BEVDepth(config)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official Lightning or EMA checkpoint, see :func:`portbev_bevdepth.checkpoint.import_state`."""

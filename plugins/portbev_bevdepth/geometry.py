@@ -1,7 +1,7 @@
-"""From image features to voxels, on the host.
+"""Voxel indices of the frustum points of each camera, computed on the host.
 
-Devices without a matrix inverse exist, and the same formula on two devices puts some points into different voxels; the
-host does it once for all of them.
+The same formula puts some points into different voxels on different devices, and some devices have no matrix inverse.
+The host's result is the same for all of them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ class Geometry:
 
     Quirks of the original, kept under ``quirks: official``:
 
-    * Everything is float32, in the original's order of operations: about one point in 10^5 lies so near a cell's edge
-      that rounding decides, and one such point moves MatrixVT's features by a percent. ``fixed`` computes in float64.
-    * A voxel index is truncated towards zero, not floored: what lies up to one cell outside the lower edges falls into
-      cell 0. ``fixed`` floors.
+    * Everything is float32, in the original's order of operations. About one point in 10^5 lies so near a cell's edge
+      that rounding decides its cell, and one such point changes MatrixVT's features by a percent. ``fixed`` computes in
+      float64.
+    * A voxel index is truncated towards zero, not floored, so that points up to one cell outside the lower edges fall
+      into cell 0. ``fixed`` floors.
     * The frustum's pixels reach from 0 to width - 1 inclusive in equal steps and are not the centres of the feature
-      pixels; its depths are the lower edges of the bins. Weights learn this, so ``fixed`` leaves it.
+      pixels; its depths are the lower edges of the bins. Weights adapt to this, so ``fixed`` does not change it.
     """
 
     def __init__(self, config: BevDepthConfig) -> None:
@@ -49,39 +50,40 @@ class Geometry:
         x, y, z = torch.broadcast_tensors(self._x, self._y, self._z)
         return torch.stack([x, y, z, torch.ones_like(x)], dim=-1)
 
-    def points(self, mats: Matrices, sweep: int) -> Tensor:
-        """Frustum points (B,N,D,H,W,3) of a sweep in the (augmented) key ego frame, metres, on the host.
+    def frustum_points(self, mats: Matrices, sweep: int) -> Tensor:
+        """Frustum points (B,N,D,H,W,3) of a sweep in the (augmented) ego frame of the key frame, metres, on the host.
 
-        ``mats`` are affine: their last rows are (0,0,0,1).
+        The matrices must be affine: their last rows are (0,0,0,1).
         """
         pose, intrin, ida = (
             mats[name][:, sweep].detach().cpu().to(self.dtype) for name in ("sensor2ego", "intrin", "ida")
         )
-        pixel = [axis.to(self.dtype) for axis in (self._x, self._y, self._z)]
-        x, y, z = _transform(_inverse(ida), pixel)
-        point = _transform(_product(pose, _inverse(intrin)), [x * z, y * z, z])
+        pixels = [axis.to(self.dtype) for axis in (self._x, self._y, self._z)]
+        x, y, z = _transform(_inverse(ida), pixels)
+        points = _transform(_product(pose, _inverse(intrin)), [x * z, y * z, z])
         if mats.get("bda") is not None:
-            point = _transform(mats["bda"].detach().cpu().to(self.dtype)[:, None], point)
-        return torch.stack(point, dim=-1)
+            points = _transform(mats["bda"].detach().cpu().to(self.dtype)[:, None], points)
+        return torch.stack(points, dim=-1)
 
-    def cells(self, points: Tensor) -> Tensor:
-        """Points in units of voxels from the grid's lower corner."""
+    def grid_coordinates(self, points: Tensor) -> Tensor:
+        """Points (...,3) in units of voxels from the grid's lower corner."""
         size = self.voxel_size.to(self.dtype)
         return (points - (self.voxel_coord.to(self.dtype) - size / 2)) / size
 
-    def whole(self, cells: Tensor) -> Tensor:
-        """Indices of cells, int32."""
-        return (cells.trunc() if self.truncate else cells.floor()).clamp(-(2.0**30), 2.0**30).int()
+    def cell_indices(self, coordinates: Tensor) -> Tensor:
+        """Indices (...,3) int32 of the cells in which grid coordinates (...,3) lie."""
+        return (coordinates.trunc() if self.truncate else coordinates.floor()).clamp(-(2.0**30), 2.0**30).int()
 
-    def voxels(self, mats: Matrices, sweep: int) -> Tensor:
-        """Voxel indices (B,N,D,H,W,3) int32 [ix,iy,iz] of a sweep, on the host; outside the grid they are kept."""
-        return self.whole(self.cells(self.points(mats, sweep)))
+    def voxel_indices(self, mats: Matrices, sweep: int) -> Tensor:
+        """Voxel indices (B,N,D,H,W,3) int32 [ix,iy,iz] of a sweep's frustum, on the host; some lie outside the grid."""
+        return self.cell_indices(self.grid_coordinates(self.frustum_points(mats, sweep)))
 
 
 def camera_vector(mats: Matrices, sweep: int) -> Tensor:
-    """What DepthNet is told about each camera: (B*N, 27) float32, on the host.
+    """The camera parameters that DepthNet takes: (B*N, 27) float32, on the host.
 
-    fx fy cx cy; rows (0,1) and columns (0,1,3) of ida; bda's 2x2 and its z scale; the 3x4 of sensor2ego.
+    They are fx fy cx cy; rows 0 and 1 of ida in columns 0, 1 and 3; bda's upper left 2x2 and its z scale; and the first
+    three rows of sensor2ego.
     """
     intrin, ida, pose = mats["intrin"][:, sweep], mats["ida"][:, sweep], mats["sensor2ego"][:, sweep]
     batch, cameras = intrin.shape[:2]
@@ -95,20 +97,23 @@ def camera_vector(mats: Matrices, sweep: int) -> Tensor:
     return vector.reshape(batch * cameras, -1).float()
 
 
-def _transform(matrix: Tensor, point: list[Tensor]) -> list[Tensor]:
-    """Affine (B,N,4,4) times three coordinates that broadcast to (B,N,D,H,W); summed left to right."""
+def _transform(matrix: Tensor, points: list[Tensor]) -> list[Tensor]:
+    """Affine matrices (B,N,4,4) times points, given as x, y and z that broadcast to (B,N,D,H,W).
+
+    The terms are added from left to right on every machine.
+    """
     entries = matrix[..., None, None, None]
     return [
-        entries[:, :, row, 0] * point[0]
-        + entries[:, :, row, 1] * point[1]
-        + entries[:, :, row, 2] * point[2]
+        entries[:, :, row, 0] * points[0]
+        + entries[:, :, row, 1] * points[1]
+        + entries[:, :, row, 2] * points[2]
         + entries[:, :, row, 3]
         for row in range(3)
     ]
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Matrix product (...,4,4), summed left to right on every machine."""
+    """Matrix products (...,4,4); the terms are added from left to right on every machine."""
     terms = a[..., :, :, None] * b[..., None, :, :]
     return terms[..., 0, :] + terms[..., 1, :] + terms[..., 2, :] + terms[..., 3, :]
 
@@ -118,9 +123,9 @@ def _inverse(matrices: Tensor) -> Tensor:
     factor, solve = (
         (lapack.sgetrf, lapack.sgetri) if matrices.dtype == torch.float32 else (lapack.dgetrf, lapack.dgetri)
     )
-    given = matrices.numpy()
-    inverses = np.empty_like(given)
-    for index in np.ndindex(given.shape[:-2]):
-        factors, pivots, _ = factor(given[index])
+    arrays = matrices.numpy()
+    inverses = np.empty_like(arrays)
+    for index in np.ndindex(arrays.shape[:-2]):
+        factors, pivots, _ = factor(arrays[index])
         inverses[index], _ = solve(factors, pivots)
     return torch.from_numpy(inverses)

@@ -21,10 +21,10 @@ TaskOutput = dict[str, Tensor]
 class BEVDepthHead(nn.Module):
     """Trunk, neck, shared convolution and six branches per task (Yin et al., CVPR 2021; BEVDepth's BEVDepthHead).
 
-    Computes in float32 also under mixed precision.
+    It computes in float32 also under mixed precision.
 
-    Quirk, kept under ``quirks: official``: the heatmaps' last bias is not set to -2.19 (a prior of 0.1) because the
-    original never calls the head's initialisation; it starts as torch's default. ``fixed`` sets it;
+    Quirk, kept under ``quirks: official``: the last bias of the heatmaps keeps torch's default initial value, because
+    the original never calls the head's initialisation. ``fixed`` sets it to -2.19 (a prior of 0.1), and
     ``head.heatmap_bias`` overrides both.
     """
 
@@ -46,10 +46,10 @@ class BEVDepthHead(nn.Module):
             strides=section.trunk_strides,
             max_pool=False,
         )
-        upsample, reach = [1], 2  # the trunk's stem halves the size
+        upsample, total_stride = [1], 2  # the trunk's stem halves the size
         for stride in section.trunk_strides:
-            reach *= stride
-            upsample.append(reach)
+            total_stride *= stride
+            upsample.append(total_stride)
         self.neck = SECONDFPN([channels, *self.trunk.out_channels], section.neck_channels, upsample)
 
     def forward(self, bev: Tensor) -> list[TaskOutput]:
@@ -61,7 +61,7 @@ class BEVDepthHead(nn.Module):
 
 
 class TaskHead(nn.Module):
-    """Branches of one task: a ConvModule and a 3x3 convolution each."""
+    """The branches of one task; each is a ConvModule and a 3x3 convolution."""
 
     def __init__(self, in_channels: int, channels: int, classes: int, heatmap_bias: float | None) -> None:
         super().__init__()
@@ -73,10 +73,10 @@ class TaskHead(nn.Module):
             self.add_module(name, nn.Sequential(ConvModule(in_channels, channels, 3, padding=1), last))
 
     def forward(self, x: Tensor) -> TaskOutput:
-        """(B,Ci,Y,X) to raw outputs by branch."""
+        """(B,Ci,Y,X) to the raw outputs of the branches, by name."""
         return {name: branch(x) for name, branch in self.named_children()}
 
 
 def box_code(output: TaskOutput) -> Tensor:
-    """The box branches side by side: (B,10,Y,X) [reg height dim rot vel]."""
+    """The outputs of the box branches, concatenated: (B,10,Y,X) [reg height dim rot vel]."""
     return torch.cat([output[name] for name, _ in BRANCHES], dim=1)

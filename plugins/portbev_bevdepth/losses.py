@@ -17,9 +17,9 @@ EPS = 1.1920928955078125e-07  # added to every normaliser, as the original's ave
 
 
 def gaussian_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Sum of the focal loss of CornerNet with Gaussian penalty reduction (alpha 2, gamma 4).
+    """Focal loss with Gaussian penalty reduction (Law and Deng, ECCV 2018; alpha 2, gamma 4), summed over all elements.
 
-    Probabilities are clamped to [1e-4, 1 - 1e-4]; logits and target have the same shape.
+    Probabilities are clamped to [1e-4, 1 - 1e-4]. Logits and target have the same shape.
     """
     p = logits.sigmoid().clamp(1e-4, 1 - 1e-4)
     eps = 1e-12
@@ -29,16 +29,16 @@ def gaussian_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def heatmap_loss(output: TaskOutput, target: TaskTarget, peaks: float) -> Tensor:
-    """Focal loss over the number of peaks (at least 1)."""
+    """Focal loss divided by the number of peaks (at least 1)."""
     return gaussian_focal_loss(output["heatmap"], target.heatmap) / (max(1.0, peaks) + EPS)
 
 
 def box_loss(output: TaskOutput, target: TaskTarget, objects: float, code_weights: Sequence[float]) -> Tensor:
-    """Weighted L1 of the box code at the objects' cells over the number of objects (at least 1e-4)."""
+    """Weighted L1 loss of the box codes at the objects' cells, divided by the number of objects (at least 1e-4)."""
     code = box_code(output).flatten(2).transpose(1, 2)  # (B,Y*X,10)
-    found = code.gather(1, target.index[..., None].expand(-1, -1, code.shape[2]))
+    predicted = code.gather(1, target.index[..., None].expand(-1, -1, code.shape[2]))
     weight = target.mask[..., None] * target.mask.new_tensor(code_weights)
-    return ((found - target.code).abs() * weight).sum() / (max(1e-4, objects) + EPS)
+    return ((predicted - target.code).abs() * weight).sum() / (max(1e-4, objects) + EPS)
 
 
 def detection_losses(
@@ -47,29 +47,29 @@ def detection_losses(
     targets: Sequence[TaskTarget],
     mean_over_ranks: Mean | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Heatmap losses and box losses of the tasks, weighted. ``targets`` are on the host."""
+    """The weighted heatmap losses and box losses of the tasks. ``targets`` are on the host."""
     mean = mean_over_ranks or float
-    heat, boxes = [], []
+    heatmap_losses, box_losses = [], []
     for output, target in zip(outputs, targets, strict=True):
         peaks = mean(float(target.heatmap.eq(1).sum()))  # two centres in one cell are one peak
         objects = mean(float(target.mask.sum()))
-        placed = target.to(output["heatmap"].device)
-        heat.append(config.loss.heatmap_weight * heatmap_loss(output, placed, peaks))
-        boxes.append(config.loss.box_weight * box_loss(output, placed, objects, config.loss.code_weights))
-    return heat, boxes
+        on_device = target.to(output["heatmap"].device)
+        heatmap_losses.append(config.loss.heatmap_weight * heatmap_loss(output, on_device, peaks))
+        box_losses.append(config.loss.box_weight * box_loss(output, on_device, objects, config.loss.code_weights))
+    return heatmap_losses, box_losses
 
 
 def depth_loss(config: BevDepthConfig, probability: Tensor, depth: Tensor) -> Tensor:
-    """Binary cross-entropy of the depth distribution where lidar tells the depth, over the number of such pixels.
+    """Binary cross-entropy of the depth distribution at pixels with lidar depth, divided by the number of such pixels.
 
     Args:
         probability: (B*N,D,h,w) after softmax.
         depth: (B,N,H,W) metres, 0 = no return.
     """
     bins = depth_bins(config, depth)
-    known = (bins > 0).float()
+    foreground = (bins > 0).float()
     numbers = torch.arange(1, config.depth_bins + 1, device=bins.device)
-    truth = (bins[:, None] == numbers[:, None, None]).float()
-    weight = known[:, None].expand_as(truth)
-    total = functional.binary_cross_entropy(probability.float(), truth, weight=weight, reduction="sum")
-    return config.loss.depth_weight * total / known.sum().clamp(min=1.0)
+    target = (bins[:, None] == numbers[:, None, None]).float()
+    weight = foreground[:, None].expand_as(target)
+    total = functional.binary_cross_entropy(probability.float(), target, weight=weight, reduction="sum")
+    return config.loss.depth_weight * total / foreground.sum().clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""Lift, splat: from six images to bird's-eye-view features."""
+"""Lift-splat: bird's-eye-view features from the images of all cameras."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ STAGE_STRIDES = (4, 8, 16, 32)
 class LSSFPN(ImagePath, nn.Module):
     """Image backbone, neck, DepthNet and voxel pooling (Philion and Fidler, ECCV 2020; BEVDepth's BaseLSSFPN).
 
-    Quirk, kept under ``quirks: official``: DepthNet is told the key frame's cameras whatever sweep it looks at;
-    ``fixed`` tells it the sweep's.
+    Quirk, kept under ``quirks: official``: DepthNet gets the camera parameters of the key frame for every sweep;
+    ``fixed`` gives it those of the sweep.
     """
 
     frustum: Tensor
@@ -40,6 +40,7 @@ class LSSFPN(ImagePath, nn.Module):
             base_channels=image.base_channels,
             frozen_stages=image.frozen_stages,
             zero_init_residual=image.zero_init_residual,
+            weights=image.weights,
         )
         upsample = [stride / config.downsample for stride in STAGE_STRIDES]
         self.img_neck = SECONDFPN(self.img_backbone.out_channels, config.image_neck.out_channels, upsample)
@@ -62,7 +63,7 @@ class LSSFPN(ImagePath, nn.Module):
         bev, depth = self.sweep(images, mats, 0)
         sweeps = [bev]
         for index in range(1, images.shape[1]):
-            with torch.no_grad():  # earlier frames give context but no gradient; their batch statistics do count
+            with torch.no_grad():  # earlier frames get no gradient, but they update the batch statistics
                 sweeps.append(self.sweep(images, mats, index)[0])
         return sweeps[0] if len(sweeps) == 1 else torch.cat(sweeps, dim=1), depth
 
@@ -76,13 +77,16 @@ class LSSFPN(ImagePath, nn.Module):
     def image_features(self, images: Tensor, mats: Matrices, index: int) -> tuple[Tensor, Tensor]:
         """Depth logits (B*N,D,h,w) and context (B*N,C,h,w) of images (B,N,3,H,W)."""
         features = self.img_neck(self.img_backbone(self.arrange(images.flatten(0, 1))))
-        told = 0 if self.config.quirks == "official" else index
-        camera = camera_vector(mats, told).to(features.device)
+        camera_sweep = 0 if self.config.quirks == "official" else index
+        camera = camera_vector(mats, camera_sweep).to(features.device)
         return self.depth_net(features, camera)
 
     def to_bev(self, depth: Tensor, context: Tensor, mats: Matrices, index: int) -> Tensor:
-        """Sum depth x context over the points of each cell: (B,C,Y,X), row = y, column = x."""
-        voxels = self.geometry.voxels(mats, index).to(context.device)
+        """BEV features (B,C,Y,X), row = y, column = x: depth times context, summed over the points of each cell.
+
+        ``depth`` (B*N,D,h,w) holds probabilities, ``context`` is (B*N,C,h,w).
+        """
+        voxels = self.geometry.voxel_indices(mats, index).to(context.device)
         batch, cameras = voxels.shape[:2]
         size = self.geometry.size
         if self.config.depth_aggregation:
@@ -92,7 +96,8 @@ class LSSFPN(ImagePath, nn.Module):
         else:
             per_camera = (batch, cameras)
             pooled = voxel_pool_lift(depth.unflatten(0, per_camera), context.unflatten(0, per_camera), voxels, size)
-        # Else the head would run channels-last, where AVX2 takes twice as long for the weight gradients of 3x3 kernels.
+        # Without this copy the head would run in channels-last format, in which the weight gradients of 3x3 kernels
+        # take twice as long with AVX2.
         return pooled.permute(0, 3, 1, 2).contiguous()
 
     def _check(self, images: Tensor) -> None:

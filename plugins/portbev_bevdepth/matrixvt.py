@@ -1,4 +1,4 @@
-"""MatrixVT's view transformation by two matrices (Zhou et al., ICCV 2023)."""
+"""MatrixVT's view transformation by two matrices (Zhou et al., ICCV 2023). R is the number of images, B * N."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from portbev_nuscenes.batches import Matrices
 
 
 class MatrixVT(LSSFPN):
-    """Prime depth and prime feature, sent to the bird's-eye view by the ring and the ray matrix.
+    """The prime depth and the prime feature of each image, transformed to the bird's-eye view by ring and ray matrix.
 
-    bev_anchors (Y,X,2) holds the cell centres; it is part of official checkpoints and not used.
+    The buffer ``bev_anchors`` (Y,X,2) holds the cells' centres. It is part of official checkpoints and not used.
     """
 
     def __init__(self, config: BevDepthConfig) -> None:
         super().__init__(config)
-        self.register_buffer("bev_anchors", _anchors(config))
+        self.register_buffer("bev_anchors", _bev_anchors(config))
         self.horiconv = HoriConv(config.context_channels, config.depth_net.mid_channels)
         self.depth_reducer = DepthReducer(config.context_channels)
 
@@ -29,7 +29,7 @@ class MatrixVT(LSSFPN):
         """(B,C,Y,X) from depth (B*N,D,H,W) and context (B*N,C,H,W)."""
         prime_depth = self.depth_reducer(context, depth)
         prime_feature = self.horiconv(context)
-        ring, ray = (torch.from_numpy(m).to(depth.device).float() for m in matrices(self.geometry, mats, index))
+        ring, ray = (torch.from_numpy(m).to(depth.device).float() for m in ring_and_ray(self.geometry, mats, index))
         batch = ring.shape[0]
         columns = prime_depth.unflatten(0, (batch, -1)).permute(0, 1, 3, 2).flatten(1, 2)  # (B,N*W,D)
         feature = prime_feature.unflatten(0, (batch, -1)).permute(0, 2, 1, 3).flatten(2)  # (B,C,N*W)
@@ -38,51 +38,54 @@ class MatrixVT(LSSFPN):
         return bev.unflatten(2, (y_cells, x_cells))
 
 
-def matrices(geometry: Geometry, mats: Matrices, index: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Ring (B,D,Y*X) and ray (B,N*W,Y*X): which depth bin, which image column, meets which cell (y*X+x).
+def ring_and_ray(geometry: Geometry, mats: Matrices, index: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """The ring matrix (B,D,Y*X) and the ray matrix (B,N*W,Y*X).
 
-    The frustum's points are averaged over the image height first, and height above ground is ignored.
+    The ring matrix says which depth bins have points in cell y*X+x, and the ray matrix which image columns do. The
+    points of the frustum are averaged over the image height first, and their height above ground is ignored.
 
     Quirks of the original, kept under ``quirks: official``:
 
-    * A point outside the grid (its truncated index, so up to one cell outside the lower edges is inside) is sent to
-      the cell in the middle, (64,64) of 128, which is cleared afterwards, with whatever truly falls into it.
-    * Points that meet in an entry do not add up, so both matrices hold only 0 and 1, and the division by the largest
+    * A point outside the grid is assigned to the cell in the middle, (64,64) of 128, which is cleared afterwards
+      together with the points that do lie in it. Indices are truncated, so that points up to one cell outside the lower
+      edges count as inside.
+    * Several points in one entry do not add up, so that both matrices hold only 0 and 1 and the division by the largest
       entry of a column that follows changes nothing.
 
-    ``fixed`` floors, drops what is outside, keeps the middle, and does count: entries are shares of the cell's largest.
+    ``fixed`` floors, ignores points outside the grid, keeps the middle cell, and counts points: each entry is a count
+    divided by the largest count of its cell.
     """
-    cells = geometry.cells(geometry.points(mats, index)).mean(dim=3)  # (B,N,D,W,3)
-    whole = geometry.whole(cells.transpose(2, 3)).numpy()  # (B,N,W,D,3)
-    batch, cameras, width, bins, _ = whole.shape
+    coordinates = geometry.grid_coordinates(geometry.frustum_points(mats, index)).mean(dim=3)  # (B,N,D,W,3)
+    indices = geometry.cell_indices(coordinates.transpose(2, 3)).numpy()  # (B,N,W,D,3)
+    batch, cameras, width, bins, _ = indices.shape
     x_cells, y_cells, _ = geometry.size
-    x, y = whole[..., 0].reshape(batch, -1, bins), whole[..., 1].reshape(batch, -1, bins)
+    x, y = indices[..., 0].reshape(batch, -1, bins), indices[..., 1].reshape(batch, -1, bins)
     inside = (x >= 0) & (x < x_cells) & (y >= 0) & (y < y_cells)
-    cell = np.where(inside, y * x_cells + x, 0)
     sample, column, depth = np.nonzero(inside)
-    hit = cell[inside]
-    counted = not geometry.truncate
-    ring = _fill((batch, bins, y_cells * x_cells), (sample, depth, hit), counted)
-    ray = _fill((batch, cameras * width, y_cells * x_cells), (sample, column, hit), counted)
+    cell = np.where(inside, y * x_cells + x, 0)[inside]
+    count = not geometry.truncate
+    ring = _scatter((batch, bins, y_cells * x_cells), (sample, depth, cell), count)
+    ray = _scatter((batch, cameras * width, y_cells * x_cells), (sample, column, cell), count)
     if geometry.truncate:
-        null = (y_cells // 2) * x_cells + x_cells // 2
-        ring[..., null] = 0
-        ray[..., null] = 0
+        middle = (y_cells // 2) * x_cells + x_cells // 2
+        ring[..., middle] = 0
+        ray[..., middle] = 0
     return ring, ray
 
 
-def _fill(shape: tuple[int, int, int], index: tuple[NDArray[np.int64], ...], counted: bool) -> NDArray[np.generic]:
-    if not counted:
-        marks = np.zeros(shape, np.uint8)
-        marks[index] = 1
-        return marks
+def _scatter(shape: tuple[int, int, int], index: tuple[NDArray[np.int64], ...], count: bool) -> NDArray[np.generic]:
+    """A matrix of 1 at ``index`` and 0 elsewhere (uint8), or with ``count`` of shares of each column's maximum."""
+    if not count:
+        mask = np.zeros(shape, np.uint8)
+        mask[index] = 1
+        return mask
     counts = np.zeros(shape, np.float32)
     np.add.at(counts, index, 1)
     return counts / np.maximum(counts.max(axis=1, keepdims=True), 1)
 
 
 class DepthReducer(nn.Module):
-    """Depth (R,D,H,W) averaged over the image height with weights learnt from the context: the prime depth (R,D,W)."""
+    """Prime depth: depth averaged over the image height, with weights that are predicted from the context."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -94,12 +97,12 @@ class DepthReducer(nn.Module):
         )
 
     def forward(self, context: Tensor, depth: Tensor) -> Tensor:
-        """Context (R,C,H,W) and depth (R,D,H,W) to (R,D,W)."""
+        """Context (R,C,H,W) and depth (R,D,H,W) to the prime depth (R,D,W)."""
         return (depth * self.vertical_weighter(context).softmax(dim=2)).sum(dim=2)
 
 
 class HoriConv(nn.Module):
-    """Context reduced to one row of the image and refined along it: the prime feature (R,C,W)."""
+    """Prime feature: context reduced to one image row by a maximum, then refined by convolutions along the row."""
 
     def __init__(self, channels: int, mid_channels: int) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class HoriConv(nn.Module):
         self.out_conv = nn.Sequential(*_row_conv(mid_channels, channels, bias=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R,C,H,W) to (R,C,W)."""
+        """Context (R,C,H,W) to the prime feature (R,C,W)."""
         x = self.reduce_conv(self.merger(x).amax(dim=2))
         x = self.conv1(x) + x
         x = self.conv2(x) + x
@@ -122,7 +125,8 @@ def _row_conv(in_channels: int, out_channels: int, bias: bool = False) -> list[n
     return [conv, nn.BatchNorm1d(out_channels), nn.ReLU(inplace=True)]
 
 
-def _anchors(config: BevDepthConfig) -> Tensor:
+def _bev_anchors(config: BevDepthConfig) -> Tensor:
+    """(Y,X,2) centres (x, y) of the cells in metres."""
     axes = []
     for (low, high, step), count in zip((config.x_bound, config.y_bound), config.bev_size, strict=True):
         axes.append(torch.linspace(low + step / 2, high - step / 2, count))

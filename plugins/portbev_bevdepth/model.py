@@ -1,4 +1,4 @@
-"""BEVDepth and MatrixVT as a whole."""
+"""The models BEVDepth and MatrixVT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from portbev_nuscenes.batches import SweepBatch
 
 
 class BevDepthOutput(NamedTuple):
-    """Raw outputs: one dict of branches per task (:class:`BEVDepthHead`), and the key frame's depth (B*N,D,h,w)."""
+    """Raw outputs: one dict of branches per task (see :class:`BEVDepthHead`) and the key frame's depth (B*N,D,h,w)."""
 
     tasks: list[TaskOutput]
     depth: Tensor
@@ -29,7 +29,7 @@ class BevDepthOutput(NamedTuple):
 class BEVDepth(DetectionModel):
     """BEVDepth (Li et al., AAAI 2023) or, with ``variant: matrixvt``, MatrixVT (Zhou et al., ICCV 2023).
 
-    State keys are those of the original implementation's model (``backbone.*``, ``head.*``), shapes and dtypes too.
+    Keys, shapes and dtypes of the state are those of the original implementation's model (``backbone.*``, ``head.*``).
     """
 
     def __init__(self, config: BevDepthConfig) -> None:
@@ -39,12 +39,12 @@ class BEVDepth(DetectionModel):
         self.head = BEVDepthHead(config)
 
     def forward(self, batch: SweepBatch) -> BevDepthOutput:
-        """Raw outputs of a batch; ``batch["images"]`` is on the model's device, ``batch["mats"]`` on the host."""
+        """Raw outputs of a batch. ``batch["images"]`` is on the model's device, ``batch["mats"]`` is on the host."""
         bev, depth = self.backbone(batch["images"], batch["mats"])
         return BevDepthOutput(self.head(bev), depth)
 
     def losses(self, outputs: BevDepthOutput, batch: SweepBatch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
-        """``heatmap`` and ``box`` summed over the tasks, and ``depth`` if the batch has lidar depth."""
+        """The losses ``heatmap`` and ``box``, summed over the tasks, and ``depth`` if the batch has lidar depth."""
         targets = box_targets(self.config, batch["boxes"], batch["labels"])
         with full_precision(outputs.depth.device):
             heatmaps, boxes = detection_losses(self.config, outputs.tasks, targets, mean_over_ranks)
@@ -54,5 +54,5 @@ class BEVDepth(DetectionModel):
         return terms
 
     def decode(self, outputs: BevDepthOutput, batch: SweepBatch) -> list[Detections]:
-        """Detections per sample in the key ego frame (augmented, if the batch is)."""
+        """Detections of each sample in the ego frame of the key frame (augmented, if the batch is)."""
         return decode(self.config, outputs.tasks)

@@ -1,10 +1,12 @@
-"""Suppression of detections whose centres are near each other, on the host.
+"""Non-maximum suppression of detections whose centres are near each other, on the host.
 
-Both take the best first (equal scores: the later one first, as a reversed stable sort gives them) and return the
-indices of what is kept, best first, at most ``limit``.
+Both functions visit detections by falling score and return the indices of the kept ones in that order, at most
+``limit``. Of equal scores the later one is visited first, as a reversed stable sort orders them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,45 +16,45 @@ Float32 = NDArray[np.float32]
 
 
 def circle_nms(centers: Float32, scores: Float32, threshold: float, limit: int | None = None) -> Indices:
-    """Drop what lies near a better one (CenterPoint).
+    """Circle NMS of CenterPoint: drop detections near one with a higher score.
 
     Args:
         centers: (n,2) metres.
-        threshold: largest **squared** distance (m^2) at which the lesser is dropped. The original calls it a radius
-            but compares it with the squared distance; the published thresholds are meant so.
+        threshold: largest **squared** distance (m^2) at which the detection with the lower score is dropped. The
+            original calls it a radius but compares it with the squared distance; published thresholds are squared.
     """
 
-    def near(best: int, rest: Indices) -> NDArray[np.bool_]:
-        apart = centers[rest] - centers[best]
-        return (apart**2).sum(axis=1) <= threshold
+    def is_near(best: int, rest: Indices) -> NDArray[np.bool_]:
+        difference = centers[rest] - centers[best]
+        return (difference**2).sum(axis=1) <= threshold
 
-    return _greedy(scores, near, limit)
+    return _greedy_nms(scores, is_near, limit)
 
 
 def size_aware_circle_nms(boxes: Float32, scores: Float32, scale: float, limit: int | None = None) -> Indices:
-    """Drop what lies within a share of the two boxes' extent along both axes (BEVDepth's size_aware_circle).
+    """BEVDepth's size_aware_circle: drop boxes whose distance to one with a higher score is small along both axes.
 
     Args:
-        boxes: (n,>=7) [x y z dx dy dz yaw ...].
-        scale: share of the sum of the two half extents.
+        boxes: (n,>=7) [x y z dx dy dz yaw ...] in metres and radians.
+        scale: the distance is small up to this multiple of the sum of the two boxes' half extents along the axis.
     """
     cos, sin = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
-    along = np.abs(boxes[:, 3] * cos) + np.abs(boxes[:, 4] * sin)
-    across = np.abs(boxes[:, 3] * sin) + np.abs(boxes[:, 4] * cos)
-    reach = np.stack([along, across], axis=1) * np.float32(scale / 2)
+    x_extent = np.abs(boxes[:, 3] * cos) + np.abs(boxes[:, 4] * sin)
+    y_extent = np.abs(boxes[:, 3] * sin) + np.abs(boxes[:, 4] * cos)
+    half_extents = np.stack([x_extent, y_extent], axis=1) * np.float32(scale / 2)
 
-    def near(best: int, rest: Indices) -> NDArray[np.bool_]:
-        apart = np.abs(boxes[rest, :2] - boxes[best, :2])
-        return (apart <= reach[rest] + reach[best]).all(axis=1)
+    def is_near(best: int, rest: Indices) -> NDArray[np.bool_]:
+        distance = np.abs(boxes[rest, :2] - boxes[best, :2])
+        return (distance <= half_extents[rest] + half_extents[best]).all(axis=1)
 
-    return _greedy(scores, near, limit)
+    return _greedy_nms(scores, is_near, limit)
 
 
-def _greedy(scores: Float32, near, limit: int | None) -> Indices:  # type: ignore[no-untyped-def]
+def _greedy_nms(scores: Float32, is_near: Callable[[int, Indices], NDArray[np.bool_]], limit: int | None) -> Indices:
     order = np.argsort(scores, kind="stable")[::-1]
     kept: list[int] = []
     while len(order) and (limit is None or len(kept) < limit):
         best, order = int(order[0]), order[1:]
         kept.append(best)
-        order = order[~near(best, order)]
+        order = order[~is_near(best, order)]
     return np.array(kept, np.intp)

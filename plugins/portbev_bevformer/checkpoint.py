@@ -1,13 +1,7 @@
-"""Checkpoints of the original implementation, by key name."""
+"""The names of our keys in checkpoints of the original implementation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import nn
-
-from portbev.models import Imported
 from portbev.nn.key_names import TRANSFORMER_LAYERS, KeyNames
 
 _PREFIXES = (
@@ -27,10 +21,6 @@ _LAYERS = (
 )
 _NAMES = KeyNames(_PREFIXES, _LAYERS)
 
-official_name = _NAMES.official
-export_state = _NAMES.export
-
-
-def import_state(checkpoint: Mapping[str, Any], model: nn.Module) -> Imported:
-    """Weights of an official checkpoint for ``model``; see :meth:`portbev.nn.key_names.KeyNames.fit`."""
-    return Imported(*_NAMES.fit(checkpoint, model))
+official_name = _NAMES.official_name
+import_state = _NAMES.import_state
+export_state = _NAMES.export_state

@@ -7,30 +7,32 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from portbev.config.quirks import Choice, Quirks
-from portbev.config.schema import ModelSection, Section
+from portbev.config.schema import ModelSection
+from portbev.config.section import Section
+from portbev.nn import detr_config
 from portbev_nuscenes.classes import DETECTION_CLASSES
 
 Range = tuple[float, float, float, float, float, float]
 
 
 class QuirksSection(Quirks):
-    """Where the original does something other than what was meant, and checkpoints were trained with it.
+    """Places where the original does something other than what was intended, and checkpoints were trained with it.
 
-    ``quirks: official`` and ``quirks: fixed`` stand for all of them.
+    ``quirks: official`` and ``quirks: fixed`` set all of them.
     """
 
-    rotation_center: Choice = "official"  # the previous BEV turns about cell (100, 100) of any grid; fixed: its middle
-    visibility_lists: Choice = "official"  # which queries a camera sees is asked of a batch's first sample only
-    temporal_concat: Choice = "official"  # batches of several samples: history is taken from the wrong sample
-    image_size: Choice = "official"  # the padding below and right of an image counts as image
+    rotation_center: Choice = "official"  # the BEV is rotated about cell (100, 100) of any grid; fixed: the middle
+    visibility_lists: Choice = "official"  # the queries visible to a camera are those of the batch's first sample
+    temporal_concat: Choice = "official"  # in batches of several samples, history comes from the wrong sample
+    image_size: Choice = "official"  # the padding below and to the right of an image counts as image
 
 
 class ImageBackboneSection(Section):
     depth: Literal[18, 34, 50, 101] = 50
     base_channels: int = Field(64, ge=1)
     style: Literal["pytorch", "caffe"] = "pytorch"
-    deformable_stages: tuple[int, ...] = ()  # stages (from 1) whose 3x3 convolutions are modulated deformable ones
-    stages: tuple[int, ...] = Field((4,), min_length=1)  # whose outputs go to the neck
+    deformable_stages: tuple[int, ...] = ()  # stages, from 1, with modulated deformable 3x3 convolutions
+    stages: tuple[int, ...] = Field((4,), min_length=1)  # stages, from 1, whose outputs go to the neck
     frozen_stages: int = Field(1, ge=-1, le=4)
     frozen_norms: bool = True
     zero_init_residual: bool = False
@@ -40,23 +42,13 @@ class ImageBackboneSection(Section):
 
 class EncoderSection(Section):
     layers: int = Field(3, ge=1)
-    anchors: int = Field(4, ge=1)  # heights of a pillar
+    anchors: int = Field(4, ge=1)  # points of a cell's pillar, at different heights
     temporal_points: int = Field(4, ge=1)
-    spatial_points: int = Field(8, ge=1)  # per level, a multiple of anchors
+    spatial_points: int = Field(8, ge=1)  # per level; a multiple of anchors
     checkpointing: bool = False
 
 
-class DecoderSection(Section):
-    layers: int = Field(6, ge=1)
-    queries: int = Field(900, ge=1)
-    points: int = Field(4, ge=1)
-
-
-class LossSection(Section):
-    class_weight: float = Field(2.0, ge=0)
-    box_weight: float = Field(0.25, ge=0)
-    class_cost: float = Field(2.0, ge=0)
-    box_cost: float = Field(0.25, ge=0)
+class LossSection(detr_config.LossSection):
     code_weights: tuple[float, ...] = Field((1.0,) * 8 + (0.2, 0.2), min_length=10, max_length=10)
 
 
@@ -71,32 +63,32 @@ class BevFormerConfig(ModelSection):
 
     family: Literal["bevformer"] = "bevformer"
     quirks: QuirksSection = QuirksSection()
-    # Until July 2023 the shift of the history's reference points went into those of the present too. Checkpoints
-    # published before (all of v1, of 2022) were presumably trained so: set it to evaluate them.
+    # Until July 2023 the original shifted the present frame's reference points together with those of the history.
+    # Checkpoints published before (all of version 1, in 2022) were presumably trained so: set it to evaluate them.
     aliased_reference: bool = False
     point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres, LIDAR_TOP frame
     bev_size: tuple[int, int] = (50, 50)  # cells (rows along y, columns along x)
     channels: int = Field(256, ge=8)
     heads: int = Field(8, ge=1)
-    hidden: int = Field(512, ge=1)  # of the feed-forward layers
+    hidden: int = Field(512, ge=1)  # channels inside the feed-forward layers
     dropout: float = Field(0.1, ge=0, lt=1)
     cameras: int = Field(6, ge=1)
-    levels: int = Field(1, ge=1)  # maps of the neck
+    levels: int = Field(1, ge=1)  # number of the neck's maps
     image_backbone: ImageBackboneSection = ImageBackboneSection()
     encoder: EncoderSection = EncoderSection()
-    decoder: DecoderSection = DecoderSection()
+    decoder: detr_config.DecoderSection = detr_config.DecoderSection()
     classes: tuple[str, ...] = DETECTION_CLASSES
     loss: LossSection = LossSection()
     decode: DecodeSection = DecodeSection()
 
     @property
     def cell(self) -> tuple[float, float]:
-        """Metres of a cell (along y, along x)."""
+        """Size of a cell in metres (along y, along x)."""
         x0, y0, _, x1, y1, _ = self.point_cloud_range
         return (y1 - y0) / self.bev_size[0], (x1 - x0) / self.bev_size[1]
 
     @model_validator(mode="after")
-    def _fits(self) -> BevFormerConfig:
+    def _validate(self) -> BevFormerConfig:
         low, high = self.point_cloud_range[:3], self.point_cloud_range[3:]
         if any(a >= b for a, b in zip(low, high, strict=True)):
             raise ValueError("point_cloud_range must be [x0, y0, z0, x1, y1, z1] with each first below its second")

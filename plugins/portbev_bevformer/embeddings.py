@@ -1,4 +1,4 @@
-"""What the encoder starts from: features marked by camera and level, and a query per cell of the bird's-eye view."""
+"""The encoder's inputs: image features with embeddings of camera and level, and a query per BEV cell."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from torch import Tensor, nn
 
 from portbev_bevformer.config import BevFormerConfig
 
-CAN_BUS = 18
+CAN_BUS_SIZE = 18
+"""Length of the CAN bus vector of a frame."""
 OFFICIAL_LEVELS = 4
-"""Rows of the original's level embedding, whatever the number of levels."""
+"""The original's level embedding has at least this many rows, whatever the number of levels."""
 
 
 class FeatureEmbedding(nn.Module):
-    """Marks each feature with its camera and its level. Keys ``cams_embeds`` and ``level_embeds``."""
+    """Adds a learned embedding of its camera and of its level to each feature.
+
+    Keys ``cams_embeds`` and ``level_embeds``.
+    """
 
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__()
@@ -24,7 +28,10 @@ class FeatureEmbedding(nn.Module):
         self.cams_embeds = nn.Parameter(torch.randn(config.cameras, config.channels))
 
     def forward(self, maps: Sequence[Tensor], cameras: int) -> tuple[Tensor, list[tuple[int, int]]]:
-        """Maps (B*N,C,h,w) per level to (B*N,S,C), the levels row-major one after the other, and their (h, w)."""
+        """Features (B*N,S,C) from the maps (B*N,C,h,w) of all levels, and the (h, w) of each level.
+
+        The levels are one after the other, each row by row.
+        """
         shapes = [(int(x.shape[-2]), int(x.shape[-1])) for x in maps]
         flat = torch.cat(
             [x.flatten(2).transpose(1, 2) + self.level_embeds[level] for level, x in enumerate(maps)], dim=1
@@ -33,7 +40,7 @@ class FeatureEmbedding(nn.Module):
 
 
 class BevQueries(nn.Module):
-    """A learned query per cell; the CAN bus (ego motion) is embedded and added to all of them."""
+    """A learned query per cell, to which an embedding of the CAN bus vector (ego motion) is added."""
 
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__()
@@ -42,18 +49,18 @@ class BevQueries(nn.Module):
         self.embedding = nn.Embedding(rows * columns, channels)
         self.row_embed = nn.Embedding(rows, channels // 2)
         self.col_embed = nn.Embedding(columns, channels // 2)
-        first, second = nn.Linear(CAN_BUS, channels // 2), nn.Linear(channels // 2, channels)
-        layers = {"0": first, "1": nn.ReLU(inplace=True), "2": second, "3": nn.ReLU(inplace=True)}
+        linear1, linear2 = nn.Linear(CAN_BUS_SIZE, channels // 2), nn.Linear(channels // 2, channels)
+        layers = {"0": linear1, "1": nn.ReLU(inplace=True), "2": linear2, "3": nn.ReLU(inplace=True)}
         self.can_bus_mlp = nn.Sequential(OrderedDict({**layers, "norm": nn.LayerNorm(channels)}))
-        for layer in (first, second):
+        for layer in (linear1, linear2):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, can_bus: Tensor) -> Tensor:
-        """(B,18) float32 to queries (B,Q,C). All numbers go in as they are, absolute ones too."""
+        """CAN bus vectors (B,18) float32 to queries (B,Q,C). The vectors are used without normalisation."""
         return self.embedding.weight + self.can_bus_mlp(can_bus)[:, None]
 
     def position(self) -> Tensor:
-        """(Q,C): the column's embedding, then the row's."""
+        """Positional encoding (Q,C): the embedding of the cell's column, then that of its row."""
         rows, columns = self.row_embed.weight, self.col_embed.weight
         shape = (len(rows), len(columns), -1)
         return torch.cat([columns[None].expand(shape), rows[:, None].expand(shape)], -1).flatten(0, 1)

@@ -12,12 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from portbev.nn.attention import FeedForward
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.projection import cell_centers
-from portbev_bevformer.spatial import Shapes, Sight, SpatialCrossAttention
+from portbev_bevformer.spatial import Shapes, SpatialCrossAttention, VisiblePairTensors
 from portbev_bevformer.temporal import History, TemporalSelfAttention
 
 
 class EncoderLayer(nn.Module):
-    """Temporal self-attention, spatial cross-attention and a feed-forward layer, each normalised afterwards."""
+    """Temporal self-attention, spatial cross-attention and a feed-forward layer, a LayerNorm after each."""
 
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__()
@@ -41,20 +41,20 @@ class EncoderLayer(nn.Module):
         size: tuple[int, int],
         features: Tensor,
         shapes: Shapes,
-        sight: Sight,
+        pairs: VisiblePairTensors,
     ) -> Tensor:
         """(B,Q,C) to (B,Q,C)."""
         x = self.norms[0](self.temporal(x, position, history, size))
-        x = self.norms[1](self.spatial(x, features, shapes, sight))
+        x = self.norms[1](self.spatial(x, features, shapes, pairs))
         return self.norms[2](self.feed_forward(x))
 
 
 class Encoder(nn.Module):
-    """BEV queries to the BEV of the present frame (Li et al., ECCV 2022; the original's BEVFormerEncoder)."""
+    """Computes the BEV features of the present frame (Li et al., ECCV 2022; the original's BEVFormerEncoder)."""
 
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__()
-        self.size, self.aliased = config.bev_size, config.aliased_reference
+        self.size, self.aliased_reference = config.bev_size, config.aliased_reference
         self.checkpointing = config.encoder.checkpointing
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder.layers))
         self.register_buffer("centers", torch.from_numpy(cell_centers(self.size)), persistent=False)
@@ -66,42 +66,48 @@ class Encoder(nn.Module):
         position: Tensor,
         features: Tensor,
         shapes: Shapes,
-        sight: Sight,
+        pairs: VisiblePairTensors,
         *,
         previous: Tensor | None,
-        exists: Sequence[bool],
+        has_previous: Sequence[bool],
         shift: np.ndarray,
     ) -> Tensor:
         """Encode.
 
         Args:
-            queries: (B,Q,C). position: (Q,C). features: (B*N,S,C), levels row-major one after the other.
-            previous: (B,Q,C) BEV of the frame before, turned to the present heading; None: no sample has one.
-            exists: which samples have one.
-            shift: (B,2) movement since then, shares of the map (x, y).
+            queries: (B,Q,C) BEV queries.
+            position: (Q,C) their positional encodings.
+            features: (B*N,S,C) image features, the levels one after the other, each row by row.
+            shapes: (h, w) of each level.
+            pairs: the visible (camera, query) pairs.
+            previous: (B,Q,C) BEV of the previous frame, rotated to the present heading; None if no sample has one.
+            has_previous: which samples have a previous frame.
+            shift: (B,2) movement (x, y) since the previous frame in units of the map's width and height.
 
         Returns:
             (B,Q,C).
         """
-        history = self._history(queries, previous, exists, shift)
+        history = self._history(queries, previous, has_previous, shift)
         x = queries
         for layer in self.layers:
-            arguments = (x, position, history, self.size, features, shapes, sight)
+            arguments = (x, position, history, self.size, features, shapes, pairs)
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, *arguments, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(*arguments)
         return x
 
-    def _history(self, queries: Tensor, previous: Tensor | None, exists: Sequence[bool], shift: np.ndarray) -> History:
-        """The BEV before is read around shifted places, the present one around the cells themselves."""
+    def _history(
+        self, queries: Tensor, previous: Tensor | None, has_previous: Sequence[bool], shift: np.ndarray
+    ) -> History:
+        """Reference points in the previous BEV are the shifted cell centres, those in the present BEV the centres."""
         batch = queries.shape[0]
-        there = torch.tensor(list(exists), device=queries.device)
-        moved = torch.from_numpy(np.where(np.asarray(exists)[:, None], shift, 0.0).astype(np.float32))
-        before = self.centers + moved.to(queries.device)[:, None]
-        present = before if self.aliased else self.centers.expand(batch, -1, -1)
-        reference = torch.stack([before, present], 1)
+        mask = torch.tensor(list(has_previous), device=queries.device)
+        offset = torch.from_numpy(np.where(np.asarray(has_previous)[:, None], shift, 0.0).astype(np.float32))
+        shifted = self.centers + offset.to(queries.device)[:, None]
+        present = shifted if self.aliased_reference else self.centers.expand(batch, -1, -1)
+        reference = torch.stack([shifted, present], 1)
         if previous is None:
             return History(None, None, reference)
         value = torch.stack([previous.to(queries.dtype), queries], 1)
-        return History(value, None if all(exists) else there, reference)
+        return History(value, None if all(has_previous) else mask, reference)

@@ -17,16 +17,11 @@ class BevFormerFamily:
     config: type[ModelSection] = BevFormerConfig
     takes: tuple[str, ...] = ("nuscenes_queue",)
 
-    def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
-        """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
-        from portbev.nn.pretrained import load_resnet
+    def build(self, config: BevFormerConfig) -> DetectionModel:
+        """A model on the CPU; weights from torch's generator, the image backbone's from a file if one is named."""
         from portbev_bevformer.model import BEVFormer
 
-        section = config if isinstance(config, BevFormerConfig) else BevFormerConfig.model_validate(config)
-        model = BEVFormer(section)
-        if section.image_backbone.weights:
-            load_resnet(model.img_backbone, section.image_backbone.weights)
-        return model
+        return BEVFormer(config)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_bevformer.checkpoint.import_state`."""

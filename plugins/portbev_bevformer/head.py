@@ -1,7 +1,8 @@
-"""The head: class and box branches of the decoder's layers, and what their box codes mean.
+"""The head: class and box branches of the decoder's layers, and the conversion between boxes and box codes.
 
-The network's code is [cx, cy, log w, log l, cz, log h, sin, cos, vx, vy] in the LIDAR_TOP frame: centres in metres, and
-the heading of mmdet3d before its version 1, -(heading from x towards y) - pi / 2. For boxes see ``portbev.boxes``.
+A box code is [cx, cy, log w, log l, cz, log h, sin, cos, vx, vy] in the LIDAR_TOP frame: centre and sizes in metres,
+velocity in m/s. sin and cos are of the heading that mmdet3d used before its version 1, which is -yaw - pi / 2 for a yaw
+from x towards y. For boxes see ``portbev.boxes``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Floats = NDArray[np.float32]
 
 
 class Head(Branches):
-    """Box codes are cx, cy, log w, log l, cz, log h, sin yaw, cos yaw, vx, vy; centres in metres."""
+    """Branches whose box codes hold the centre in metres."""
 
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__(config.channels, config.decoder.layers, len(config.classes), config.loss.code_weights)
@@ -31,8 +32,8 @@ class Head(Branches):
         self.low: Tensor
         self.extent: Tensor
 
-    def code(self, regression: Tensor, place: Tensor) -> Tensor:
-        metres = place * self.extent + self.low
+    def code(self, regression: Tensor, center: Tensor) -> Tensor:
+        metres = center * self.extent + self.low
         return torch.cat([metres[..., :2], regression[..., 2:4], metres[..., 2:], regression[..., 5:]], -1)
 
 

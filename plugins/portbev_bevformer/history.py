@@ -1,6 +1,6 @@
-"""What an evaluation carries from frame to frame, and how it is brought to the vehicle's next place.
+"""The BEV of the previous frame, and how it is aligned with the present one.
 
-The movement of the vehicle becomes a shift and a rotation of the bird's-eye view, on the host
+The vehicle's motion between the frames becomes a shift and a rotation of the bird's-eye view, computed on the host
 (``PerceptionTransformer.get_bev_features`` of the original).
 """
 
@@ -16,39 +16,41 @@ from torch import Tensor
 from portbev.errors import DataError
 
 OFFICIAL_CENTER = (100.0, 100.0)
-"""(x, y) in cells of the official configurations' rotation, whatever the size of their grid."""
+"""Rotation centre (x, y) in cells of the official configurations, whatever the size of their grid."""
 
 
 @dataclass
 class Memory:
-    """BEV (1,Q,C) of the last frame and its token; empty before the first one."""
+    """The BEV (1,Q,C) of the last frame and the frame's token; None and "" before the first frame."""
 
     bev: Tensor | None = None
     token: str = ""
 
-    def before(self, token: str, previous: str) -> Tensor | None:
-        """The BEV that the frame ``token`` continues, None if it begins a scene.
+    def recall(self, token: str, previous: str) -> Tensor | None:
+        """The BEV of the frame ``previous``, which precedes the frame ``token``; None if ``token`` begins a scene.
 
         Raises:
-            DataError: the frame continues another one than the last.
+            DataError: the preceding frame is not the last one.
         """
         if not previous:
             return None
         if self.bev is None or previous != self.token:
-            seen = f"the last one was {self.token}" if self.token else "none came before"
+            last = f"the last one was {self.token}" if self.token else "none came before"
             raise DataError(
-                f"frame {token} continues {previous}, but {seen}",
+                f"frame {token} continues {previous}, but {last}",
                 cure="Give the frames of a scene in order of time, in one process",
             )
         return self.bev
 
 
 def shift(can_bus: ArrayLike, cell: tuple[float, float], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Movement of the vehicle since the frame before, in shares of the map.
+    """Movement of the vehicle since the previous frame, in units of the map's width and height.
 
     Args:
-        can_bus: (B, 18): [0:2] movement in metres, global axes; [16] yaw of the vehicle in radians.
-        cell: metres of a cell (y, x). size: cells (rows, columns).
+        can_bus: (B, 18). Entries 0 and 1 are the movement in metres along the global axes, entry 16 is the vehicle's
+            yaw in radians.
+        cell: size of a cell in metres (along y, along x).
+        size: number of cells (rows, columns).
 
     Returns:
         (B, 2) as (x, y).
@@ -61,13 +63,15 @@ def shift(can_bus: ArrayLike, cell: tuple[float, float], size: tuple[int, int]) 
 
 
 def rotation_source(size: tuple[int, int], degrees: float, center: tuple[float, float]) -> NDArray[np.int64]:
-    """Which cell each cell of a turned map comes from: torchvision's ``rotate``, nearest neighbour, without expansion.
+    """Source cell of each cell of a rotated map, as in torchvision's ``rotate`` (nearest neighbour, no expansion).
 
     Args:
-        size: cells (rows, columns). degrees: counter-clockwise on the screen. center: (x, y) in cells.
+        size: number of cells (rows, columns).
+        degrees: counter-clockwise in a picture whose rows go down.
+        center: rotation centre (x, y) in cells.
 
     Returns:
-        (rows * columns,) flat index of the source cell, -1 where it lies outside.
+        (rows * columns,) flat index of the source cell, -1 where it lies outside the map.
     """
     rows, columns = size
     cx, cy = center[0] - columns / 2, center[1] - rows / 2

@@ -1,37 +1,33 @@
-"""Spatial cross-attention: each BEV query reads the images that see its pillar."""
+"""Spatial cross-attention: each BEV query samples the images in which its pillar is visible."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from portbev.nn.attention import direction_bias
-from portbev.nn.deform_attention import start_sampling
+from portbev.nn.deform_attention import Shapes, init_sampling
 from portbev.nn.dropout import Dropout
 from portbev.nn.precision import full_precision
 from portbev.ops import ms_deform_attn_ragged
-from portbev_bevformer.projection import Visibility
-
-Shapes = Sequence[tuple[int, int]]
+from portbev_bevformer.projection import VisiblePairs
 
 
-class Sight:
-    """A :class:`Visibility` on the device: what the layers of one forward pass share."""
+class VisiblePairTensors:
+    """The arrays of :class:`VisiblePairs` as tensors on the device, shared by the layers of a forward pass."""
 
-    def __init__(self, pairs: Visibility, device: torch.device) -> None:
+    def __init__(self, pairs: VisiblePairs, device: torch.device) -> None:
         self.counts = pairs.counts
         self.query = torch.from_numpy(pairs.query).to(device, non_blocking=True)
-        self.places = torch.from_numpy(pairs.places).to(device, non_blocking=True)
-        self.share = torch.from_numpy(pairs.share).to(device, non_blocking=True)
+        self.reference = torch.from_numpy(pairs.reference).to(device, non_blocking=True)
+        self.weight = torch.from_numpy(pairs.weight).to(device, non_blocking=True)
 
 
 class CameraAttention(nn.Module):
-    """The original's MSDeformableAttention3D, over (camera, query) pairs alone.
+    """The original's MSDeformableAttention3D, computed for the visible (camera, query) pairs only.
 
-    Point p of a level belongs to anchor p modulo the number of anchors. Keys as in the original; there is no projection
-    of the result.
+    Sampling point p of a level belongs to the pillar's point p modulo their number. There is no projection of the
+    result. Keys as in the original.
     """
 
     def __init__(self, channels: int, heads: int, levels: int, points: int) -> None:
@@ -40,29 +36,29 @@ class CameraAttention(nn.Module):
         self.sampling_offsets = nn.Linear(channels, heads * levels * points * 2)
         self.attention_weights = nn.Linear(channels, heads * levels * points)
         self.value_proj = nn.Linear(channels, channels)
-        start_sampling(self.sampling_offsets, self.attention_weights, direction_bias(heads, levels, points))
+        init_sampling(self.sampling_offsets, self.attention_weights, direction_bias(heads, levels, points))
         nn.init.xavier_uniform_(self.value_proj.weight)
         nn.init.zeros_(self.value_proj.bias)
 
-    def forward(self, query: Tensor, features: Tensor, shapes: Shapes, sight: Sight) -> Tensor:
-        """Queries (B*Q,C) and features (B*N,S,C) to one row per pair (R,C)."""
-        # Offsets and weights belong to the query, not to the pair: predict them once, then copy.
-        offsets = self.sampling_offsets(query).index_select(0, sight.query)
+    def forward(self, query: Tensor, features: Tensor, shapes: Shapes, pairs: VisiblePairTensors) -> Tensor:
+        """Queries (B*Q,C) and image features (B*N,S,C) to one row per pair (R,C)."""
+        # Offsets and weights depend on the query alone: predict them once per query, then copy them to its pairs.
+        offsets = self.sampling_offsets(query).index_select(0, pairs.query)
         offsets = offsets.unflatten(-1, (self.heads, self.levels, self.points, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).index_select(0, sight.query)
-        sizes = torch.tensor([[w, h] for h, w in shapes], dtype=sight.places.dtype, device=query.device)
-        anchors = sight.places.repeat(1, self.points // sight.places.shape[1], 1)
-        locations = anchors[:, None, None] + offsets / sizes[:, None]
+        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).index_select(0, pairs.query)
+        sizes = torch.tensor([[w, h] for h, w in shapes], dtype=pairs.reference.dtype, device=query.device)
+        reference = pairs.reference.repeat(1, self.points // pairs.reference.shape[1], 1)
+        locations = reference[:, None, None] + offsets / sizes[:, None]
         value = self.value_proj(features).unflatten(-1, (self.heads, -1))
         weights = weights.unflatten(-1, (self.levels, self.points))
-        return ms_deform_attn_ragged(value, shapes, locations, weights, sight.counts)
+        return ms_deform_attn_ragged(value, shapes, locations, weights, pairs.counts)
 
 
 class SpatialCrossAttention(nn.Module):
-    """Sum over the cameras that see a query, divided by their number (Li et al., ECCV 2022, section 3.3).
+    """Mean of the attention over the cameras that see a query (Li et al., ECCV 2022, section 3.3).
 
-    The work is that of the visible (camera, query) pairs; the original pads each camera's list to the longest one. In
-    float32 under mixed precision, as in the original's fp16 variant.
+    Only the visible (camera, query) pairs are computed; the original pads the list of each camera to the longest one.
+    It computes in float32 also under mixed precision, as the original's fp16 variant does.
     """
 
     def __init__(self, channels: int, heads: int, levels: int, points: int, dropout: float = 0.0) -> None:
@@ -73,16 +69,16 @@ class SpatialCrossAttention(nn.Module):
         nn.init.xavier_uniform_(self.output_proj.weight)
         nn.init.zeros_(self.output_proj.bias)
 
-    def forward(self, x: Tensor, features: Tensor, shapes: Shapes, sight: Sight) -> Tensor:
+    def forward(self, x: Tensor, features: Tensor, shapes: Shapes, pairs: VisiblePairTensors) -> Tensor:
         """(B,Q,C) queries and (B*N,S,C) image features to (B,Q,C)."""
         with full_precision(x.device):
             query, features = x.flatten(0, 1).float(), features.float()
-            rows = self.deformable_attention(query, features, shapes, sight)
-            slots = torch.zeros_like(query)
+            rows = self.deformable_attention(query, features, shapes, pairs)
+            total = torch.zeros_like(query)
             start = 0
-            for count in sight.counts:  # within an image no query comes twice: the sum has one order on every device
-                part = slice(start, start + count)
-                slots.index_add_(0, sight.query[part], rows[part])
+            for count in pairs.counts:  # a query occurs once in an image, so the order of the sum is fixed
+                image = slice(start, start + count)
+                total.index_add_(0, pairs.query[image], rows[image])
                 start += count
-            out = self.output_proj(slots * sight.share[:, None])
+            out = self.output_proj(total * pairs.weight[:, None])
         return self.dropout(out.view_as(x)) + x

@@ -1,4 +1,4 @@
-"""Temporal self-attention: a BEV query reads the BEV of the frame before and the present one."""
+"""Temporal self-attention: each BEV query samples the BEV of the previous frame and that of the present one."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ import torch
 from torch import Tensor, nn
 
 from portbev.nn.attention import direction_bias
-from portbev.nn.deform_attention import start_sampling
+from portbev.nn.deform_attention import init_sampling
 from portbev.nn.dropout import Dropout
 from portbev.ops import ms_deform_attn
 
 
 @dataclass(frozen=True)
 class History:
-    """What the layers read besides their own input; the same for all of them.
+    """The values and reference points of temporal self-attention, the same for all layers of the encoder.
 
     Attributes:
-        value: (B,2,Q,C) the BEV before and the encoder's input, or None where no sample has a frame before.
-        exists: (B,) bool, which samples have one; None stands for all of them.
-        reference: (B,2,Q,2) where the two are read around, (x, y) as shares of the map.
+        value: (B,2,Q,C) the previous BEV and the encoder's input; None if no sample has a previous frame.
+        has_previous: (B,) bool, which samples have a previous frame; None if all have.
+        reference: (B,2,Q,2) reference points (x, y) in the two BEVs, in units of the map's width and height.
     """
 
     value: Tensor | None
-    exists: Tensor | None
+    has_previous: Tensor | None
     reference: Tensor
 
-    def pair(self, x: Tensor) -> Tensor:
-        """(B,2,Q,C) values for a layer whose input is ``x`` (B,Q,C): a sample without history reads itself twice."""
+    def values_for(self, x: Tensor) -> Tensor:
+        """(B,2,Q,C) values for a layer with input ``x`` (B,Q,C); ``x`` twice for samples without a previous frame."""
         if self.value is None:
             return torch.stack([x, x], 1)
-        if self.exists is None:
+        if self.has_previous is None:
             return self.value
-        return torch.where(self.exists[:, None, None, None], self.value, torch.stack([x, x], 1))
+        return torch.where(self.has_previous[:, None, None, None], self.value, torch.stack([x, x], 1))
 
 
 class TemporalSelfAttention(nn.Module):
@@ -42,8 +42,8 @@ class TemporalSelfAttention(nn.Module):
     Keys as in the original's module of this name.
 
     Args:
-        official_concat: quirk of the original, of batches of several samples: the offsets and weights of sample b are
-            predicted from row b of the interleaved (before, present) pairs, not from its own BEV before.
+        official_concat: quirk of the original in batches of several samples: offsets and weights of sample b are
+            predicted from row b of the interleaved (previous, present) BEVs, not from the previous BEV of sample b.
     """
 
     def __init__(
@@ -56,23 +56,23 @@ class TemporalSelfAttention(nn.Module):
         self.value_proj = nn.Linear(channels, channels)
         self.output_proj = nn.Linear(channels, channels)
         self.dropout = Dropout(dropout)
-        start_sampling(self.sampling_offsets, self.attention_weights, direction_bias(heads, 2, points))
+        init_sampling(self.sampling_offsets, self.attention_weights, direction_bias(heads, 2, points))
         for layer in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, position: Tensor, history: History, size: tuple[int, int]) -> Tensor:
-        """(B,Q,C) queries and their positions (Q,C) to (B,Q,C)."""
+        """Queries (B,Q,C) and their positional encodings (Q,C) to (B,Q,C); ``size`` is (rows, columns) of the BEV."""
         batch = x.shape[0]
-        pair = history.pair(x)
-        before = pair.flatten(0, 1)[:batch] if self.official_concat else pair[:, 0]
-        query = torch.cat([before, x + position], -1)
-        value = self.value_proj(pair.flatten(0, 1)).unflatten(-1, (self.heads, -1))
+        values = history.values_for(x)
+        previous = values.flatten(0, 1)[:batch] if self.official_concat else values[:, 0]
+        query = torch.cat([previous, x + position], -1)
+        value = self.value_proj(values.flatten(0, 1)).unflatten(-1, (self.heads, -1))
         offsets = self.sampling_offsets(query).unflatten(-1, (self.heads, 2, self.points, 2))
         weights = self.attention_weights(query).unflatten(-1, (self.heads, 2, self.points)).softmax(-1)
         reference = history.reference
         scale = torch.tensor([size[1], size[0]], dtype=reference.dtype, device=x.device)
-        # (B,Q,heads,2,points,..) to the layout of two images per sample, one level each
+        # from (B,Q,heads,2,points,..) to the operator's layout with two BEVs per sample and one level each
         locations = reference[:, :, :, None, None] + offsets.permute(0, 3, 1, 2, 4, 5).to(reference.dtype) / scale
         weights = weights.permute(0, 3, 1, 2, 4)
         out = ms_deform_attn(

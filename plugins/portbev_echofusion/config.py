@@ -7,48 +7,52 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from portbev.config.quirks import Choice, Quirks
-from portbev.config.schema import ModelSection, Section
+from portbev.config.schema import ModelSection
+from portbev.config.section import Section
+from portbev.nn import detr_config
 
 Range = tuple[float, float, float, float, float, float]
 LEVELS = 3
-"""Maps of the pyramids; each has half the rows and half the azimuths of the one before."""
+"""Number of maps of the feature pyramids; each map has half the rows and half the azimuths of the one before."""
 
 
 class QuirksSection(Quirks):
-    """Where the original does something other than what was meant, and checkpoints were trained with it.
+    """Places where the original does something other than what was intended, and checkpoints were trained with it.
 
-    ``quirks: official`` and ``quirks: fixed`` stand for all of them. The camera's mirror has a switch of its own.
+    ``quirks: official`` and ``quirks: fixed`` set all of them. The key ``mirror`` is set by itself.
     """
 
-    unwrap: Choice = "official"  # slow time is de-interleaved as if it were Doppler (rt, adc); fixed: Doppler alone is
-    grid: Choice = "official"  # polar cells are shifted alike on all levels; fixed: by half a cell of each
-    sampling: Choice = "official"  # image rays span as many metres as they have cells, columns are stretched
-    visibility: Choice = "official"  # seen: all heights, without a look at depth and rows; fixed: each height by itself
-    calibration: Choice = "official"  # of the batch's first sample, for all of them
-    heading: Choice = "official"  # relative to atan2(x, y) in place of the azimuth atan2(y, x)
+    unwrap: Choice = "official"  # chirps of rt and adc are unwrapped as if they were Doppler bins; fixed: rd only
+    grid: Choice = "official"  # cell centres have the same offset on all levels; fixed: half a cell of each level
+    sampling: Choice = "official"  # image rays span as many metres as they have cells, and columns are stretched
+    visibility: Choice = (
+        "official"  # all heights or none, by image column; fixed: each height, by depth and row too
+    )
+    calibration: Choice = "official"  # every sample uses the calibration of the batch's first one
+    heading: Choice = "official"  # relative to atan2(x, y) instead of the azimuth atan2(y, x)
 
 
 class PointsSection(Section):
-    """How points become a map: per cell of range and azimuth, the largest of learned features of its points."""
+    """The map of a point cloud: each cell of range and azimuth has the maximum of its points' learned features."""
 
     channels: int = Field(64, ge=1)
-    azimuths: int = Field(256, ge=4)  # cells of ``azimuth_range``
+    azimuths: int = Field(256, ge=4)  # number of cells in azimuth_range
     azimuth_range: tuple[float, float] = (-75.0, 75.0)  # degrees
 
 
 class RadarSection(Section):
-    """What the network takes of the radar. Sizes are RADIal's."""
+    """The radar data that the network takes. The default sizes are those of RADIal's radar."""
 
     input: Literal["rt", "rd", "ra", "adc", "pc"] = "rt"
-    samples: int = Field(512, ge=16, multiple_of=16)  # of a chirp: rows of the radar's maps
-    chirps: int = Field(256, ge=4)  # columns of rt, rd and adc
+    samples: int = Field(512, ge=16, multiple_of=16)  # samples of a chirp, which are the rows of radar maps
+    chirps: int = Field(256, ge=4)  # chirps of a frame, which are the columns of rt, rd and adc
     azimuths: int = Field(751, ge=1)  # columns of ra
     receivers: int = Field(16, ge=1)
     doppler_slots: int = Field(16, ge=1)
-    slots: tuple[int, ...] = (0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)  # of the transmitters
-    log: bool = False  # log(1 + .) of magnitudes (rt, ra); the original takes them as they are
-    precision: Literal["complex64", "complex128"] = "complex64"  # of the signal chain where batches hold raw samples
-    embedded: int = Field(64, ge=1)  # channels that the radar's backbone sees (rt, rd, adc)
+    slots: tuple[int, ...] = (0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)  # Doppler slot of each transmitter
+    log: bool = False  # take log(1 + magnitude) in rt and ra; the original does not
+    precision: Literal["complex64", "complex128"] = "complex64"  # of the signal chain, for raw samples
+    embedded: int = Field(64, ge=1)  # input channels of the radar backbone (rt, rd, adc)
     points: PointsSection = PointsSection()
 
 
@@ -67,20 +71,20 @@ class ImageBackboneSection(Section):
 
 
 class PolarSection(Section):
-    """The polar bird's-eye view. It has a quarter as many rows (of range) as the radar has samples."""
+    """The polar bird's-eye view. Its number of rows (ranges) is a quarter of ``radar.samples``."""
 
     azimuths: int = Field(256, ge=4, multiple_of=4)  # columns of the first level
-    heights: int = Field(10, ge=1)  # of the first level; each further one has half as many, rounded up
-    angle: float = Field(60.0, gt=0, lt=180)  # degrees that the columns span
+    heights: int = Field(10, ge=1)  # of the first level; each further level has half as many, rounded up
+    angle: float = Field(60.0, gt=0, lt=180)  # field of view of the columns, degrees
     range_max: float = Field(103.0, gt=0)  # metres
     z_range: tuple[float, float] = (-5.0, 3.0)  # metres
 
 
 class ImageNeckSection(Section):
-    column_layers: int = Field(3, ge=1)  # image columns to polar rays
-    row_layers: int = Field(2, ge=1)  # radar to camera, range by range
+    column_layers: int = Field(3, ge=1)  # from image columns to polar rays
+    row_layers: int = Field(2, ge=1)  # from the radar to the camera's view, range by range
     hidden: int = Field(2048, ge=1)
-    chunk: int = Field(8192, ge=1)  # query tokens that attend at once: bounds memory; dropout masks depend on it
+    chunk: int = Field(8192, ge=1)  # query tokens computed at once, to bound memory; dropout masks depend on it
 
 
 class EncoderSection(Section):
@@ -88,17 +92,11 @@ class EncoderSection(Section):
     points: int = Field(4, ge=1)
 
 
-class DecoderSection(Section):
-    layers: int = Field(6, ge=1)
+class DecoderSection(detr_config.DecoderSection):
     queries: int = Field(30, ge=1)
-    points: int = Field(4, ge=1)
 
 
-class LossSection(Section):
-    class_weight: float = Field(2.0, ge=0)
-    box_weight: float = Field(0.25, ge=0)
-    class_cost: float = Field(2.0, ge=0)
-    box_cost: float = Field(0.25, ge=0)
+class LossSection(detr_config.LossSection):
     code_weights: tuple[float, ...] = Field((1.0,) * 8, min_length=8, max_length=8)
 
 
@@ -112,8 +110,8 @@ class EchoFusionConfig(ModelSection):
 
     family: Literal["echofusion"] = "echofusion"
     quirks: QuirksSection = QuirksSection()
-    # Azimuths of the camera's view grow to the right, those of boxes to the left: in the released code the view is
-    # mirrored against what it is trained to find. Checkpoints need "official".
+    # In the released code azimuths of the camera's view grow to the right and those of boxes grow to the left, so that
+    # the view is mirrored relative to the boxes. Released checkpoints need "official".
     mirror: Choice = "official"
     camera: bool = True
     radar: RadarSection = RadarSection()
@@ -122,9 +120,9 @@ class EchoFusionConfig(ModelSection):
     polar: PolarSection = PolarSection()
     channels: int = Field(256, ge=8)
     heads: int = Field(8, ge=1)
-    hidden: int = Field(1024, ge=1)  # of the head's feed-forward layers
+    hidden: int = Field(1024, ge=1)  # channels inside the feed-forward layers of encoder and decoder
     dropout: float = Field(0.1, ge=0, lt=1)
-    checkpointing: bool = True  # compute activations again in the backward pass: much less memory, a third more time
+    checkpointing: bool = True  # recompute activations in the backward pass: far less memory, a third more time
     image_neck: ImageNeckSection = ImageNeckSection()
     encoder: EncoderSection = EncoderSection()
     decoder: DecoderSection = DecoderSection()
@@ -133,17 +131,17 @@ class EchoFusionConfig(ModelSection):
 
     @property
     def rows(self) -> int:
-        """Ranges of the first level."""
+        """Number of ranges (rows) of the first level."""
         return self.radar.samples // 4
 
     @property
     def unwraps(self) -> bool:
-        """Whether the transmitters' columns are gathered before the radar is embedded."""
+        """Whether the columns of all transmitters are gathered (see ``unwrap``) before the radar is embedded."""
         slow_time = self.radar.input in ("rt", "adc")
         return self.radar.input == "rd" or (slow_time and self.quirks.unwrap == "official")
 
     @model_validator(mode="after")
-    def _fits(self) -> EchoFusionConfig:
+    def _validate(self) -> EchoFusionConfig:
         radar = self.radar
         if self.channels % self.heads or self.channels % 4:
             raise ValueError(f"channels ({self.channels}) must be a multiple of 4 and of heads ({self.heads})")

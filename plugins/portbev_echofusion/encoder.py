@@ -1,4 +1,4 @@
-"""The encoder of the polar maps, after Deformable DETR."""
+"""The encoder of the polar maps, which is that of Deformable DETR (Zhu et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shapes = list[tuple[int, int]]
 
 
 class EncoderLayer(nn.Module):
-    """Deformable attention among the cells and a feed-forward layer, each normalised afterwards."""
+    """Deformable self-attention and a feed-forward layer, a LayerNorm after each."""
 
     def __init__(self, config: EchoFusionConfig) -> None:
         super().__init__()
@@ -29,13 +29,13 @@ class EncoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
 
     def forward(self, x: Tensor, position: Tensor, reference: Tensor, shapes: Shapes) -> Tensor:
-        """(B,S,C)."""
+        """Tokens (B,S,C), positions (S,C) and reference points (B,S,2) to tokens (B,S,C)."""
         x = self.norms[0](x + self.attention(x + position, x, reference, shapes))
         return self.norms[1](self.feed_forward(x))
 
 
 class Encoder(nn.Module):
-    """Maps of all levels as tokens that read each other. Keys ``level_embeds``, ``layers.i``."""
+    """Deformable self-attention among the cells of all levels. Keys ``level_embeds``, ``layers.i``."""
 
     def __init__(self, config: EchoFusionConfig) -> None:
         super().__init__()
@@ -44,7 +44,10 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder.layers))
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Shapes]:
-        """Maps (B,C,h,w), fine to coarse, to tokens (B,S,C), level after level, row by row, and (h, w) of each."""
+        """Maps (B,C,h,w), fine to coarse, to tokens (B,S,C), and the (h, w) of each level.
+
+        Tokens are the cells of one level after the other, each row by row.
+        """
         shapes = [(int(x.shape[-2]), int(x.shape[-1])) for x in maps]
         device = maps[0].device
         x = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], 1)
@@ -62,6 +65,6 @@ class Encoder(nn.Module):
 
 
 def centers(rows: int, columns: int) -> Tensor:
-    """(rows*columns, 2) the cells' middles as shares (x, y) of the map, row by row."""
+    """(rows*columns, 2) centres (x, y) of the cells, row by row, in units of the map's width and height."""
     y, x = ((torch.arange(count, dtype=torch.float32) + 0.5) / count for count in (rows, columns))
     return torch.stack([x[None].expand(rows, -1), y[:, None].expand(-1, columns)], -1).flatten(0, 1)

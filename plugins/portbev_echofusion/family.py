@@ -17,16 +17,11 @@ class EchoFusionFamily:
     config: type[ModelSection] = EchoFusionConfig
     takes: tuple[str, ...] = ("radial",)
 
-    def build(self, config: ModelSection | Mapping[str, Any]) -> DetectionModel:
-        """Model on the CPU; initial weights from torch's generator, image backbone from a file if one is named."""
-        from portbev.nn.pretrained import load_resnet
+    def build(self, config: EchoFusionConfig) -> DetectionModel:
+        """A model on the CPU; weights from torch's generator, the image backbone's from a file if one is named."""
         from portbev_echofusion.model import EchoFusion
 
-        section = config if isinstance(config, EchoFusionConfig) else EchoFusionConfig.model_validate(config)
-        model = EchoFusion(section)
-        if model.img_backbone is not None and section.image_backbone.weights:
-            load_resnet(model.img_backbone, section.image_backbone.weights)
-        return model
+        return EchoFusion(config)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_echofusion.checkpoint.import_state`."""

@@ -1,4 +1,4 @@
-"""From image columns to a polar bird's-eye view, and what the radar adds to it."""
+"""The camera's polar bird's-eye view, computed from image columns, and its fusion with the radar."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from torch import Tensor, nn
 from portbev.nn.fpn import FPN
 from portbev.ops import ms_deform_attn
 from portbev_echofusion.config import LEVELS, EchoFusionConfig
-from portbev_echofusion.polar import Calibration, Sight, sight
+from portbev_echofusion.polar import Calibration, RaySampling, ray_sampling
 from portbev_echofusion.positions import sine_encoding
 from portbev_echofusion.transformer import Transformer
 
 Maps = list[Tensor]
-KEPT = 64  # calibrations whose geometry is remembered
+MAX_CACHED = 64  # ray samplings kept, each of one calibration and level
 
 
 class ImageNeck(nn.Module):
-    """Pyramid at strides 16, 32 and 64; per level, image columns become rays of ranges (column attention), the polar
-    view reads the rays through the calibration, and its cells look at the radar's cells of the same range (row
-    attention). The original's FPN_RADIAL.
+    """Feature pyramid at strides 16, 32 and 64, and the fusion of each level with the radar. The original's FPN_RADIAL.
+
+    On each level, column attention turns every image column into a ray of ranges, the polar view samples the rays where
+    the calibration says its cells are, and row attention lets each cell attend to the radar's cells of the same range.
     """
 
     def __init__(self, config: EchoFusionConfig, in_channels: Sequence[int]) -> None:
@@ -33,7 +34,7 @@ class ImageNeck(nn.Module):
         section = config.image_neck
         self.columns = nn.ModuleList(self._transformer(section.column_layers) for _ in range(LEVELS))
         self.rows = nn.ModuleList(self._transformer(section.row_layers) for _ in range(LEVELS))
-        self._sights: dict[bytes, Sight] = {}
+        self._ray_samplings: dict[bytes, RaySampling] = {}
 
     def _transformer(self, layers: int) -> Transformer:
         config = self.config
@@ -56,68 +57,72 @@ class ImageNeck(nn.Module):
         Args:
             images: maps of the image backbone at strides 16 and 32.
             radar: maps (B,C,R,D) of the radar's pyramid.
-            calibration: of the batch, see :class:`portbev.models.RadialBatch`.
+            calibration: that of the batch, see :class:`portbev_radial.batches.RadialBatch`.
             size: (height, width) of the images before padding.
         """
         fused = []
-        for level, (image, echo) in enumerate(zip(self.fpn(images), radar, strict=True)):
-            rays = self.rays(image, level)
-            fused.append(self.aggregate(self.resample(rays, level, calibration, size), echo, level))
+        for level, (image_map, radar_map) in enumerate(zip(self.fpn(images), radar, strict=True)):
+            rays = self.rays(image_map, level)
+            fused.append(self.aggregate(self.resample(rays, level, calibration, size), radar_map, level))
         return fused
 
     def rays(self, image: Tensor, level: int) -> Tensor:
-        """Image map (B,C,H,W) to polar rays (B,C,R,W): a query per range asks the pixels of its column."""
+        """Image map (B,C,H,W) to polar rays (B,C,R,W): a query per range attends to the pixels of its column."""
         batch, _, height, width = image.shape
         ranges = self.config.rows // 2**level
         memory = image.permute(0, 3, 2, 1) + self._encoding(height, width, image).transpose(0, 1)
         queries = self._encoding(ranges, width, image).transpose(0, 1).expand(batch, -1, -1, -1)
-        found = self.columns[level](queries.flatten(0, 1), memory.flatten(0, 1))
-        return found.unflatten(0, (batch, width)).permute(0, 3, 2, 1)
+        rays = self.columns[level](queries.flatten(0, 1), memory.flatten(0, 1))
+        return rays.unflatten(0, (batch, width)).permute(0, 3, 2, 1)
 
     def resample(self, rays: Tensor, level: int, calibration: Calibration, size: tuple[int, int]) -> Tensor:
-        """Polar rays (B,C,R,W) to the polar view (B,C,R,Az): the mean over heights, zero where the camera sees none."""
+        """Polar rays (B,C,R,W) to the polar view (B,C,R,Az): a mean over heights, zero at invisible cells."""
         batch, _, ranges, width = rays.shape
-        seen = self.sights(level, calibration, size, width)
-        places, shares = zip(*(_reading(one, ranges, width) for one in seen), strict=True)
-        location, weight = (torch.from_numpy(np.stack(x)).to(rays.device) for x in (places, shares))
+        samplings = self.ray_samplings(level, calibration, size, width)
+        locations, weights = zip(*(_sampling_locations(one, ranges, width) for one in samplings), strict=True)
+        location, weight = (torch.from_numpy(np.stack(x)).to(rays.device) for x in (locations, weights))
         heads, queries = self.config.heads, location.shape[1]
         value = rays.flatten(2).transpose(1, 2).unflatten(2, (heads, -1))
         location = location[:, :, None, None].expand(batch, queries, heads, 1, -1, 2)
         weight = weight[:, :, None, None].expand(batch, queries, heads, 1, -1)
-        found = ms_deform_attn(value, [(ranges, width)], location.contiguous(), weight.contiguous())
-        return found.transpose(1, 2).unflatten(2, (ranges, -1))
+        view = ms_deform_attn(value, [(ranges, width)], location.contiguous(), weight.contiguous())
+        return view.transpose(1, 2).unflatten(2, (ranges, -1))
 
     def aggregate(self, view: Tensor, radar: Tensor, level: int) -> Tensor:
-        """Polar view (B,C,R,Az) and radar map (B,C,R,D) to the fused map (B,C,R,Az), row by row."""
+        """Polar view (B,C,R,Az) and radar map (B,C,R,D) to the fused map (B,C,R,Az), range by range."""
         batch, _, ranges, columns = view.shape
         queries = view.permute(0, 2, 3, 1) + self._encoding(ranges, columns, view)
         memory = radar.permute(0, 2, 3, 1) + self._encoding(ranges, radar.shape[-1], view)
-        found = self.rows[level](queries.flatten(0, 1), memory.flatten(0, 1))
-        return found.unflatten(0, (batch, ranges)).permute(0, 3, 1, 2)
+        fused = self.rows[level](queries.flatten(0, 1), memory.flatten(0, 1))
+        return fused.unflatten(0, (batch, ranges)).permute(0, 3, 1, 2)
 
-    def sights(self, level: int, calibration: Calibration, size: tuple[int, int], width: int) -> list[Sight]:
-        """What each sample's camera sees; calibrations that were seen before are not projected again."""
+    def ray_samplings(
+        self, level: int, calibration: Calibration, size: tuple[int, int], width: int
+    ) -> list[RaySampling]:
+        """The ray sampling of each sample; those of earlier calibrations are cached."""
         samples = len(calibration["K"])
-        found = []
+        samplings = []
         for sample in range(samples):
             source = 0 if self.config.quirks.calibration == "official" else sample
             one = {name: np.asarray(value[source], np.float64) for name, value in calibration.items()}
             key = b"".join([repr((level, size, width)).encode(), *(one[name].tobytes() for name in sorted(one))])
-            if key not in self._sights:
-                if len(self._sights) >= KEPT:
-                    self._sights.clear()
-                self._sights[key] = sight(self.config, level, one, size, width)
-            found.append(self._sights[key])
-        return found
+            if key not in self._ray_samplings:
+                if len(self._ray_samplings) >= MAX_CACHED:
+                    self._ray_samplings.clear()
+                self._ray_samplings[key] = ray_sampling(self.config, level, one, size, width)
+            samplings.append(self._ray_samplings[key])
+        return samplings
 
     def _encoding(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        """(rows, columns, C)."""
+        """Positional encoding (rows, columns, C) on the device of ``like``."""
         return sine_encoding(rows, columns, self.config.channels, normalize=False, device=like.device)
 
 
-def _reading(seen: Sight, ranges: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Places (R*Az,Z,2) in the rays as (x, y) shares of the map, and weights (R*Az,Z)."""
-    row = np.broadcast_to(seen.row, seen.column.shape)
-    places = np.stack([(seen.column + 0.5) / width, (row + 0.5) / ranges], -1)
-    heights = len(places)
-    return places.reshape(heights, -1, 2).transpose(1, 0, 2), seen.weight.reshape(heights, -1).T
+def _sampling_locations(
+    sampling: RaySampling, ranges: int, width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sampling locations (R*Az,Z,2) as (x, y) in units of the rays' width and height, and weights (R*Az,Z)."""
+    row = np.broadcast_to(sampling.row, sampling.column.shape)
+    locations = np.stack([(sampling.column + 0.5) / width, (row + 0.5) / ranges], -1)
+    heights = len(locations)
+    return locations.reshape(heights, -1, 2).transpose(1, 0, 2), sampling.weight.reshape(heights, -1).T

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from portbev.errors import DataError
 from portbev.models import Batch, DetectionModel, Detections
-from portbev.nn.detr import within
+from portbev.nn.deform_attention import xavier_uniform
+from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
@@ -35,23 +36,23 @@ class Outputs(NamedTuple):
 
 
 class EchoFusion(DetectionModel):
-    """Radar and, if it has one, camera to boxes in the radar frame.
+    """Detects boxes in the radar frame from the radar and, unless ``camera`` is false, a camera.
 
-    Without a camera the radar's pyramid goes straight to the encoder, as if its columns were azimuths.
+    Without a camera the radar's feature pyramid is the encoder's input, as if its columns were azimuths.
     """
 
     def __init__(self, config: EchoFusionConfig) -> None:
         super().__init__()
         self.config = config
         self.radar = RadarEmbedding(config)
-        azimuth = config.radar.input in ("ra",)
+        has_azimuth = config.radar.input == "ra"
         self.radar_backbone = ResNet(
             config.radar_backbone.depth,
             in_channels=self.radar.channels,
             base_channels=config.radar_backbone.base_channels,
-            stem_stride=2 if azimuth else (2, 1),
+            stem_stride=2 if has_azimuth else (2, 1),
             pool_stride=1,
-            strides=(1, 2, 2, 2) if azimuth else (1, (2, 1), 2, 2),
+            strides=(1, 2, 2, 2) if has_azimuth else (1, (2, 1), 2, 2),
             zero_init_residual=config.radar_backbone.zero_init_residual,
             checkpointing=config.checkpointing,
         )
@@ -70,34 +71,34 @@ class EchoFusion(DetectionModel):
             dropout=config.dropout,
         )
         self.head = head.Head(config)
-        _spread(self.encoder, self.decoder)
+        xavier_uniform(self.encoder, self.decoder)
         self._read = RadarReader(config.radar)
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs for each sample.
 
         Raises:
-            DataError: the batch lacks what the model takes, or has it in another size.
+            DataError: the batch lacks an input of the model, or holds it in another size.
         """
         frames = cast(RadialBatch, batch)
-        tokens, shapes = self.encoder(self.fuse(self.echoes(self._read(frames)), frames))
+        tokens, shapes = self.encoder(self.fuse(self.radar_pyramid(self._read(frames)), frames))
         decoded = self.decoder(self.queries(len(tokens)), tokens, shapes, list(self.head.reg_branches))
         return Outputs(*self.head(decoded))
 
-    def echoes(self, radar: Any) -> Maps:
-        """The radar's pyramid (B,C,R,D), fine to coarse, of what :class:`RadarReader` gives."""
+    def radar_pyramid(self, radar: Any) -> Maps:
+        """The radar's feature pyramid (B,C,R,D), fine to coarse, from the result of :class:`RadarReader`."""
         stages = self.radar_backbone(self.radar(radar))
         return list(self.radar_neck(stages[-LEVELS:]))
 
-    def fuse(self, echoes: Sequence[Tensor], frames: RadialBatch) -> Maps:
-        """The radar's maps with the camera's; the radar's own where the model has no camera."""
+    def fuse(self, radar_maps: Sequence[Tensor], frames: RadialBatch) -> Maps:
+        """The radar's maps fused with the camera's; the radar's maps themselves if the model has no camera."""
         if self.img_backbone is None or self.img_neck is None:
-            return list(echoes)
+            return list(radar_maps)
         images = frames["images"]
         if images is None:
             raise DataError("the data come without pictures, the model has a camera", cure="Set data.camera=true")
         stages = self.img_backbone(images)
-        return list(self.img_neck(stages[-2:], echoes, frames["calibration"], frames["image_size"]))
+        return list(self.img_neck(stages[-2:], radar_maps, frames["calibration"], frames["image_size"]))
 
     def losses(self, outputs: Any, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """Focal and L1 losses per decoder layer, see :func:`portbev.nn.detr_losses.detection_losses`."""
@@ -113,25 +114,24 @@ class EchoFusion(DetectionModel):
         )
 
     def targets(self, batch: Batch) -> list[Tensor]:
-        """Codes (n,8) of each sample's boxes, on the host; those that are not finite are left out."""
+        """Codes (n,8) of each sample's boxes, on the host, without those that are not finite."""
         official = self.config.quirks.heading == "official"
         codes = [torch.from_numpy(head.encode(boxes, official=official)) for boxes in batch["boxes"]]
         return [code[code.isfinite().all(-1)] for code in codes]
 
     def decode(self, outputs: Any, batch: Batch) -> list[Detections]:
-        """The best queries of the last layer, without suppression (the original's NMSFreeCoder)."""
-        section, found = self.config.decode, []
+        """The boxes of the last layer with the highest scores, without suppression (the original's NMSFreeCoder)."""
+        section, detections = self.config.decode, []
         official = self.config.quirks.heading == "official"
         last = (values[-1].detach().float().cpu() for values in (outputs.logits, outputs.codes))
         for logits, codes in zip(*last, strict=True):
-            scores = logits[:, 0].sigmoid()
-            best = scores.topk(min(section.max_detections, len(scores)))
-            rows = codes[best.indices]
-            keep = within(rows, section.center_range)
+            scores, index = best_queries(logits, section.max_detections)
+            selected = codes[index]  # there is one class, so that the flat index is that of the query
+            keep = within(selected, section.center_range)
             labels = np.full(int(keep.sum()), CAR, np.int64)
-            boxes = head.decode(rows[keep].numpy(), official=official)
-            found.append(Detections(boxes, best.values[keep].numpy(), labels))
-        return found
+            boxes = head.decode(selected[keep].numpy(), official=official)
+            detections.append(Detections(boxes, scores[keep].numpy(), labels))
+        return detections
 
 
 def _image_backbone(config: EchoFusionConfig) -> ResNet:
@@ -142,12 +142,5 @@ def _image_backbone(config: EchoFusionConfig) -> ResNet:
         frozen_stages=section.frozen_stages,
         zero_init_residual=section.zero_init_residual,
         checkpointing=config.checkpointing,
+        weights=section.weights,
     )
-
-
-def _spread(*modules: nn.Module) -> None:
-    """Xavier uniform for every matrix of the transformer but those that predict offsets and weights."""
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            if parameter.dim() > 1 and "sampling_offsets" not in name and "attention_weights" not in name:
-                nn.init.xavier_uniform_(parameter)

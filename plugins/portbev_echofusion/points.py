@@ -1,4 +1,4 @@
-"""Points to a map of range and azimuth."""
+"""A map of range and azimuth from the radar's point cloud."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from portbev_echofusion.config import EchoFusionConfig
 
 FEATURES = 8
-"""Of a point: range, Doppler, azimuth and elevation as shares, offsets to the middle of its cell and of its points."""
+"""Features of a point: range, Doppler and azimuth as fractions of their maximum; elevation in radians; offsets of range
+and azimuth from the cell's centre, in cells; offsets of Doppler and elevation from the mean of the cell's points."""
 
 
 class Pillars(nn.Module):
-    """Two linear layers with batch normalisation and ReLU per point, and the largest of each feature per cell.
+    """Two linear layers with batch normalisation and ReLU for each point, and the maximum of each feature in a cell.
 
-    After mmdet3d's DynamicVFE: the second layer sees the first one's maximum over the cell too.
+    As in mmdet3d's DynamicVFE, the second layer's input includes the maximum of the first layer over the cell.
     """
 
     def __init__(self, config: EchoFusionConfig) -> None:
@@ -31,59 +32,73 @@ class Pillars(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width, eps=1e-3, momentum=0.01) for _ in range(2))
 
     def forward(self, clouds: Sequence[Tensor]) -> Tensor:
-        """B clouds (n,4) on the host, [range m, Doppler bin, azimuth and elevation rad], to (B,channels,S,azimuths)."""
+        """B point clouds to a map (B,channels,S,azimuths).
+
+        Clouds are (n,4) on the host: range in metres, Doppler bin, azimuth and elevation in radians.
+        """
         device = next(self.parameters()).device
         columns = self.section.azimuths
         cells, features = [], []
         for sample, cloud in enumerate(clouds):
-            cell, feature = self._describe(cloud.numpy().astype(np.float64))
+            cell, feature = self._point_features(cloud.numpy().astype(np.float64))
             cells.append(cell + sample * self.samples * columns)
             features.append(feature)
         cell, feature = np.concatenate(cells), np.concatenate(features)
         size = len(clouds) * self.samples * columns
         canvas = torch.zeros(size, self.section.channels, device=device)
-        if len(cell) > 1:  # fewer have no batch statistics
-            occupied, owner, members = group(cell)
-            x = torch.from_numpy(_offsets(feature, owner, members).astype(np.float32)).to(device)
-            of_point, of_cell = torch.from_numpy(owner).to(device), torch.from_numpy(members).to(device)
+        if len(cell) > 1:  # a single point has no batch statistics
+            occupied, cell_of_point, points_of_cell = group_by_cell(cell)
+            feature = _with_mean_offsets(feature, cell_of_point, points_of_cell)
+            x = torch.from_numpy(feature.astype(np.float32)).to(device)
+            cell_index, point_index = (torch.from_numpy(a).to(device) for a in (cell_of_point, points_of_cell))
             first = self._layer(0, x)
-            spread = first.index_select(0, of_cell.flatten()).unflatten(0, of_cell.shape).amax(1)
-            second = self._layer(1, torch.cat([first, spread.index_select(0, of_point)], 1))
-            largest = second.index_select(0, of_cell.flatten()).unflatten(0, of_cell.shape).amax(1)
-            canvas = canvas.to(largest.dtype).index_copy(0, torch.from_numpy(occupied).to(device), largest)
+            maximum = first.index_select(0, point_index.flatten()).unflatten(0, point_index.shape).amax(1)
+            second = self._layer(1, torch.cat([first, maximum.index_select(0, cell_index)], 1))
+            pillars = second.index_select(0, point_index.flatten()).unflatten(0, point_index.shape).amax(1)
+            canvas = canvas.to(pillars.dtype).index_copy(0, torch.from_numpy(occupied).to(device), pillars)
         return canvas.view(len(clouds), self.samples, columns, -1).permute(0, 3, 1, 2)
 
     def _layer(self, index: int, x: Tensor) -> Tensor:
         return self.norms[index](self.linears[index](x)).relu()
 
-    def _describe(self, cloud: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Cell of each point in range, and its first six features."""
+    def _point_features(self, cloud: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The flat cell index of each point on the map, and the point's first six features."""
         low, high = (math.radians(side) for side in self.section.azimuth_range)
         row = cloud[:, 0] / self.polar.range_max * self.samples
         column = (cloud[:, 2] - low) / (high - low) * self.section.azimuths
-        place = np.floor(np.stack([row + 1e-6, column], 1)).astype(np.int64)  # ranges are whole bins, rounded
-        inside = ((place >= 0) & (place < (self.samples, self.section.azimuths))).all(1)
-        shares = np.stack([row / self.samples, cloud[:, 1] / self.chirps, cloud[:, 2] / high, cloud[:, 3]], 1)
-        middle = np.stack([row, column], 1) - place - 0.5
-        cell = place[:, 0] * self.section.azimuths + place[:, 1]
-        return cell[inside], np.concatenate([shares, middle], 1)[inside]
+        # Ranges are whole bins up to rounding: 1e-6 keeps those that were rounded down in their own bin.
+        indices = np.floor(np.stack([row + 1e-6, column], 1)).astype(np.int64)
+        inside = ((indices >= 0) & (indices < (self.samples, self.section.azimuths))).all(1)
+        fractions = np.stack([row / self.samples, cloud[:, 1] / self.chirps, cloud[:, 2] / high, cloud[:, 3]], 1)
+        center_offsets = np.stack([row, column], 1) - indices - 0.5
+        cell = indices[:, 0] * self.section.azimuths + indices[:, 1]
+        return cell[inside], np.concatenate([fractions, center_offsets], 1)[inside]
 
 
-def group(cell: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Occupied cells (k,), which of them each point is in (n,), and the points of each, the first one repeated
-    (k, most)."""
-    occupied, owner, count = np.unique(cell, return_inverse=True, return_counts=True)
-    owner = owner.reshape(-1)
-    order = np.argsort(owner, kind="stable")
+def group_by_cell(cell: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Group points by their cell.
+
+    Args:
+        cell: (n,) cell of each point.
+
+    Returns:
+        The k occupied cells (k,), ascending; for each point the index of its cell among them (n,); and for each of them
+        the indices of its points (k, most), padded with the first point.
+    """
+    occupied, cell_of_point, count = np.unique(cell, return_inverse=True, return_counts=True)
+    cell_of_point = cell_of_point.reshape(-1)
+    order = np.argsort(cell_of_point, kind="stable")
     first = np.concatenate([[0], count.cumsum()[:-1]])
     slot = np.arange(count.max())
-    members = order[first[:, None] + np.where(slot < count[:, None], slot, 0)]
-    return occupied, owner, members
+    points_of_cell = order[first[:, None] + np.where(slot < count[:, None], slot, 0)]
+    return occupied, cell_of_point, points_of_cell
 
 
-def _offsets(feature: NDArray[np.float64], owner: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The features with Doppler's and elevation's offset to the mean of the cell's points."""
-    total = np.zeros((len(members), 2))
-    np.add.at(total, owner, feature[:, [1, 3]])
-    mean = total / np.bincount(owner, minlength=len(members))[:, None]
-    return np.concatenate([feature, feature[:, [1, 3]] - mean[owner]], 1)
+def _with_mean_offsets(
+    feature: NDArray[np.float64], cell_of_point: NDArray[np.int64], points_of_cell: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The features, and two more: Doppler and elevation relative to the mean of the cell's points."""
+    total = np.zeros((len(points_of_cell), 2))
+    np.add.at(total, cell_of_point, feature[:, [1, 3]])
+    mean = total / np.bincount(cell_of_point, minlength=len(points_of_cell))[:, None]
+    return np.concatenate([feature, feature[:, [1, 3]] - mean[cell_of_point]], 1)

@@ -1,4 +1,4 @@
-"""Sine encodings of places in a map."""
+"""Sine encodings of positions in a map."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ TEMPERATURE = 10000.0
 
 
 def sine_encoding(rows: int, columns: int, channels: int, *, normalize: bool, device: torch.device) -> Tensor:
-    """(rows, columns, channels): the row's encoding, then the column's, sine and cosine interleaved.
+    """(rows, columns, channels) encoding of each row, then of each column, sine and cosine interleaved.
 
-    Positions are 0, 1, 2 ..., or with ``normalize`` (n + 0.5) / count * 2 pi (mmdet's SinePositionalEncoding with
-    offset -0.5 and eps 1e-6).
+    Encoded are the numbers 0, 1, 2 ..., or with ``normalize`` (n + 0.5) / count * 2 pi, as in mmdet's
+    SinePositionalEncoding with offset -0.5 and eps 1e-6.
     """
     y, x = (_encode(count, channels // 2, normalize) for count in (rows, columns))
     shape = (rows, columns, -1)

@@ -1,4 +1,4 @@
-"""From what a batch holds of the radar to the maps that its backbone reads."""
+"""The radar's input to the network, and its embedding as the map that the radar backbone takes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ PRODUCTS = {"rt": "RT", "rd": "RD", "ra": "RA", "adc": "ADC", "pc": "PC"}
 
 
 class RadarReader:
-    """Batches to the network's input, float32 on the device of the batch's tensors: rt, rd and adc (B,S,C,2A) with
-    two channels per antenna (magnitude and phase, or real and imaginary part), ra (B,S,n_az); pc points per sample,
-    on the host.
+    """Reads the network's radar input from a batch.
+
+    rt, rd and adc are (B,S,C,2A) with two channels per antenna: magnitude and phase for rt, real and imaginary part for
+    the others. ra is (B,S,n_az). Both are float32 on the device of the batch's tensors. pc is a list of B point clouds
+    (n,4) float32 on the host.
     """
 
     def __init__(self, section: RadarSection) -> None:
@@ -32,10 +34,10 @@ class RadarReader:
 
     @torch.no_grad()
     def __call__(self, batch: RadialBatch) -> Any:
-        """The input.
+        """The input that ``model.radar.input`` names.
 
         Raises:
-            DataError: a batch that holds another input than the configuration says, or of another size.
+            DataError: the batch holds another input, or one of another size.
         """
         section, kind, radar = self.section, batch["radar_kind"], batch["radar"]
         if batch["radar_product"] != section.input or radar is None:
@@ -67,14 +69,14 @@ class RadarReader:
         expected: tuple[int, ...] = (section.samples, section.chirps, section.receivers)
         if section.input == "ra":
             expected = (section.samples, section.azimuths)
-        found = tuple(values.shape[1 : 1 + len(expected)])
-        if found != expected:
+        actual = tuple(values.shape[1 : 1 + len(expected)])
+        if actual != expected:
             cure = "Set model.radar to the sizes of the radar in the data"
-            raise DataError(f"radar maps are {found}, the model takes {expected}", cure=cure)
+            raise DataError(f"radar maps are {actual}, the model takes {expected}", cure=cure)
 
     def _chain(self, batch: RadialBatch, device: torch.device) -> RadarChain:
-        description = batch["description"]
-        radar = description if isinstance(description, RadarDescription) else RadarDescription(**description)
+        """The signal chain of the batch's radar; the last one is kept."""
+        radar: RadarDescription = batch["description"]
         key = (radar, batch["table"], device)
         if key not in self._chains:
             table = read_calibration(Path(batch["table"]), radar) if self.section.input in ("ra", "pc") else None
@@ -84,7 +86,7 @@ class RadarReader:
 
 
 class RadarEmbedding(nn.Module):
-    """The network's radar input to the map (B,channels,S,width) that the backbone reads.
+    """Embeds the radar input in a map (B,channels,S,width) for the radar backbone.
 
     Keys: ``embedder`` (rt, rd, adc), ``norm`` (rd), ``range_embedder`` (adc), ``pillars`` (pc).
     """
@@ -98,8 +100,8 @@ class RadarEmbedding(nn.Module):
         self.range_embedder = RangeTransform(section.samples) if section.input == "adc" else None
         self.norm = nn.LayerNorm([section.samples, section.chirps]) if section.input == "rd" else None
         self.pillars = Pillars(config) if section.input == "pc" else None
-        wide = 2 * section.receivers * max(1, len(self.slots))
-        self.embedder = nn.Conv2d(wide, section.embedded, 1) if section.input in ("rt", "rd", "adc") else None
+        in_channels = 2 * section.receivers * max(1, len(self.slots))
+        self.embedder = nn.Conv2d(in_channels, section.embedded, 1) if section.input in ("rt", "rd", "adc") else None
         self.channels = {"ra": 1, "pc": section.points.channels}.get(section.input, section.embedded)
 
     def forward(self, radar: Any) -> Tensor:
@@ -115,12 +117,15 @@ class RadarEmbedding(nn.Module):
 
 
 def unwrap(x: Tensor, slots: tuple[int, ...], step: int) -> Tensor:
-    """(B,K,S,C) to (B,slots*K,S,C): column c of slot k is column (c + k * step) mod C, its Doppler bin."""
+    """Gather the Doppler bins of all transmitters: (B,K,S,C) to (B,slots*K,S,C).
+
+    In the K channels of slot s, column c is the input's column (c + s * step) mod C.
+    """
     return torch.cat([x.roll(-slot * step, dims=3) for slot in slots], 1)
 
 
 class RangeTransform(nn.Module):
-    """A learned complex linear map along the samples that starts as the Fourier transform, without window.
+    """A learned complex linear map along the samples. Its initial weights are the Fourier transform without window.
 
     Keys ``real`` and ``imaginary`` (S,S).
     """
@@ -133,13 +138,13 @@ class RangeTransform(nn.Module):
         self.imaginary = nn.Parameter(angle.sin().float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B,S,C,2A) real and imaginary parts to (B,S,C,2A): A phases, then A magnitudes."""
+        """Real and imaginary parts (B,S,C,2A) to A phases, then A magnitudes (B,S,C,2A)."""
         with full_precision(x.device):
             shape = x.shape[2:-1]
             real, imaginary = (part.float().flatten(2) for part in (x[..., 0::2], x[..., 1::2]))
             re = self.real.float() @ real - self.imaginary.float() @ imaginary
             im = self.real.float() @ imaginary + self.imaginary.float() @ real
             power = re.square() + im.square()
-            phase = torch.atan2(im, torch.where(power == 0, torch.ones_like(re), re))  # no gradient of 0/0
+            phase = torch.atan2(im, torch.where(power == 0, torch.ones_like(re), re))  # avoids the gradient 0/0
             parts = [phase, power.clamp(min=torch.finfo(power.dtype).tiny).sqrt()]
             return torch.cat([part.unflatten(2, (*shape, -1)) for part in parts], -1)

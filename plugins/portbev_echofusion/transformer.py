@@ -1,4 +1,4 @@
-"""Transformers without encoder layers, run in parts of bounded memory."""
+"""Transformers without encoder layers, computed in parts to bound their memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from portbev.nn.dropout import Dropout, dropout_part
 from portbev.nn.recompute import recomputed
 
 
-class Layer(nn.Module):
-    """:class:`torch.nn.TransformerDecoderLayer` (normalised afterwards, ReLU): its arithmetic and its keys."""
+class TransformerLayer(nn.Module):
+    """:class:`torch.nn.TransformerDecoderLayer` with ReLU and ``norm_first=False``: the same arithmetic and keys."""
 
     def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """:class:`torch.nn.Transformer` without encoder layers, which leaves the encoder's last normalisation.
+    """:class:`torch.nn.Transformer` without encoder layers; of its encoder only the final normalisation is left.
 
-    Keys ``encoder.norm``, ``decoder.layers.i``, ``decoder.norm`` as there.
+    Keys ``encoder.norm``, ``decoder.layers.i`` and ``decoder.norm`` as there.
 
     Args:
-        chunk: query tokens that are computed at once; a batch of more comes in parts.
-        checkpointing: parts are computed again in the backward pass.
+        chunk: number of query tokens that are computed at once; larger batches are divided into parts of samples.
+        checkpointing: whether the parts are computed again in the backward pass.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.chunk, self.checkpointing = chunk, checkpointing
-        stack = nn.ModuleList(Layer(channels, heads, hidden, dropout) for _ in range(layers))
+        stack = nn.ModuleList(TransformerLayer(channels, heads, hidden, dropout) for _ in range(layers))
         self.encoder = nn.ModuleDict({"norm": nn.LayerNorm(channels)})
         self.decoder = nn.ModuleDict({"layers": stack, "norm": nn.LayerNorm(channels)})
         for parameter in self.parameters():
@@ -52,13 +52,13 @@ class Transformer(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
     def forward(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """(B,Q,C) and (B,K,C) to (B,Q,C); the samples do not see each other."""
+        """Queries (B,Q,C) and memory (B,K,C) to (B,Q,C). Samples are independent of each other."""
         step = max(1, self.chunk // queries.shape[1])
-        done = []
+        outputs = []
         for part, start in enumerate(range(0, len(queries), step)):
             inputs = (queries[start : start + step], memory[start : start + step], part)
-            done.append(recomputed(self._part, *inputs, owner=self) if self.checkpointing else self._part(*inputs))
-        return torch.cat(done)
+            outputs.append(recomputed(self._part, *inputs, owner=self) if self.checkpointing else self._part(*inputs))
+        return torch.cat(outputs)
 
     def _part(self, x: Tensor, memory: Tensor, part: int) -> Tensor:
         with dropout_part(self, part):

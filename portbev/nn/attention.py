@@ -12,14 +12,14 @@ from portbev.nn.dropout import Dropout
 
 
 class MultiheadAttention(nn.Module):
-    """Scaled dot-product attention (Vaswani et al., NeurIPS 2017), batch first, the same arithmetic on every device.
+    """Scaled dot-product attention (Vaswani et al., NeurIPS 2017), batch first.
 
-    Keys ``in_proj_weight``, ``in_proj_bias``, ``out_proj.*`` as in :class:`torch.nn.MultiheadAttention`; no fused
-    kernel is called, because a device that has another one would compute something else.
+    It calls no fused kernel, so that the arithmetic is the same on every device: fused kernels differ between devices.
+    Keys ``in_proj_weight``, ``in_proj_bias`` and ``out_proj.*`` as in :class:`torch.nn.MultiheadAttention`.
 
     Args:
         channels: C, a multiple of ``heads``.
-        dropout: on the attention weights, with a mask that is the same on every device.
+        dropout: probability of dropping an attention weight; the mask is the same on every device.
     """
 
     def __init__(self, channels: int, heads: int, dropout: float = 0.0) -> None:
@@ -35,26 +35,26 @@ class MultiheadAttention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(B,Q,C), (B,K,C), (B,K,C) to (B,Q,C)."""
         channels = query.shape[-1]
-        if key is query:  # self-attention: one product for both
+        if key is query:  # self-attention: one matrix product projects both
             weight, bias = self.in_proj_weight[: 2 * channels], self.in_proj_bias[: 2 * channels]
             q, k = functional.linear(query, weight, bias).split(channels, -1)
         else:
             q = functional.linear(query, self.in_proj_weight[:channels], self.in_proj_bias[:channels])
-            middle = slice(channels, 2 * channels)
-            k = functional.linear(key, self.in_proj_weight[middle], self.in_proj_bias[middle])
+            key_rows = slice(channels, 2 * channels)
+            k = functional.linear(key, self.in_proj_weight[key_rows], self.in_proj_bias[key_rows])
         v = functional.linear(value, self.in_proj_weight[2 * channels :], self.in_proj_bias[2 * channels :])
-        q, k, v = (self._split(x) for x in (q * (channels // self.heads) ** -0.5, k, v))
+        q, k, v = (self._split_heads(x) for x in (q * (channels // self.heads) ** -0.5, k, v))
         weights = self.dropout((q @ k.transpose(-2, -1)).softmax(-1))
         out = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
         return self.out_proj(out)
 
-    def _split(self, x: Tensor) -> Tensor:
+    def _split_heads(self, x: Tensor) -> Tensor:
         """(B,K,C) to (B,heads,K,C/heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
-    """Linear, ReLU, dropout, linear, dropout, and the input added.
+    """Linear, ReLU, dropout, linear and dropout; the input is added to the result.
 
     Keys ``layers.0.0`` and ``layers.1`` (those of mmcv's FFN).
     """
@@ -73,14 +73,18 @@ class FeedForward(nn.Module):
 
 
 def direction_bias(heads: int, groups: int, points: int) -> Tensor:
-    """First bias of sampling offsets: head h looks in direction 2 pi h / heads, point p that many pixels far, plus one.
+    """Initial bias of the layer that predicts sampling offsets (Zhu et al., ICLR 2021, section 4.1).
+
+    Head h samples in the direction of angle 2 pi h / heads, and its point p (from 0) at a distance of p + 1 pixels.
+
+    Args:
+        groups: number of maps that a query samples: levels, frames of a queue, or their product.
 
     Returns:
-        (heads * groups * points * 2,) float32; ``groups`` are levels, queue elements or their products
-        (Zhu et al., ICLR 2021, section 4.1).
+        (heads * groups * points * 2,) float32, (x, y) of each offset in pixels.
     """
     angle = torch.arange(heads, dtype=torch.float32) * (2 * math.pi / heads)
     direction = torch.stack([angle.cos(), angle.sin()], -1)
     direction = direction / direction.abs().amax(-1, keepdim=True)
-    steps = torch.arange(1, points + 1, dtype=torch.float32)
-    return (direction[:, None, None] * steps[None, None, :, None]).expand(heads, groups, points, 2).flatten()
+    distance = torch.arange(1, points + 1, dtype=torch.float32)
+    return (direction[:, None, None] * distance[None, None, :, None]).expand(heads, groups, points, 2).flatten()

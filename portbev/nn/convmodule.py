@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 
 class ConvModule(nn.Module):
-    """Conv2d without bias, BatchNorm2d, ReLU. State keys: ``conv.weight``, ``bn.*`` (those of OpenMMLab's ConvModule).
+    """Conv2d without bias, BatchNorm2d and ReLU.
 
-    The convolution starts Kaiming normal (fan out, ReLU).
+    State keys ``conv.weight`` and ``bn.*``, as in OpenMMLab's ConvModule. The convolution's initial weights are Kaiming
+    normal (fan out, ReLU).
     """
 
     def __init__(

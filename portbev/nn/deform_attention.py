@@ -15,15 +15,16 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Deformable attention (Zhu et al., ICLR 2021): each query reads a few points around its reference on each level.
+    """Deformable attention (Zhu et al., ICLR 2021): each query samples a few points around its reference on each level.
 
-    Keys ``sampling_offsets value_proj attention_weights output_proj`` as in mmcv's module of this name. The query's own
-    value is added to the result (mmcv's ``identity``) by the caller.
+    Keys ``sampling_offsets value_proj attention_weights output_proj`` as in mmcv's module of this name. Unlike mmcv's
+    module it does not add the query (``identity``) to the result; the caller does.
 
     Args:
         channels: C, a multiple of ``heads``.
-        levels, points: maps, and points on each of them, that a head of a query reads.
-        dropout: on the result.
+        levels: number of maps that each head samples.
+        points: number of points that each head samples on each map.
+        dropout: probability of zeroing an element of the result.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class MultiScaleDeformableAttention(nn.Module):
         self.value_proj = nn.Linear(channels, channels)
         self.output_proj = nn.Linear(channels, channels)
         self.dropout = Dropout(dropout)
-        start_sampling(self.sampling_offsets, self.attention_weights, direction_bias(heads, levels, points))
+        init_sampling(self.sampling_offsets, self.attention_weights, direction_bias(heads, levels, points))
         for layer in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -45,15 +46,15 @@ class MultiScaleDeformableAttention(nn.Module):
         """Attend.
 
         Args:
-            query: (B,Q,C), position added.
-            value: (B,S,C), the levels row-major one after the other.
-            reference: (B,Q,2) or (B,Q,levels,2), (x, y) as shares of the maps.
+            query: (B,Q,C), with the positional encoding added.
+            value: (B,S,C), the levels one after the other, each row by row.
+            reference: (B,Q,2) or (B,Q,levels,2) reference points (x, y) in units of the maps' width and height.
             shapes: (h, w) of each level.
 
         Returns:
             (B,Q,C).
         """
-        if reference.dim() == 3:  # the same place on each level
+        if reference.dim() == 3:  # the same reference point on each level
             reference = reference[:, :, None]
         locations = sampling_locations(self.sampling_offsets(query), reference, shapes, self.heads, self.points)
         weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
@@ -63,22 +64,31 @@ class MultiScaleDeformableAttention(nn.Module):
 
 
 def sampling_locations(offsets: Tensor, reference: Tensor, shapes: Shapes, heads: int, points: int) -> Tensor:
-    """Where to read: the reference plus offsets in pixels of each level.
+    """Sampling locations: reference points plus offsets.
 
     Args:
-        offsets: (B,Q,heads*levels*points*2). reference: (B,Q,levels or 1,2).
+        offsets: (B,Q,heads*levels*points*2) in pixels of each level.
+        reference: (B,Q,levels or 1,2) in units of the maps' width and height.
 
     Returns:
-        (B,Q,heads,levels,points,2) float32 or wider.
+        (B,Q,heads,levels,points,2) in units of the maps' width and height, in the dtype of ``reference``.
     """
     offsets = offsets.unflatten(-1, (heads, len(shapes), points, 2))
     sizes = torch.tensor([[w, h] for h, w in shapes], dtype=reference.dtype, device=offsets.device)
     return reference[:, :, None, :, None, :] + offsets.to(reference.dtype) / sizes[:, None]
 
 
-def start_sampling(offsets: nn.Linear, weights: nn.Linear, bias: Tensor) -> None:
-    """Initial values: offsets that do not depend on the query, and equal weights."""
-    for parameter in (offsets.weight, weights.weight, weights.bias):
+def init_sampling(sampling_offsets: nn.Linear, attention_weights: nn.Linear, bias: Tensor) -> None:
+    """Initial values with which every query gets the sampling offsets ``bias`` and equal attention weights."""
+    for parameter in (sampling_offsets.weight, attention_weights.weight, attention_weights.bias):
         nn.init.zeros_(parameter)
     with torch.no_grad():
-        offsets.bias.copy_(bias)
+        sampling_offsets.bias.copy_(bias)
+
+
+def xavier_uniform(*modules: nn.Module) -> None:
+    """Draw every matrix of a transformer Xavier uniform, except in the layers that predict offsets and weights."""
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            if parameter.dim() > 1 and "sampling_offsets" not in name and "attention_weights" not in name:
+                nn.init.xavier_uniform_(parameter)

@@ -13,8 +13,8 @@ from portbev.ops import deform_conv2d
 class ModulatedDeformConv2d(nn.Module):
     """Deformable convolution version 2 (Zhu et al., CVPR 2019) with one deformation group and no bias.
 
-    A convolution of the same geometry, starting at zero, gives 3 * k * k channels: the first two thirds are the offsets
-    (dy, dx per tap), the sigmoid of the last third is the modulation.
+    A convolution of the same geometry, with zero initial weights, predicts 3 * k * k channels: the first two thirds are
+    the offsets (dy, dx) of each tap in pixels, and the sigmoid of the last third is the modulation of each tap.
     Keys ``weight``, ``conv_offset.weight``, ``conv_offset.bias`` as in mmcv's ModulatedDeformConv2dPack.
     """
 
@@ -28,7 +28,7 @@ class ModulatedDeformConv2d(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Weights uniform within 1 / sqrt(fan in); offsets and modulation at zero (each tap weighs 1/2)."""
+        """Weights uniform within 1 / sqrt(fan in). Zero offsets, and a modulation of 1/2 for each tap."""
         bound = 1 / math.sqrt(self.weight[0].numel())
         nn.init.uniform_(self.weight, -bound, bound)
         for parameter in self.conv_offset.parameters():

@@ -1,4 +1,4 @@
-"""What DETR-like heads share: matching, losses, and the choice of queries.
+"""Functions that DETR-like heads share: matching, losses, and the choice of queries.
 
 Carion et al., ECCV 2020; Zhu et al., ICLR 2021. Formulas and constants are those of mmdet 2.x.
 """
@@ -24,31 +24,33 @@ def inverse_sigmoid(x: Tensor) -> Tensor:
 
 
 def sigmoid_focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017), summed, float32.
+    """Focal loss (Lin et al., ICCV 2017), summed over all elements, float32.
 
     Args:
-        logits: (n, classes). labels: (n,) int64; ``classes`` stands for background.
+        logits: (n, classes).
+        labels: (n,) int64; the value ``classes`` means background.
     """
     logits = logits.float()
     classes = torch.arange(logits.shape[1], device=logits.device)
     target = (labels[:, None] == classes).to(logits.dtype)
     p = logits.sigmoid()
-    wrong = (1 - p) * target + p * (1 - target)
-    weight = (alpha * target + (1 - alpha) * (1 - target)) * wrong.pow(gamma)
+    error = (1 - p) * target + p * (1 - target)
+    weight = (alpha * target + (1 - alpha) * (1 - target)) * error.pow(gamma)
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (cross_entropy * weight).sum()
 
 
 def focal_cost(logits: Tensor, labels: Tensor, *, gamma: float = 2.0, alpha: float = 0.25) -> Tensor:
-    """Cost (queries, objects) of giving each object's class to each query: the focal loss's change.
+    """Cost (queries, objects) of matching each object to each query: how much that changes the focal loss of its class.
 
     Args:
-        logits: (queries, classes). labels: (objects,) int64.
+        logits: (queries, classes).
+        labels: (objects,) int64.
     """
     p = logits.sigmoid()
-    without = -(1 - p + 1e-12).log() * (1 - alpha) * p.pow(gamma)
-    with_ = -(p + 1e-12).log() * alpha * (1 - p).pow(gamma)
-    return with_[:, labels] - without[:, labels]
+    negative = -(1 - p + 1e-12).log() * (1 - alpha) * p.pow(gamma)
+    positive = -(p + 1e-12).log() * alpha * (1 - p).pow(gamma)
+    return positive[:, labels] - negative[:, labels]
 
 
 def assign(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -65,13 +67,13 @@ def assign(cost: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def best_queries(logits: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """The best (query, class) pairs of one sample; a query may come several times, with different classes.
+    """The (query, class) pairs of one sample with the highest scores; a query can occur with several classes.
 
     Args:
         logits: (Q, classes).
 
     Returns:
-        Scores (k,), best first, and flat indices query * classes + class (k,).
+        Scores (k,) in falling order, and flat indices query * classes + class (k,).
     """
     scores = logits.float().sigmoid().flatten()
     best = scores.topk(min(limit, scores.numel()))
@@ -79,7 +81,11 @@ def best_queries(logits: Tensor, limit: int) -> tuple[Tensor, Tensor]:
 
 
 def within(codes: Tensor, bounds: Sequence[float]) -> Tensor:
-    """(n,) which centres (x, y, z in columns 0, 1, 4) lie in ``bounds`` (x0, y0, z0, x1, y1, z1), borders included."""
+    """Which boxes have their centre in ``bounds`` (x0, y0, z0, x1, y1, z1), borders included: (n,) bool.
+
+    Args:
+        codes: (n, code) box codes with the centre's x, y and z in columns 0, 1 and 4.
+    """
     centers = codes[:, [0, 1, 4]]
-    low, high = (centers.new_tensor(list(part)) for part in (bounds[:3], bounds[3:]))
+    low, high = (centers.new_tensor(list(corner)) for corner in (bounds[:3], bounds[3:]))
     return ((centers >= low) & (centers <= high)).all(-1)

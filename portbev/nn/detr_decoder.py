@@ -1,6 +1,6 @@
 """The decoder of DETR-like heads with box refinement.
 
-Source: Deformable DETR (Zhu et al., ICLR 2021) with 3-D references, as BEVFormer and PolarFormer have it.
+Source: Deformable DETR (Zhu et al., ICLR 2021) with 3-D reference points, as in BEVFormer and PolarFormer.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from portbev.nn.detr import inverse_sigmoid
 from portbev.nn.dropout import Dropout
 
 PRIOR = 0.01
-"""Probability of each class of each query before training."""
+"""Probability that every query gives to every class before training."""
 
 
 class ObjectQueries(nn.Module):
-    """Learned position and content of each object query, and where it looks first.
+    """Learned positional encoding, content and first reference point of each object query.
 
-    Keys ``embedding.weight`` (queries, 2C), positions first, and ``reference_points.*``.
+    Keys ``embedding.weight`` (queries, 2C), first the C channels of the positions, and ``reference_points.*``.
     """
 
     def __init__(self, queries: int, channels: int) -> None:
@@ -36,7 +36,7 @@ class ObjectQueries(nn.Module):
         nn.init.zeros_(self.reference_points.bias)
 
     def forward(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Content (B,Q,C), position (B,Q,C), reference (B,Q,3) in [0, 1], float32."""
+        """Content (B,Q,C), position (B,Q,C) and reference point (B,Q,3) float32 in [0, 1]."""
         position, content = self.embedding.weight.chunk(2, -1)
         reference = self.reference_points(position).float().sigmoid()
         content, position, reference = (x.expand(batch, -1, -1) for x in (content, position, reference))
@@ -44,25 +44,29 @@ class ObjectQueries(nn.Module):
 
 
 class Decoded(NamedTuple):
-    """Per layer: queries (B,Q,C), the references (B,Q,3) that entered it, and its box regression (B,Q,code)."""
+    """For each layer: its queries (B,Q,C), its input reference points (B,Q,3) and its box regressions (B,Q,code)."""
 
     states: list[Tensor]
     references: list[Tensor]
     regressions: list[Tensor]
 
-    def places(self) -> list[Tensor]:
-        """Per layer, the boxes' centres (B,Q,3) as shares of the range: the reference moved by the regression."""
-        return [moved(step, place) for step, place in zip(self.regressions, self.references, strict=True)]
+    def centers(self) -> list[Tensor]:
+        """For each layer, the boxes' centres (B,Q,3) in [0, 1]: the reference points refined by the regressions."""
+        pairs = zip(self.regressions, self.references, strict=True)
+        return [refine(regression, reference) for regression, reference in pairs]
 
 
-def moved(regression: Tensor, reference: Tensor) -> Tensor:
-    """Reference (B,Q,3) moved, before the sigmoid, by numbers 0, 1 and 4 of a box code: (x, y, z)."""
-    step = torch.cat([regression[..., :2], regression[..., 4:5]], -1)
-    return (step + inverse_sigmoid(reference)).sigmoid()
+def refine(regression: Tensor, reference: Tensor) -> Tensor:
+    """Reference points (B,Q,3) in [0, 1], refined by a box regression (B,Q,code).
+
+    Columns 0, 1 and 4 of the regression are added to the logits of x, y and z.
+    """
+    offset = torch.cat([regression[..., :2], regression[..., 4:5]], -1)
+    return (offset + inverse_sigmoid(reference)).sigmoid()
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, deformable attention to the maps and a feed-forward layer, each normalised afterwards."""
+    """Self-attention, deformable attention to the maps and a feed-forward layer, a LayerNorm after each."""
 
     def __init__(self, channels: int, heads: int, hidden: int, *, levels: int, points: int, dropout: float) -> None:
         super().__init__()
@@ -83,7 +87,10 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Layers that refine where each query looks. The first reference keeps its gradient; later ones are detached."""
+    """Decoder layers, each of which refines the reference points for the next.
+
+    The first reference points keep their gradient; refined ones are detached.
+    """
 
     def __init__(
         self, layers: int, channels: int, heads: int, hidden: int, *, levels: int, points: int, dropout: float
@@ -95,7 +102,7 @@ class Decoder(nn.Module):
 
     def forward(
         self,
-        start: tuple[Tensor, Tensor, Tensor],
+        object_queries: tuple[Tensor, Tensor, Tensor],
         tokens: Tensor,
         shapes: Shapes,
         branches: Sequence[Callable[[Tensor], Tensor]],
@@ -103,11 +110,13 @@ class Decoder(nn.Module):
         """Decode.
 
         Args:
-            start: content (B,Q,C), position (B,Q,C) and reference (B,Q,3), see :class:`ObjectQueries`.
-            tokens: (B,S,C), the maps of ``shapes`` row-major one after the other; references 0 and 1 are their (x, y).
-            branches: per layer, queries (B,Q,C) to box regressions (B,Q,code).
+            object_queries: content (B,Q,C), position (B,Q,C) and reference (B,Q,3) of :class:`ObjectQueries`.
+            tokens: (B,S,C), maps one after the other, each row by row. The first two coordinates of a reference point
+                are the (x, y) in the maps.
+            shapes: (h, w) of the maps.
+            branches: for each layer, a function from queries (B,Q,C) to box regressions (B,Q,code).
         """
-        x, position, reference = start
+        x, position, reference = object_queries
         decoded = Decoded([], [], [])
         for layer, branch in zip(self.layers, branches, strict=True):
             x = layer(x, position, tokens, reference[..., :2], shapes)
@@ -115,12 +124,12 @@ class Decoder(nn.Module):
             decoded.states.append(x)
             decoded.references.append(reference)
             decoded.regressions.append(regression)
-            reference = moved(regression, reference).detach()
+            reference = refine(regression, reference).detach()
         return decoded
 
 
 def class_branch(channels: int, classes: int) -> nn.Sequential:
-    """Queries (...,C) to logits (...,classes), which start at :data:`PRIOR`."""
+    """Layers from queries (...,C) to logits (...,classes), with an initial probability of about :data:`PRIOR`."""
     last = nn.Linear(channels, classes)
     nn.init.constant_(last.bias, -math.log(1 / PRIOR - 1))
     layers: list[nn.Module] = []
@@ -130,7 +139,7 @@ def class_branch(channels: int, classes: int) -> nn.Sequential:
 
 
 def box_branch(channels: int, code: int) -> nn.Sequential:
-    """Queries (...,C) to box regressions (...,code)."""
+    """Layers from queries (...,C) to box regressions (...,code)."""
     layers: list[nn.Module] = []
     for _ in range(2):
         layers += [nn.Linear(channels, channels), nn.ReLU(inplace=True)]
@@ -138,13 +147,15 @@ def box_branch(channels: int, code: int) -> nn.Sequential:
 
 
 class Branches(nn.Module):
-    """Class and box branches with weights of their own for each of a decoder's layers.
+    """A class branch and a box branch for each layer of a decoder, each with its own weights.
 
     Keys ``cls_branches``, ``reg_branches`` and ``code_weights``, as in DETR3D.
 
     Args:
-        channels: of the decoder. layers: of the decoder. classes: without background.
-        code_weights: of each number of a box code in the loss; their count is the code's length.
+        channels: channels of the decoder's queries.
+        layers: number of the decoder's layers.
+        classes: number of classes without background.
+        code_weights: weight of each number of a box code in the loss; as many as the code is long.
     """
 
     def __init__(self, channels: int, layers: int, classes: int, code_weights: Sequence[float]) -> None:
@@ -157,9 +168,9 @@ class Branches(nn.Module):
     def forward(self, decoded: Decoded) -> tuple[Tensor, Tensor]:
         """Logits (layers,B,Q,classes) and box codes (layers,B,Q,code), float32."""
         logits = [branch(x).float() for branch, x in zip(self.cls_branches, decoded.states, strict=True)]
-        pairs = zip(decoded.regressions, decoded.places(), strict=True)
-        return torch.stack(logits), torch.stack([self.code(regression, place) for regression, place in pairs])
+        pairs = zip(decoded.regressions, decoded.centers(), strict=True)
+        return torch.stack(logits), torch.stack([self.code(regression, center) for regression, center in pairs])
 
     @abstractmethod
-    def code(self, regression: Tensor, place: Tensor) -> Tensor:
-        """Box codes (B,Q,code) of what a box branch found (B,Q,code) at places (B,Q,3) in [0, 1]."""
+    def code(self, regression: Tensor, center: Tensor) -> Tensor:
+        """Box codes (B,Q,code) from a box branch's output (B,Q,code) and the refined centres (B,Q,3) in [0, 1]."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,40 +10,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.nn.detr import assign, focal_cost, sigmoid_focal_loss
+from portbev.nn.detr_config import LossSection
 
-MATCHED = 8
-"""Numbers of a box code that the matching compares: all but the velocity."""
+MATCHED_COLUMNS = 8
+"""The matching compares the first columns of a box code: all but the velocity."""
 
 Match = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-class LossWeights(Protocol):
-    """Weights of the losses and of the costs that the matching adds up."""
-
-    class_weight: float
-    box_weight: float
-    class_cost: float
-    box_cost: float
-
-
-def match(logits: Tensor, codes: Tensor, labels: Tensor, targets: Tensor, section: LossWeights) -> Match:
+def match(logits: Tensor, codes: Tensor, labels: Tensor, targets: Tensor, section: LossSection) -> Match:
     """Cheapest assignment of one sample's objects to its queries.
 
     Args:
-        logits: (Q,classes). codes: (Q,code). labels: (n,) int64. targets: (n,code). All on the host.
+        logits: (Q,classes).
+        codes: (Q,code) predicted box codes.
+        labels: (n,) int64 classes of the objects.
+        targets: (n,code) box codes of the objects. All tensors are on the host.
 
     Returns:
-        Queries, ascending, and the object of each.
+        Indices of the matched queries, ascending, and of their objects.
     """
-    distance = (codes[:, None, :MATCHED] - targets[None, :, :MATCHED]).abs().sum(-1)
+    distance = (codes[:, None, :MATCHED_COLUMNS] - targets[None, :, :MATCHED_COLUMNS]).abs().sum(-1)
     cost = section.class_cost * focal_cost(logits, labels) + section.box_cost * distance
     return assign(cost)
 
 
 def match_all(
-    logits: Tensor, codes: Tensor, labels: Sequence[Tensor], targets: Sequence[Tensor], section: LossWeights
+    logits: Tensor, codes: Tensor, labels: Sequence[Tensor], targets: Sequence[Tensor], section: LossSection
 ) -> list[list[Match]]:
-    """:func:`match` of each layer and sample, on the host; logits (layers,B,Q,classes), codes (layers,B,Q,code)."""
+    """:func:`match` for each layer and each sample; logits (layers,B,Q,classes), codes (layers,B,Q,code)."""
     logits, codes = logits.detach().float().cpu(), codes.detach().float().cpu()
     return [
         [match(logits[i, b], codes[i, b], labels[b], targets[b], section) for b in range(len(labels))]
@@ -57,22 +51,27 @@ def detection_losses(
     codes: Tensor,
     labels: Sequence[Tensor],
     targets: Sequence[Tensor],
-    section: LossWeights,
+    section: LossSection,
     code_weights: Tensor,
     *,
     mean_over_ranks: Callable[[float], float] | None = None,
 ) -> dict[str, Tensor]:
     """Focal and L1 losses of every decoder layer.
 
-    A matched object whose target is not finite (NaN velocity, say) counts as found but teaches no box. The original
-    turns losses that are not finite into numbers; here the training loop stops and says where they came from.
+    A matched object whose target is not finite (a NaN velocity, for example) counts in the classification loss but not
+    in the box loss. The original replaces losses that are not finite by numbers; here they stay, and the training loop
+    stops with a message that names them.
 
     Args:
-        logits: (layers,B,Q,classes). codes: (layers,B,Q,code), on the device.
-        labels: B tensors (n,) int64. targets: B tensors (n,code) float32, on the host.
+        logits: (layers,B,Q,classes) on the device.
+        codes: (layers,B,Q,code) on the device.
+        labels: B tensors (n,) int64 on the host.
+        targets: B tensors (n,code) float32 on the host.
+        code_weights: (code,) weight of each number of a box code.
+        mean_over_ranks: averages the number of objects over the ranks; None with one process.
 
     Returns:
-        ``loss_cls``, ``loss_bbox`` of the last layer, ``d0.loss_cls`` ... of those before.
+        ``loss_cls`` and ``loss_bbox`` of the last layer, ``d0.loss_cls`` and so on of the layers before.
     """
     matches = match_all(logits, codes, labels, targets, section)
     layers, _, queries, classes = logits.shape
@@ -80,27 +79,31 @@ def detection_losses(
     positives = max(mean_over_ranks(positives) if mean_over_ranks else positives, 1.0)
     losses: dict[str, Tensor] = {}
     for layer in range(layers):
-        assigned, rows, wanted = _gather(matches[layer], labels, targets, queries, classes)
-        loss_cls = sigmoid_focal_loss(logits[layer].flatten(0, 1), assigned.to(logits.device))
-        found = codes[layer].flatten(0, 1).float().index_select(0, rows.to(codes.device))
-        gaps = (found - wanted.to(codes.device)).abs() * code_weights
+        query_labels, positive, box_targets = _assign_targets(matches[layer], labels, targets, queries, classes)
+        loss_cls = sigmoid_focal_loss(logits[layer].flatten(0, 1), query_labels.to(logits.device))
+        predicted = codes[layer].flatten(0, 1).float().index_select(0, positive.to(codes.device))
+        errors = (predicted - box_targets.to(codes.device)).abs() * code_weights
         prefix = "" if layer == layers - 1 else f"d{layer}."
         losses[f"{prefix}loss_cls"] = section.class_weight * loss_cls / positives
-        losses[f"{prefix}loss_bbox"] = section.box_weight * gaps.sum() / positives
+        losses[f"{prefix}loss_bbox"] = section.box_weight * errors.sum() / positives
     return losses
 
 
-def _gather(
+def _assign_targets(
     matches: Sequence[Match], labels: Sequence[Tensor], targets: Sequence[Tensor], queries: int, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Labels (B*Q,) of all queries, and index (k,) and target (k,code) of those with a box to learn."""
-    assigned = torch.full((len(matches) * queries,), classes, dtype=torch.int64)
-    rows, wanted = [], []
-    for sample, (found, objects) in enumerate(matches):
-        index = torch.from_numpy(found) + sample * queries
-        assigned[index] = labels[sample][objects]
+    """Targets of one layer's queries, flattened over the batch.
+
+    Returns:
+        Labels (B*Q,) of all queries, and indices (k,) and target codes (k,code) of those with a finite box target.
+    """
+    query_labels = torch.full((len(matches) * queries,), classes, dtype=torch.int64)
+    positive, box_targets = [], []
+    for sample, (matched, objects) in enumerate(matches):
+        index = torch.from_numpy(matched) + sample * queries
+        query_labels[index] = labels[sample][objects]
         target = targets[sample][objects]
         finite = target.isfinite().all(-1)
-        rows.append(index[finite])
-        wanted.append(target[finite])
-    return assigned, torch.cat(rows), torch.cat(wanted)
+        positive.append(index[finite])
+        box_targets.append(target[finite])
+    return query_labels, torch.cat(positive), torch.cat(box_targets)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from portbev.ops import dropout
 from portbev.rng import key_of
 
-_GOLDEN = 0x9E3779B9  # an odd constant: parts of one layer are far from each other among the sites
+_PART_STRIDE = 0x9E3779B9  # odd and large, so that the sites of a layer's parts are far from those of other layers
 
 
 class Dropout(nn.Module):
-    """``nn.Dropout`` with a counted mask (:func:`portbev.ops.dropout`); holds no state besides its key.
+    """``nn.Dropout`` whose mask depends on a key alone (:func:`portbev.ops.dropout`): seed, module, step and part.
 
     Args:
         p: probability of zeroing an element.
@@ -25,7 +25,7 @@ class Dropout(nn.Module):
         self.p, self.seed, self.site, self.step, self.part = p, 0, 0, 0, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        site = self.site + self.part * _GOLDEN
+        site = self.site + self.part * _PART_STRIDE
         return dropout(x, self.p, training=self.training, seed=self.seed, site=site, step=self.step)
 
     def extra_repr(self) -> str:
@@ -33,7 +33,7 @@ class Dropout(nn.Module):
 
 
 def prepare_dropout(model: nn.Module, seed: int) -> None:
-    """Give every :class:`Dropout` of ``model`` its key: the run's seed and its own qualified name."""
+    """Give every :class:`Dropout` of ``model`` its key: the run's seed and the module's qualified name."""
     for name, module in model.named_modules():
         if isinstance(module, Dropout):
             module.seed, module.site = seed, key_of(name) & 0xFFFFFFFF
@@ -41,9 +41,10 @@ def prepare_dropout(model: nn.Module, seed: int) -> None:
 
 @contextlib.contextmanager
 def dropout_part(model: nn.Module, part: int) -> Iterator[None]:
-    """For the body, every :class:`Dropout` of ``model`` masks the part of that number of an input that comes in parts.
+    """Within the body, every :class:`Dropout` of ``model`` draws the mask of part number ``part``.
 
-    Without it all parts of a forward pass would have the same mask. Number 0 is an input that comes whole.
+    For inputs that pass through the model in several parts, which would otherwise all have the same mask. An input that
+    is not divided is part 0.
     """
     layers = [module for module in model.modules() if isinstance(module, Dropout)]
     for layer in layers:

@@ -11,17 +11,17 @@ from portbev.errors import ConfigError
 
 
 class FPN(nn.Module):
-    """Bring the maps of several stages to one width, the coarse ones added to the fine ones.
+    """Project the maps of several stages to one number of channels and add the coarse maps to the fine ones.
+
+    Keys ``lateral_convs.i.conv``, ``fpn_convs.i.conv`` and, with a norm, ``.bn``, as in OpenMMLab's FPN. As there, no
+    activation follows, and the input of the first extra convolution has no ReLU whatever ``relu_before_extra_convs``
+    says. Initial weights are Xavier uniform.
 
     Args:
         in_channels: channels of each input, fine to coarse.
         out_channels: channels of each output.
-        outputs: number of maps given; those beyond the inputs are 3x3 convolutions of stride 2 on the last *output*.
-        norm: None: convolutions have a bias. Else the eps and momentum of a BatchNorm that follows each, without bias.
-
-    Keys ``lateral_convs.i.conv``, ``fpn_convs.i.conv`` and, with a norm, ``.bn`` (those of OpenMMLab's FPN). As there,
-    no activation follows, and the first extra convolution sees its input without ReLU whatever
-    ``relu_before_extra_convs`` says. Convolutions start Xavier uniform.
+        outputs: number of output maps; those beyond the inputs are 3x3 convolutions of stride 2 on the last *output*.
+        norm: eps and momentum of a BatchNorm after each convolution, which then has no bias; None: no BatchNorm.
 
     Raises:
         ConfigError: fewer outputs than inputs.
@@ -57,6 +57,8 @@ class FPN(nn.Module):
 
 
 class _Conv(nn.Module):
+    """A convolution and, if ``norm`` gives its eps and momentum, a BatchNorm."""
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int, stride: int, norm: tuple[float, float] | None
     ) -> None:

@@ -8,7 +8,7 @@ import torch
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast off for the body, where it is on for ``device``; cast the inputs with ``.float()`` yourself."""
+    """A context with autocast switched off for ``device``. The caller casts the inputs with ``.float()``."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

@@ -9,15 +9,16 @@ from torch import Tensor, nn
 
 from portbev.errors import ConfigError
 from portbev.nn.deform_conv import ModulatedDeformConv2d
+from portbev.nn.pretrained import load_resnet
 from portbev.nn.recompute import recomputed
 
 Style = Literal["pytorch", "caffe"]
 Stride = int | tuple[int, int]
-"""Of rows and columns, or of each."""
+"""One stride for rows and columns, or one for each."""
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and the identity (ResNet-18 and 34).
+    """The residual block of ResNet-18 and 34: two 3x3 convolutions, and the input added to their output.
 
     Keys ``conv1 bn1 conv2 bn2`` and, if the shape changes, ``downsample``.
     """
@@ -37,7 +38,7 @@ class BasicBlock(nn.Module):
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
-        """The normalisation before the sum."""
+        """The last normalisation before the input is added."""
         return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,11 +50,11 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and the identity (ResNet-50 up).
+    """The residual block of ResNet-50 and deeper: 1x1, 3x3 and 1x1 convolutions, and the input added to their output.
 
     Args:
-        style: where the stride is: on the 3x3 ("pytorch") or on the first 1x1 ("caffe").
-        deformable: the 3x3 is a modulated deformable convolution (DCNv2).
+        style: which convolution has the stride: the 3x3 ("pytorch") or the first 1x1 ("caffe").
+        deformable: whether the 3x3 is a modulated deformable convolution (DCNv2).
     """
 
     expansion: ClassVar[int] = 4
@@ -87,7 +88,7 @@ class Bottleneck(nn.Module):
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
-        """The normalisation before the sum."""
+        """The last normalisation before the input is added."""
         return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ def stage_channels(depth: int, base_channels: int = 64, stages: int = 4) -> tupl
 
 
 class Stage(nn.Sequential):
-    """Blocks one after the other; ``checkpointing`` computes each again in the backward pass."""
+    """Blocks in sequence. With ``checkpointing`` each block is computed again in the backward pass."""
 
     checkpointing = False
 
@@ -133,20 +134,23 @@ class ResNet(nn.Module):
         in_channels: channels of the input.
         base_channels: channels of the stem and of the first stage's blocks.
         strides: stride of each stage; their number is the number of stages (1 to 4).
-        stem_stride: of the 7x7 convolution.
-        max_pool: whether a 3x3 max-pool follows the stem.
-        pool_stride: its stride.
-        frozen_stages: -1: everything trains. 0: the stem does not train and its normalisation stays in eval mode;
-            k: neither do the first k stages.
-        frozen_norms: no normalisation trains, neither its parameters nor its statistics.
+        stem_stride: stride of the stem's 7x7 convolution.
+        max_pool: whether a 3x3 max-pooling follows the stem.
+        pool_stride: stride of the max-pooling.
+        frozen_stages: -1: everything trains. 0: the stem does not train and its normalisation stays in eval mode.
+            k: the same for the stem and the first k stages.
+        frozen_norms: whether all normalisations keep their parameters and their statistics.
         zero_init_residual: start the last normalisation of each block at 0, so that a block starts as the identity.
-        style, deformable_stages: see :class:`Bottleneck`; stages count from 1.
+        style: see :class:`Bottleneck`.
+        deformable_stages: stages, counted from 1, whose blocks are deformable; see :class:`Bottleneck`.
         checkpointing: compute each block again in the backward pass instead of keeping its activations.
+        weights: file with torchvision's weights to start from; see :func:`portbev.nn.pretrained.load_resnet`.
 
     Keys: ``conv1 bn1 layer1 .. layer4`` as in torchvision. Convolutions start Kaiming normal (fan out).
 
     Raises:
-        ConfigError: a depth that does not exist; a style or deformable stages for blocks without a 1x1.
+        ConfigError: a depth that does not exist; the caffe style or deformable stages at a depth of 18 or 34.
+        CheckpointError: the file of weights cannot be read or does not fit.
     """
 
     def __init__(
@@ -165,6 +169,7 @@ class ResNet(nn.Module):
         style: Style = "pytorch",
         deformable_stages: Sequence[int] = (),
         checkpointing: bool = False,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         block, counts = _layout(depth)
@@ -187,7 +192,9 @@ class ResNet(nn.Module):
         self._initialise(zero_init_residual)
         for module in self._frozen():
             module.requires_grad_(False)
-        self.train()  # so that what is frozen is in eval mode from the start
+        self.train()  # puts the frozen modules in eval mode from the start
+        if weights:
+            load_resnet(self, weights)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N,Ci,H,W) to the outputs of the stages."""
@@ -203,7 +210,7 @@ class ResNet(nn.Module):
         return [getattr(self, f"layer{index + 1}") for index in range(len(self.out_channels))]
 
     def train(self, mode: bool = True) -> ResNet:
-        """As usual, but what is frozen stays in eval mode."""
+        """Set the training mode; frozen modules stay in eval mode."""
         super().train(mode)
         for module in self._frozen():
             module.eval()

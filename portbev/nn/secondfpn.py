@@ -13,15 +13,16 @@ from portbev.errors import ConfigError
 class SECONDFPN(nn.Module):
     """Bring feature maps of several strides to one size and concatenate them.
 
+    Every convolution has no bias and is followed by BatchNorm (eps 1e-3, momentum 0.01) and ReLU.
+    Keys: ``deblocks.i.0`` (convolution) and ``deblocks.i.1`` (normalisation). Initial weights are Kaiming normal (fan
+    out) in transposed convolutions, and torch's default in strided ones.
+
     Args:
         in_channels: channels of each input.
-        out_channels: channels that each input contributes.
-        upsample_strides: factor of each input: at least 1 is a transposed convolution with kernel = stride (also at 1,
-            where its weight is laid out (in,out,1,1)); below 1 a convolution with kernel = stride = 1 / factor.
-
-    Every convolution is without bias and followed by BatchNorm (eps 1e-3, momentum 0.01) and ReLU.
-    Keys: ``deblocks.i.0`` (convolution) and ``deblocks.i.1`` (normalisation). Transposed convolutions start Kaiming
-    normal (fan out), strided ones as torch does.
+        out_channels: channels that each input contributes to the output.
+        upsample_strides: scale factor of each input. A factor of at least 1 is a transposed convolution with
+            kernel = stride = factor (also at 1, where its weight has the layout (in,out,1,1)). A factor below 1 is a
+            convolution with kernel = stride = 1 / factor.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Batch normalisation over the batches of all processes, from operations that every device has."""
+"""Batch normalisation over the batches of all processes, built from operations that every device supports."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """``nn.BatchNorm{1,2,3}d`` whose batch statistics are those of all processes together.
+    """``nn.BatchNorm{1,2,3}d`` with batch statistics over the batches of all processes.
 
-    Same parameters, buffers and state_dict keys. In evaluation mode, or in a single process, it is plain batch
-    normalisation. The variance is summed about the global mean (two all_reduce calls), in float32 or wider.
+    Parameters, buffers and state_dict keys are the same. In evaluation mode, or in a single process, it is plain batch
+    normalisation. The variance is computed about the global mean, in float32 or wider, with two all_reduce calls.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -45,33 +45,33 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         dims = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         count = torch.tensor([float(x.numel() // x.shape[1])], dtype=x.dtype).to(x.device)
-        summed = _SumOverRanks.apply(torch.cat([x.sum(dims), count]))
-        total = summed[-1].detach()
-        mean = summed[:-1] / total
+        sums = _SumOverRanks.apply(torch.cat([x.sum(dims), count]))
+        total = sums[-1].detach()
+        mean = sums[:-1] / total
         centred = x - mean.view(shape)
         var = _SumOverRanks.apply((centred * centred).sum(dims)) / total
         if self.training and self.track_running_stats:
-            self._track(mean.detach(), var.detach(), total)
+            self._update_running_statistics(mean.detach(), var.detach(), total)
         out = centred * torch.rsqrt(var + self.eps).view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
         return out.to(input.dtype)
 
     @torch.no_grad()
-    def _track(self, mean: Tensor, var: Tensor, total: Tensor) -> None:
+    def _update_running_statistics(self, mean: Tensor, var: Tensor, total: Tensor) -> None:
         assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
         self.num_batches_tracked.add_(1)
-        share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
         unbiased = var * (total / (total - 1).clamp(min=1))
-        self.running_mean.mul_(1 - share).add_(mean.to(self.running_mean.dtype) * share)
-        self.running_var.mul_(1 - share).add_(unbiased.to(self.running_var.dtype) * share)
+        self.running_mean.mul_(1 - momentum).add_(mean.to(self.running_mean.dtype) * momentum)
+        self.running_var.mul_(1 - momentum).add_(unbiased.to(self.running_var.dtype) * momentum)
 
 
 def convert_sync_batchnorm(model: nn.Module) -> int:
-    """Replace every batch normalisation in ``model`` by :class:`SyncBatchNorm` that shares its tensors.
+    """Replace every batch normalisation in ``model`` by a :class:`SyncBatchNorm` that shares its tensors.
 
     Returns:
-        How many were replaced.
+        The number of replaced modules.
     """
     replaced = 0
     for parent in list(model.modules()):

@@ -73,8 +73,8 @@ def test_the_decoder_refines_without_gradient_but_for_the_first_reference() -> N
     start = queries(1)
     decoded = decoder(start, torch.randn(1, 6, 8), [(2, 3)], branches)
     assert decoded.references[0].requires_grad and not decoded.references[1].requires_grad
-    torch.testing.assert_close(decoded.references[1], decoded.places()[0])
-    decoded.places()[1].sum().backward()
+    torch.testing.assert_close(decoded.references[1], decoded.centers()[0])
+    decoded.centers()[1].sum().backward()
     assert queries.embedding.weight.grad is not None
 
 

@@ -17,7 +17,7 @@ from portbev_bevdepth.depthnet import ASPP, dilated_conv3x3
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_bevdepth.geometry import Geometry, camera_vector
 from portbev_bevdepth.losses import box_loss, depth_loss, heatmap_loss
-from portbev_bevdepth.matrixvt import matrices
+from portbev_bevdepth.matrixvt import ring_and_ray
 from portbev_bevdepth.model import BEVDepth
 from portbev_bevdepth.targets import TaskTarget
 from portbev_cpu import conv_gradients
@@ -135,20 +135,20 @@ def test_camera_vector_of_earlier_sweeps(quirks: str, told: list[int], monkeypat
 @pytest.mark.parametrize(("quirks", "cell"), [("official", 0), ("fixed", -1)])
 def test_points_just_outside_the_lower_edge(quirks: str, cell: int) -> None:
     geometry = Geometry(small(quirks=quirks))
-    cells = geometry.cells(torch.tensor([[-52.0, 0.0, 0.0]], dtype=geometry.dtype))
-    assert int(geometry.whole(cells)[0, 0]) == cell
+    cells = geometry.grid_coordinates(torch.tensor([[-52.0, 0.0, 0.0]], dtype=geometry.dtype))
+    assert int(geometry.cell_indices(cells)[0, 0]) == cell
 
 
 def test_official_float32_geometry_is_near_float64() -> None:
     batch = make_batch(small())
-    single, double = (Geometry(small(quirks=q)).points(batch["mats"], 0) for q in ("official", "fixed"))
+    single, double = (Geometry(small(quirks=q)).frustum_points(batch["mats"], 0) for q in ("official", "fixed"))
     assert single.dtype == torch.float32 and double.dtype == torch.float64
     torch.testing.assert_close(single.double(), double, atol=1e-4, rtol=0)
 
 
 def test_a_point_lands_where_its_camera_looks() -> None:
     geometry = Geometry(small(quirks="fixed"))
-    points = geometry.points(make_batch(small())["mats"], 0)
+    points = geometry.frustum_points(make_batch(small())["mats"], 0)
     middle = points[0, 0, 3, 2]  # 26 m ahead of a camera that looks along x from (1, 0, 1.5)
     torch.testing.assert_close(middle[:, 0], torch.full((6,), 27.0, dtype=torch.float64))
     assert (middle[:-1, 1] > middle[1:, 1]).all()  # image left is ego left
@@ -158,7 +158,7 @@ def test_a_point_lands_where_its_camera_looks() -> None:
 def test_ring_and_ray_equal_a_loop_over_points(quirks: str) -> None:
     config = small(variant="matrixvt", quirks=quirks)
     geometry, mats = Geometry(config), make_batch(config)["mats"]
-    cells = geometry.cells(geometry.points(mats, 0)).mean(dim=3)[0].permute(0, 2, 1, 3).flatten(0, 1)
+    cells = geometry.grid_coordinates(geometry.frustum_points(mats, 0)).mean(dim=3)[0].permute(0, 2, 1, 3).flatten(0, 1)
     side = config.bev_size[0]
     ring, ray = np.zeros((7, side**2)), np.zeros((len(cells), side**2))
     for column, depths in enumerate(cells):
@@ -172,7 +172,7 @@ def test_ring_and_ray_equal_a_loop_over_points(quirks: str) -> None:
         ring[:, side // 2 * (side + 1)] = ray[:, side // 2 * (side + 1)] = 0
     else:
         ring, ray = (m / np.maximum(m.max(axis=0), 1) for m in (ring, ray))
-    found = matrices(geometry, mats, 0)
+    found = ring_and_ray(geometry, mats, 0)
     np.testing.assert_allclose(found[0][0], ring, rtol=1e-6)
     np.testing.assert_allclose(found[1][0], ray, rtol=1e-6)
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from portbev.ops import ms_deform_attn
 from portbev_bevformer import history
-from portbev_bevformer.projection import Visibility, pillar_points, project, visible_pairs
-from portbev_bevformer.spatial import Sight, SpatialCrossAttention
+from portbev_bevformer.projection import VisiblePairs, pillar_points, project, visible_pairs
+from portbev_bevformer.spatial import SpatialCrossAttention, VisiblePairTensors
 
 RANGE = (-20.0, -20.0, -3.0, 20.0, 20.0, 3.0)
 
@@ -77,12 +77,12 @@ def test_pillars_stand_on_cell_centres_with_room_above_and_below() -> None:
     np.testing.assert_allclose(points[:, 0, 2], [-2.5, -2.5 + 5 / 3, 2.5 - 5 / 3, 2.5], rtol=1e-6)
 
 
-def scene(seed: int, batch: int, cameras: int = 3, queries: int = 12) -> tuple[Visibility, np.ndarray, np.ndarray]:
+def scene(seed: int, batch: int, cameras: int = 3, queries: int = 12) -> tuple[VisiblePairs, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     points = pillar_points((3, queries // 3), 2, RANGE)
     matrices = np.stack([lidar2img(rng, cameras, (32, 64)) for _ in range(batch)])
     places, seen = project(points, matrices, (32, 64))
-    return visible_pairs(places, seen, lists_of_first=False), places, seen
+    return visible_pairs(places, seen, pairs_of_first_sample=False), places, seen
 
 
 @given(seed=st.integers(0, 10_000), batch=st.integers(1, 3))
@@ -93,8 +93,8 @@ def test_pairs_are_exactly_the_seen_ones_image_by_image(seed: int, batch: int) -
     expected = [(b, n, q) for b in range(batch) for n in range(3) for q in range(12) if hit[b, n, q]]
     assert [int(q) for q in pairs.query] == [b * 12 + q for b, _, q in expected]
     assert list(pairs.counts) == [int(hit[b, n].sum()) for b in range(batch) for n in range(3)]
-    np.testing.assert_array_equal(pairs.places, np.array([places[e] for e in expected]).reshape(-1, 2, 2))
-    np.testing.assert_allclose(pairs.share.reshape(batch, 12), 1 / np.maximum(hit.sum(1), 1))
+    np.testing.assert_array_equal(pairs.reference, np.array([places[e] for e in expected]).reshape(-1, 2, 2))
+    np.testing.assert_allclose(pairs.weight.reshape(batch, 12), 1 / np.maximum(hit.sum(1), 1))
 
 
 def padded_attention(module: SpatialCrossAttention, x: Tensor, features: Tensor, shapes, places, seen) -> Tensor:
@@ -143,7 +143,7 @@ def test_ragged_cross_attention_equals_the_padded_one_forward_and_backward(seed:
         x = torch.randn(2, 12, 16, dtype=torch.float64, generator=generator).requires_grad_()
         features = torch.randn(6, 26, 16, dtype=torch.float64, generator=generator).requires_grad_()
         if ragged:
-            out = module.float()(x.float(), features.float(), shapes, Sight(pairs, x.device)).double()
+            out = module.float()(x.float(), features.float(), shapes, VisiblePairTensors(pairs, x.device)).double()
             module.double()
         else:
             out = padded_attention(module, x, features, shapes, places.astype(np.float64), seen)
@@ -158,9 +158,9 @@ def test_ragged_cross_attention_equals_the_padded_one_forward_and_backward(seed:
 def test_queries_that_no_camera_sees_keep_their_value_and_a_bias() -> None:
     module = SpatialCrossAttention(16, 2, levels=1, points=2)
     torch.nn.init.constant_(module.output_proj.bias, 0.5)
-    nothing = Visibility(np.zeros(0, np.int64), (0, 0), np.zeros((0, 2, 2), np.float32), np.ones(4, np.float32))
+    nothing = VisiblePairs(np.zeros(0, np.int64), (0, 0), np.zeros((0, 2, 2), np.float32), np.ones(4, np.float32))
     x = torch.randn(1, 4, 16, requires_grad=True)
-    out = module(x, torch.randn(2, 6, 16), [(2, 3)], Sight(nothing, x.device))
+    out = module(x, torch.randn(2, 6, 16), [(2, 3)], VisiblePairTensors(nothing, x.device))
     torch.testing.assert_close(out, x + 0.5)
     out.sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))

@@ -108,18 +108,18 @@ def test_padding_counts_as_image_only_officially() -> None:
     seen = {}
     for choice in ("official", "fixed"):
         model = build(quirks={**small().quirks.model_dump(), "image_size": choice})
-        seen[choice] = sum(model.see(batch, 0).counts)
+        seen[choice] = sum(model.visible_pairs(batch, 0).counts)
     whole = {**batch, "image_size": (32, 64)}
-    assert sum(build().see(whole, 0).counts) == seen["official"] >= seen["fixed"]  # type: ignore[arg-type]
+    assert sum(build().visible_pairs(whole, 0).counts) == seen["official"] >= seen["fixed"]  # type: ignore[arg-type]
 
 
 def test_the_official_turn_is_about_cell_100_and_the_fixed_one_about_the_middle() -> None:
     bev = torch.arange(48.0).view(1, 48, 1)
-    turned = build().turn(bev, np.array([180.0]))
+    turned = build().rotate(bev, np.array([180.0]))
     assert torch.equal(turned, bev.flip(1))
-    official = build(quirks="official").turn(bev, np.array([180.0]))
+    official = build(quirks="official").rotate(bev, np.array([180.0]))
     assert torch.equal(official, torch.zeros_like(bev))  # all of it left the map
-    assert torch.equal(build(quirks="official").turn(bev, np.array([0.0])), bev)
+    assert torch.equal(build(quirks="official").rotate(bev, np.array([0.0])), bev)
 
 
 def test_without_objects_only_the_classes_learn() -> None:

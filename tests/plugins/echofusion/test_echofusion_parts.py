@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from portbev.nn.dropout import prepare_dropout
 from portbev_echofusion.encoder import centers
-from portbev_echofusion.points import group
-from portbev_echofusion.polar import polar_grid, sight
+from portbev_echofusion.points import group_by_cell
+from portbev_echofusion.polar import polar_grid, ray_sampling
 from portbev_echofusion.positions import sine_encoding
 from portbev_echofusion.radar import RangeTransform, unwrap
 from portbev_echofusion.transformer import Transformer
@@ -66,7 +66,7 @@ def test_without_the_mirror_a_cell_is_where_the_encoder_believes_it_to_be() -> N
 @given(st.integers(0, 7), st.integers(0, 15), st.integers(0, 2))
 def test_cells_read_the_image_column_that_the_camera_shows_them_in(row: int, column: int, height: int) -> None:
     config, one = small(), camera()
-    seen, grid = sight(config, 0, one, SIZE, 6), polar_grid(config, 0)
+    seen, grid = ray_sampling(config, 0, one, SIZE, 6), polar_grid(config, 0)
     lens = CameraCalibration(one["K"], one["dist"], one["rvec"], one["tvec"])
     angle, distance = grid.azimuth[column], grid.radius[row]
     place = np.array([[distance * math.cos(angle), -distance * math.sin(angle), grid.height[height]]])
@@ -79,7 +79,7 @@ def test_cells_read_the_image_column_that_the_camera_shows_them_in(row: int, col
 
 @pytest.mark.parametrize("quirks", ["official", "fixed"])
 def test_shares_of_the_heights_add_up_to_one_or_nothing(quirks: str) -> None:
-    seen = sight(small(quirks=quirks), 0, camera(), SIZE, 6)
+    seen = ray_sampling(small(quirks=quirks), 0, camera(), SIZE, 6)
     total = seen.weight.sum(0)
     np.testing.assert_allclose(total, seen.visible, atol=1e-6)
     assert seen.visible.any()
@@ -92,7 +92,7 @@ def test_the_polar_view_is_the_mean_of_bilinear_samples(quirks: str) -> None:
     assert neck is not None
     rays = torch.randn(1, 16, 8, 6)
     found = neck.resample(rays, 0, calibration(1), SIZE)
-    seen = sight(model.config, 0, camera(), SIZE, 6)
+    seen = ray_sampling(model.config, 0, camera(), SIZE, 6)
     row = np.broadcast_to(seen.row, seen.column.shape)
     place = torch.from_numpy(np.stack([seen.column / 5 * 2 - 1, row / 7 * 2 - 1], -1))
     samples = torch.stack(
@@ -161,7 +161,7 @@ def test_samples_of_zero_give_no_broken_gradient() -> None:
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30))
 def test_points_are_grouped_by_their_cell(cells: list[int]) -> None:
-    occupied, owner, members = group(np.array(cells, np.int64))
+    occupied, owner, members = group_by_cell(np.array(cells, np.int64))
     assert occupied.tolist() == sorted(set(cells))
     assert [int(occupied[o]) for o in owner] == cells
     for cell, row in zip(occupied, members, strict=True):

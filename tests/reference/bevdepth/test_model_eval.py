@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from model_cases import Run, run_case
 
-from portbev_bevdepth.matrixvt import matrices
+from portbev_bevdepth.matrixvt import ring_and_ray
 
 pytestmark = [pytest.mark.reference, pytest.mark.timeout(600)]
 STEMS = ("bevdepth_1key_eval", "matrixvt_eval", "bevdepth_2key_da_eval")
@@ -31,12 +31,12 @@ def test_geometry_puts_points_where_the_original_does(run: Run) -> None:
     geometry, mats = run.model.backbone.geometry, run.batch["mats"]
     run.recorded.near("frustum", run.model.backbone.frustum, 1e-4)
     for sweep in range(run.config.key_frames):
-        points = geometry.points(mats, sweep)
+        points = geometry.frustum_points(mats, sweep)
         run.recorded.near(f"geom_xyz@sweep{sweep}", points, 1e-4)
-        run.recorded.near(f"voxel_float@sweep{sweep}", geometry.cells(points), 2e-4)
-        ours, recorded = run.recorded.pair(f"voxel_idx@sweep{sweep}", geometry.voxels(mats, sweep))
+        run.recorded.near(f"voxel_float@sweep{sweep}", geometry.grid_coordinates(points), 2e-4)
+        ours, recorded = run.recorded.pair(f"voxel_idx@sweep{sweep}", geometry.voxel_indices(mats, sweep))
         assert (ours != recorded).mean() <= 1e-4
-    inside = geometry.voxels(mats, 0).numpy()
+    inside = geometry.voxel_indices(mats, 0).numpy()
     count = int(((inside >= 0) & (inside < np.array(geometry.size))).all(axis=-1).sum())
     assert count == pytest.approx(int(run.recorded.arrays["voxel_valid_count@sweep0"][0]), rel=1e-4)
 
@@ -65,7 +65,7 @@ def test_head_outputs(run: Run) -> None:
 def test_ring_and_ray_matrices(run: Run) -> None:
     if run.config.variant != "matrixvt":
         pytest.skip("no matrices in this variant")
-    found = matrices(run.model.backbone.geometry, run.batch["mats"], 0)
+    found = ring_and_ray(run.model.backbone.geometry, run.batch["mats"], 0)
     for name, ours in zip(("ring", "ray"), found, strict=True):
         shape = tuple(run.recorded.arrays[f"{name}_shape"])
         assert ours.shape == shape

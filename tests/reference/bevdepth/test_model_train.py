@@ -52,11 +52,11 @@ def test_inputs_and_geometry(step: Step) -> None:
     for name in ("sensor2ego", "intrin", "ida", "sensor2sensor"):
         run.recorded.near(f"mats/{name}_mats", run.batch["mats"][name], 1e-4)
     geometry = run.model.backbone.geometry
-    points = geometry.points(run.batch["mats"], 0)
+    points = geometry.frustum_points(run.batch["mats"], 0)
     run.recorded.near("frustum", run.model.backbone.frustum, 1e-4)
     run.recorded.near("geom_xyz@sweep0", points, 1e-4)
-    run.recorded.near("voxel_float@sweep0", geometry.cells(points), 2e-4)
-    ours, recorded = run.recorded.pair("voxel_idx@sweep0", geometry.voxels(run.batch["mats"], 0))
+    run.recorded.near("voxel_float@sweep0", geometry.grid_coordinates(points), 2e-4)
+    ours, recorded = run.recorded.pair("voxel_idx@sweep0", geometry.voxel_indices(run.batch["mats"], 0))
     assert (ours != recorded).mean() <= 1e-4
     run.recorded.near("depth_map", run.batch["depth"], 0)
 

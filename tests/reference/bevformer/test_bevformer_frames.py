@@ -30,8 +30,8 @@ class Frames:
     def __init__(self, case: Path, stem: str, **changes: Any) -> None:
         self.recorded = Recorded(case, stem)
         self.model: BEVFormer = build(self.recorded, **{**MODELS.get(stem, TINY), **changes}).eval()
-        self.seen, self.outputs, self.batches, self.turned = [], [], [], []
-        self._keep_turned()
+        self.seen, self.outputs, self.batches, self.rotated = [], [], [], []
+        self._keep_rotated()
         self.model.begin_stream()
         for frame in (0, 1):
             batch, seen = frame_batch(self.recorded, [frame], training=False), Seen()
@@ -43,14 +43,14 @@ class Frames:
             self.batches.append(batch)
             self.seen.append(seen.values)
 
-    def _keep_turned(self) -> None:
-        turn = self.model.turn
+    def _keep_rotated(self) -> None:
+        rotate = self.model.rotate
 
         def kept(*arguments: Any) -> Any:
-            self.turned.append(turn(*arguments))
-            return self.turned[-1]
+            self.rotated.append(rotate(*arguments))
+            return self.rotated[-1]
 
-        self.model.turn = kept  # type: ignore[method-assign]
+        self.model.rotate = kept  # type: ignore[method-assign]
 
     def gap(self, name: str, ours: Any) -> float:
         return self.recorded.gap(name, ours)
@@ -80,8 +80,8 @@ def test_ego_motion(frames: Frames, frame: int) -> None:
 
 
 def test_the_bev_before_is_turned_as_the_original_turns_it(frames: Frames) -> None:
-    assert len(frames.turned) == 1
-    (turned,) = frames.turned
+    assert len(frames.rotated) == 1
+    (turned,) = frames.rotated
     shape = frames.recorded.info["f1.prev_bev_rotated"]["shape"]
     assert frames.gap("f1.prev_bev_rotated", turned.reshape(shape)) <= BEV
 
@@ -110,7 +110,7 @@ def test_encoder(frames: Frames, frame: int) -> None:
 def test_decoder_and_head(frames: Frames, frame: int) -> None:
     outputs, decoded = frames.outputs[frame], frames.seen[frame]["decoded"]
     assert frames.gap(f"f{frame}.init_reference", decoded.references[0]) <= 1e-6
-    assert frames.gap(f"f{frame}.inter_references", torch.stack(decoded.places())) <= BOXES / 102.4
+    assert frames.gap(f"f{frame}.inter_references", torch.stack(decoded.centers())) <= BOXES / 102.4
     assert frames.gap(f"f{frame}.inter_states", torch.stack(decoded.states).transpose(1, 2)) <= LOGITS
     for name, ours, gate in (("cls_scores", outputs.logits, LOGITS), ("bbox_preds", outputs.codes, BOXES)):
         assert frames.gap(f"f{frame}.all_{name}", ours) <= gate

@@ -97,7 +97,7 @@ class Run:
             "decoded": model.decoder,
         }.items():
             module.register_forward_hook(self._keep(name))
-        for name in ("rays", "resample", "aggregate", "sights"):
+        for name in ("rays", "resample", "aggregate", "ray_samplings"):
             setattr(neck, name, self._kept(name, getattr(neck, name)))
 
     def _keep(self, name: str) -> Any:

@@ -60,7 +60,7 @@ def test_image_features(run: Run) -> None:
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_cells_that_the_camera_sees_are_the_same(run: Run, level: int) -> None:
-    (seen,) = run.seen["sights"][level]
+    (seen,) = run.seen["ray_samplings"][level]
     assert seen.visible.sum() == run.recorded.info["stats"][f"visible{level}"]
     assert np.array_equal(np.packbits(seen.visible), run.recorded.arrays[f"visible{level}"])
 
@@ -75,7 +75,7 @@ def test_encoder_and_decoder(run: Run) -> None:
     decoded = run.seen["decoded"]
     assert run.recorded.gap("enc_memory", run.seen["encoded"][0].transpose(0, 1)) <= FEATURES
     assert run.recorded.gap("dec_states", torch.stack(decoded.states).transpose(1, 2)) <= FEATURES
-    assert run.recorded.gap("dec_refs", torch.stack(decoded.places())) <= FEATURES
+    assert run.recorded.gap("dec_refs", torch.stack(decoded.centers())) <= FEATURES
 
 
 def test_outputs_and_targets(run: Run) -> None:
