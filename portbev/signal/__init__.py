@@ -1,4 +1,4 @@
-"""Radar signal processing on the fft operator: samples to spectra, azimuth maps and points."""
+"""Signal processing of FMCW radars, built on the fft operator: spectra, azimuth maps and points from samples."""
 
 from portbev.signal.calibration import Calibration, read_calibration
 from portbev.signal.chain import PRODUCTS, RadarChain

@@ -18,11 +18,10 @@ __all__ = ["Calibration", "check_calibration", "read_calibration", "read_pickled
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the virtual array answers to each direction.
+    """The response of the virtual array to each direction.
 
     Attributes:
-        signal: (n_az, V, n_el) complex: the conjugate of the response. Multiplied with the elements' values it adds
-            them up in phase.
+        signal: (n_az, V, n_el) complex conjugate of the response: its product with an echo's values is in phase.
         window: (V,) float64 weights of the elements.
         azimuth: (n_az,) float64 degrees, positive to the left.
         elevation: (n_el,) float64 degrees.
@@ -38,22 +37,22 @@ def read_calibration(path: Path, radar: RadarDescription) -> Calibration:
     """Read ``CalibrationTable.npy``: a dict with Signal, H, Azimuth_table and Elevation_table.
 
     Raises:
-        DataError: missing or damaged file, one that would execute code, or arrays that do not fit ``radar``.
+        DataError: the file is missing or damaged or would execute code, or its arrays do not fit ``radar``.
     """
     return check_calibration(read_pickled_dict(path), radar, where=str(path))
 
 
 def check_calibration(table: dict[str, Any], radar: RadarDescription, *, where: str) -> Calibration:
-    """The calibration in ``table``; see :func:`read_calibration`. ``where`` names its origin in errors."""
-    parts = {}
+    """The calibration in ``table``; see :func:`read_calibration`. Errors name ``where`` as its origin."""
+    arrays = {}
     for name in ("Signal", "H", "Azimuth_table", "Elevation_table"):
         value = table.get(name)
         if not isinstance(value, np.ndarray) or value.dtype.kind not in ("fciu" if name == "Signal" else "fiu"):
             what = f"{name!r} is missing" if value is None else f"{name!r} is no array of numbers"
             raise DataError(f"{what} in the calibration table", where=where)
-        parts[name] = value
-    signal, window = parts["Signal"], parts["H"]
-    azimuth, elevation = parts["Azimuth_table"].ravel(), parts["Elevation_table"].ravel()
+        arrays[name] = value
+    signal, window = arrays["Signal"], arrays["H"]
+    azimuth, elevation = arrays["Azimuth_table"].ravel(), arrays["Elevation_table"].ravel()
     expected = (len(azimuth), radar.virtual, len(elevation))
     if signal.shape != expected:
         what = f"(azimuths {expected[0]}, elements {expected[1]}, elevations {expected[2]})"
@@ -63,7 +62,7 @@ def check_calibration(table: dict[str, Any], radar: RadarDescription, *, where: 
     if len(azimuth) == 0 or len(elevation) <= radar.road_elevation:
         what = f"{len(azimuth)} azimuths and {len(elevation)} elevations"
         raise DataError(f"{what}, expected at least 1 and {radar.road_elevation + 1}", where=where)
-    for name, value in parts.items():
+    for name, value in arrays.items():
         if not np.isfinite(value).all():
             raise DataError(f"{name!r} holds values that are not finite", where=where)
     single = signal.dtype in (np.complex64, np.float32)

@@ -1,4 +1,4 @@
-"""The radar chain: from the chips' samples to range, Doppler, azimuth and points.
+"""The radar signal chain: range, Doppler, azimuth and points from the samples of the radar's chips.
 
 raw -> ADC -> RT (range) -> RD (range, Doppler) -> RA (range, azimuth)
                                                 -> PC (points)
@@ -20,21 +20,24 @@ from portbev.signal.description import RadarDescription
 
 SPECTRA = ("ADC", "RT", "RD")
 PRODUCTS = (*SPECTRA, "RA", "PC")
-_GROUP_BYTES = 4 << 20  # of antennas transformed together: larger buffers are given back to the system and cleared anew
+# Bytes of the antennas that are transformed together. Larger buffers go back to the system and are cleared anew.
+_GROUP_BYTES = 4 << 20
 
 
 class RadarChain:
-    """RADIal's signal processing, batched over frames, on the device of the samples.
+    """The signal processing of a DDM-MIMO FMCW radar, batched over frames, on the device of the samples.
+
+    The steps are those of RADIal's rpl.py (Rebut et al., CVPR 2022).
 
     Args:
         radar: the radar.
         calibration: needed for RA and PC only.
-        dtype: complex128 (as the original) or complex64 (fast).
-        device: where constants are kept; the samples must be there too.
-        workspace: bytes of buffers for RA and PC: 64 MiB suit a CPU, an accelerator takes more.
+        dtype: complex128 (as in the original) or complex64 (faster).
+        device: device of the constants; the samples must be on it too.
+        workspace: size of the buffers for RA and PC in bytes. 64 MiB suit a CPU; an accelerator is faster with more.
 
     Raises:
-        ValueError: another dtype.
+        ValueError: ``dtype`` is neither complex64 nor complex128.
     """
 
     def __init__(
@@ -53,11 +56,11 @@ class RadarChain:
 
     @property
     def real_dtype(self) -> torch.dtype:
-        """float64 or float32."""
+        """The real dtype that belongs to ``dtype``: float64 or float32."""
         return torch.float64 if self.dtype == torch.complex128 else torch.float32
 
     def adc(self, raw: Tensor) -> Tensor:
-        """(B,S,C,A) complex samples without DC, from ``raw`` (B, chips, values_per_chip) int16."""
+        """ADC (B,S,C,A), complex samples without their mean, from ``raw`` (B, chips, values_per_chip) int16."""
         return self._spectra(raw, ["ADC"])["ADC"]
 
     def range_spectrum(self, adc: Tensor) -> Tensor:
@@ -74,56 +77,59 @@ class RadarChain:
 
     @torch.no_grad()
     def point_cloud(self, rd: Tensor) -> list[Tensor]:
-        """PC from RD: (n,4) float64 for each frame.
+        """PC from RD: for each frame (n,4) float64.
 
-        Columns are range [m], Doppler bin of the first transmitter, azimuth and elevation [rad]. Points are
-        in order of range bin and reduced Doppler bin.
+        Columns are range [m], Doppler bin of the first transmitter, azimuth and elevation [rad]. Points are sorted by
+        range bin and reduced Doppler bin.
         """
         amplitude = sum_amplitudes(rd)
         reduced = cfar.reduce_doppler(amplitude, self.radar)
         frames, ranges, dopplers = cfar.cfar(reduced, self.radar).nonzero(as_tuple=True)
-        levels = amplitude.unflatten(2, (self.radar.doppler_slots, self.radar.reduced_doppler))
-        slot = mimo.first_transmitter_slot(levels[frames, ranges, :, dopplers], self.radar)
+        by_slot = amplitude.unflatten(2, (self.radar.doppler_slots, self.radar.reduced_doppler))
+        slot = mimo.first_transmitter_slot(by_slot[frames, ranges, :, dopplers], self.radar)
         first = slot * self.radar.reduced_doppler + dopplers
         elements = mimo.virtual_array(rd, frames, ranges, first, self.radar)
-        best, _ = directions.strongest(elements, self._directions, self.workspace)
+        strongest, _ = directions.strongest_directions(elements, self._directions, self.workspace)
         distance = ranges.double() / self.radar.samples * self.radar.range_max
-        angles = self._directions.angles[best]
+        angles = self._directions.angles[strongest]
         points = torch.stack([distance, first.double(), angles[:, 0], angles[:, 1]], 1)
         return [points[frames == frame] for frame in range(len(rd))]
 
     def products(self, raw: Tensor, names: Iterable[str]) -> dict[str, Tensor | list[Tensor]]:
-        """What ``names`` asks for out of ADC, RT, RD, RA and PC; shared steps are done once.
+        """The products ``names``, each of ADC, RT, RD, RA and PC; steps that they share are computed once.
 
         Raises:
             DataError: an unknown name, samples of another shape, or RA or PC without a calibration.
         """
-        wanted = list(names)
-        for name in wanted:
+        requested = list(names)
+        for name in requested:
             if name not in PRODUCTS:
                 raise DataError(f"unknown radar product {name!r}", cure=nearest(name, PRODUCTS))
-        spectra_wanted = [name for name in SPECTRA if name in wanted]
-        if {"RA", "PC"} & set(wanted) and "RD" not in wanted:
-            spectra_wanted.append("RD")
-        made: dict[str, Tensor | list[Tensor]] = {}
-        for name, spectrum in self._spectra(raw, spectra_wanted).items():
-            made[name] = spectrum
-            if name == "RD" and "RA" in wanted:
-                made["RA"] = self.range_azimuth(spectrum)
-            if name == "RD" and "PC" in wanted:
-                made["PC"] = self.point_cloud(spectrum)
-        return {name: made[name] for name in wanted}
+        spectrum_names = [name for name in SPECTRA if name in requested]
+        if {"RA", "PC"} & set(requested) and "RD" not in requested:
+            spectrum_names.append("RD")
+        products: dict[str, Tensor | list[Tensor]] = {}
+        for name, spectrum in self._spectra(raw, spectrum_names).items():
+            products[name] = spectrum
+            if name == "RD" and "RA" in requested:
+                products["RA"] = self.range_azimuth(spectrum)
+            if name == "RD" and "PC" in requested:
+                products["PC"] = self.point_cloud(spectrum)
+        return {name: products[name] for name in requested}
 
     def _spectra(self, raw: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """ADC, RT and RD (B,S,C,A), a few antennas at a time: what lies between is small and stays in the cache."""
+        """Those of ADC, RT and RD that ``names`` lists, (B,S,C,A).
+
+        They are computed for a few antennas at a time, so that intermediate results stay in the CPU's cache.
+        """
         spectra.check_raw(raw, self.radar)
-        out = {name: self._room(name, len(raw)) for name in names}
+        out = {name: self._allocate(name, len(raw)) for name in names}
         steps = SPECTRA[: max((SPECTRA.index(name) + 1 for name in names), default=0)]
         for frame in range(len(raw)):
-            for place, chip in enumerate(self.radar.chip_order):
-                for receivers in self._groups:
+            for position, chip in enumerate(self.radar.chip_order):
+                for receivers in self._receiver_groups:
                     values = spectra.decode_chip(raw[frame : frame + 1, chip], self.radar, self.dtype, receivers)
-                    start = place * self.radar.rx_per_chip
+                    start = position * self.radar.rx_per_chip
                     antennas = slice(start + receivers.start, start + receivers.stop)
                     for step in steps:
                         values = self._step(step, values)
@@ -139,18 +145,18 @@ class RadarChain:
         return spectra.doppler_spectrum(values, self._doppler_window, inplace=True)
 
     @property
-    def _groups(self) -> list[slice]:
-        """Receivers of a chip that are transformed together."""
-        plane = self.radar.samples * self.radar.chirps * self.dtype.itemsize
-        count, whole = max(1, _GROUP_BYTES // plane), self.radar.rx_per_chip
-        return [slice(start, min(start + count, whole)) for start in range(0, whole, count)]
+    def _receiver_groups(self) -> list[slice]:
+        """The receivers of a chip in groups that are transformed together."""
+        antenna_bytes = self.radar.samples * self.radar.chirps * self.dtype.itemsize
+        size, total = max(1, _GROUP_BYTES // antenna_bytes), self.radar.rx_per_chip
+        return [slice(start, min(start + size, total)) for start in range(0, total, size)]
 
-    def _room(self, name: str, frames: int) -> Tensor:
-        """(B,S,C,A) uninitialised: antennas outermost, the axis that was transformed last innermost."""
+    def _allocate(self, name: str, frames: int) -> Tensor:
+        """(B,S,C,A) uninitialised. In memory antennas are outermost, and the axis transformed last is innermost."""
         radar = self.radar
         sizes = (radar.samples, radar.chirps) if name == "RD" else (radar.chirps, radar.samples)
-        room = _empty((frames, radar.receivers, *sizes), self.dtype, self.device)
-        return room.permute(0, 2, 3, 1) if name == "RD" else room.permute(0, 3, 2, 1)
+        memory = _empty((frames, radar.receivers, *sizes), self.dtype, self.device)
+        return memory.permute(0, 2, 3, 1) if name == "RD" else memory.permute(0, 3, 2, 1)
 
     @cached_property
     def _range_window(self) -> Tensor:
@@ -178,12 +184,12 @@ class RadarChain:
 def _empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     if device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
-    # NumPy asks the system for huge pages and torch does not: a fifth of a frame's time would go into small ones.
+    # NumPy requests huge pages and torch does not. With small pages a fifth of a frame's time goes into page faults.
     return torch.from_numpy(np.empty(shape, np.complex128 if dtype == torch.complex128 else np.complex64))
 
 
 def sum_amplitudes(rd: Tensor) -> Tensor:
-    """(B,S,C) amplitudes of ``rd`` (B,S,C,A), added up over the antennas one after the other."""
+    """(B,S,C) sum of the amplitudes of ``rd`` (B,S,C,A) over the antennas, added in their order."""
     total = rd[..., 0].abs()
     for antenna in range(1, rd.shape[3]):
         total += rd[..., antenna].abs()

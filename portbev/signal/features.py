@@ -1,4 +1,4 @@
-"""Radar tensors as the channels that networks take."""
+"""Complex radar tensors as real channels for networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def magnitude_phase(values: Tensor, *, phase_first: bool = False) -> Tensor:
     """(...,2A) real: channels 2a and 2a+1 are magnitude and phase [rad] of antenna a of ``values`` (...,A) complex.
 
-    ``phase_first`` exchanges them, as EchoFusion has it for ADC samples.
+    With ``phase_first`` the phase is channel 2a, as in EchoFusion's ADC samples.
     """
     parts = [values.angle(), values.abs()] if phase_first else [values.abs(), values.angle()]
     return torch.stack(parts, dim=-1).flatten(-2)

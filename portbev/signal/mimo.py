@@ -1,4 +1,4 @@
-"""DDM-MIMO: which Doppler bins belong to which transmitter, and the virtual array."""
+"""DDM-MIMO: the Doppler bins of each transmitter, and the virtual array."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from portbev.signal.description import RadarDescription
 
 
 def transmitter_bins(first: Tensor, radar: RadarDescription) -> Tensor:
-    """(..., transmitters) Doppler bins of all transmitters, given the ``first`` one's (...) int64."""
+    """(..., transmitters) Doppler bins of all transmitters; ``first`` (...) int64 is the first transmitter's bin."""
     offsets = torch.tensor(radar.slots, device=first.device) - radar.slots[0]
     return (first[..., None] + offsets * radar.reduced_doppler) % radar.chirps
 
 
-def first_transmitter_slot(levels: Tensor, radar: RadarDescription) -> Tensor:
-    """(n,) int64 slot of the first transmitter, for ``levels`` (n, doppler_slots): the amplitudes in a hit's slots.
+def first_transmitter_slot(amplitudes: Tensor, radar: RadarDescription) -> Tensor:
+    """(n,) int64 slot of the first transmitter for ``amplitudes`` (n, doppler_slots), those of a detection's slots.
 
-    The slots that no transmitter uses are the quietest: the first transmitter's slot is the one behind which they have
-    the lowest mean.
+    The slots that no transmitter uses have the smallest amplitudes. They are known relative to the first transmitter's
+    slot, which is the one that gives them the smallest mean.
     """
-    slots = torch.arange(radar.doppler_slots, device=levels.device)
-    behind = torch.tensor(radar.empty_slots, device=levels.device)
-    return levels[:, (slots[:, None] + behind) % radar.doppler_slots].mean(-1).argmin(1)
+    slots = torch.arange(radar.doppler_slots, device=amplitudes.device)
+    empty = torch.tensor(radar.empty_slots, device=amplitudes.device)
+    return amplitudes[:, (slots[:, None] + empty) % radar.doppler_slots].mean(-1).argmin(1)
 
 
 def virtual_array(rd: Tensor, frames: Tensor, ranges: Tensor, first: Tensor, radar: RadarDescription) -> Tensor:
-    """(n,V) complex values of the virtual elements (transmitter * receivers + receiver).
+    """(n,V) complex values of the virtual elements of each detection (transmitter * receivers + receiver).
 
     Args:
         rd: (B,S,C,A) complex range-Doppler spectrum.
-        frames, ranges, first: (n,) int64 frame, range bin and the first transmitter's Doppler bin.
-        radar: the array.
+        frames: (n,) int64 frame of each detection.
+        ranges: (n,) int64 range bin.
+        first: (n,) int64 Doppler bin of the first transmitter.
+        radar: the radar.
     """
     bins = transmitter_bins(first, radar)
     planes = torch.view_as_real(rd)[frames[:, None], ranges[:, None], bins]  # (n, transmitters, A, 2)

@@ -1,8 +1,7 @@
-"""From the chips' samples to range and Doppler spectra.
+"""Range and Doppler spectra from the samples of the radar's chips.
 
-Axes are named B frames, S samples or range bins, C chirps or Doppler bins, A antennas. Results have the logical layout
-(B,S,C,A); in memory antennas are outermost and the axis that was transformed last is innermost, so that nothing is
-copied for its own sake.
+Axes are B frames, S samples or range bins, C chirps or Doppler bins, and A antennas. Results have the shape (B,S,C,A).
+In memory antennas are outermost and the axis that was transformed last is innermost, which avoids copies.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ RANGE_AXIS, DOPPLER_AXIS = 1, 2
 
 
 def hamming(length: int, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu") -> Tensor:
-    """(length,) 0.54 - 0.46 cos(2 pi n / (length - 1)), which RADIal's code calls hanning."""
+    """Hamming window (length,): 0.54 - 0.46 cos(2 pi n / (length - 1)). RADIal's code calls it hanning."""
     if length == 1:
         return torch.ones(1, dtype=dtype, device=device)
     angle = torch.arange(length, dtype=torch.float64) * (2 * math.pi / (length - 1))
@@ -28,27 +27,27 @@ def hamming(length: int, dtype: torch.dtype = torch.float64, device: torch.devic
 
 
 def check_raw(raw: Tensor, radar: RadarDescription) -> None:
-    """Refuse what are not the samples of ``radar``: (B, chips, values_per_chip) int16.
+    """Check that ``raw`` holds samples of ``radar``: (B, chips, values_per_chip) int16.
 
     Raises:
         DataError: another shape or dtype.
     """
     expected = (radar.chips, radar.values_per_chip)
     if raw.dtype != torch.int16 or raw.dim() != 3 or tuple(raw.shape[1:]) != expected:
-        found = f"{str(raw.dtype).removeprefix('torch.')} {tuple(raw.shape)}"
-        raise DataError(f"radar samples are {found}, expected int16 (frames, {expected[0]}, {expected[1]})")
+        actual = f"{str(raw.dtype).removeprefix('torch.')} {tuple(raw.shape)}"
+        raise DataError(f"radar samples are {actual}, expected int16 (frames, {expected[0]}, {expected[1]})")
 
 
 def decode_chip(
     values: Tensor, radar: RadarDescription, dtype: torch.dtype = torch.complex128, receivers: slice = slice(None)
 ) -> Tensor:
-    """Complex samples of the I and Q of one chip.
+    """The samples of one chip as complex numbers.
 
     Args:
-        values: (B, values_per_chip) int16, I and Q interleaved, sample by sample, receiver by receiver, chirp by chirp.
-        radar: sizes.
+        values: (B, values_per_chip) int16: chirp by chirp, receiver by receiver, sample by sample, I and Q.
+        radar: the radar.
         dtype: complex128 or complex64.
-        receivers: which of the chip's.
+        receivers: which of the chip's receivers to decode.
 
     Returns:
         (B,S,C,receivers) complex.
@@ -59,18 +58,18 @@ def decode_chip(
 
 
 def remove_dc(frame: Tensor, *, inplace: bool = False) -> Tensor:
-    """``frame`` (B,S,C,A) less each antenna's mean over samples and chirps: RADIal's ADC."""
+    """ADC: ``frame`` (B,S,C,A) minus each antenna's mean over samples and chirps."""
     planes = torch.view_as_real(frame).permute(0, 3, 2, 1, 4)  # (B,A,C,S, re and im), as the memory has them
-    # Repeated along the samples: a pair of numbers at a time would be subtracted slowly.
+    # The mean is repeated along the samples, because subtracting a broadcast pair of numbers is slow.
     mean = planes.mean((2, 3), keepdim=True).expand(-1, -1, -1, planes.shape[3], -1).contiguous()
-    left = planes.sub_(mean) if inplace else planes - mean
-    return torch.view_as_complex(left).permute(0, 3, 2, 1)
+    centred = planes.sub_(mean) if inplace else planes - mean
+    return torch.view_as_complex(centred).permute(0, 3, 2, 1)
 
 
 def range_spectrum(adc: Tensor, window: Tensor, *, inplace: bool = False) -> Tensor:
     """RT: ``adc`` (B,S,C,A) times ``window`` (S,), transformed along the samples; neither shifted nor scaled.
 
-    ``inplace`` lets it use the memory of ``adc``, which is lost.
+    With ``inplace`` the memory of ``adc`` is reused and its content is lost.
     """
     return _spectrum(adc, window, RANGE_AXIS, inplace)
 
@@ -78,13 +77,13 @@ def range_spectrum(adc: Tensor, window: Tensor, *, inplace: bool = False) -> Ten
 def doppler_spectrum(rt: Tensor, window: Tensor, *, inplace: bool = False) -> Tensor:
     """RD: ``rt`` (B,S,C,A) times ``window`` (C,), transformed along the chirps; neither shifted nor scaled.
 
-    ``inplace`` lets it use the memory of ``rt``, which is lost.
+    With ``inplace`` the memory of ``rt`` is reused and its content is lost.
     """
     return _spectrum(rt, window, DOPPLER_AXIS, inplace)
 
 
 def _spectrum(frame: Tensor, window: Tensor, axis: int, inplace: bool) -> Tensor:
-    planes = frame.permute(0, 3, 2, 1).contiguous()  # (B,A,C,S): the transform turns it where it has to
+    planes = frame.permute(0, 3, 2, 1).contiguous()  # (B,A,C,S)
     values = torch.view_as_real(planes).flatten(3)
     factor = window.repeat_interleave(2) if axis == RANGE_AXIS else window[:, None]
     windowed = values.mul_(factor) if inplace else values * factor

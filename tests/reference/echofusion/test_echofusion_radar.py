@@ -21,7 +21,7 @@ from portbev.signal import RadarChain, magnitude_phase
 from portbev.signal.calibration import Calibration, read_calibration
 from portbev.signal.cfar import cfar_ratio, noise_cells, reduce_doppler
 from portbev.signal.chain import sum_amplitudes
-from portbev.signal.directions import strongest
+from portbev.signal.directions import strongest_directions
 from portbev.signal.mimo import virtual_array
 from portbev_radial.recordings.description import RADIAL_RADAR
 
@@ -163,7 +163,7 @@ def test_virtual_array_and_its_strongest_direction(recorded: Recorded, calibrati
     elements = virtual_array(recorded.rd, *recorded.hits, RADAR)
     weighted = elements[:8].numpy() * calibration.window
     close(weighted, recorded.golden["mimo_first8"], recorded.chain.dtype)
-    _, peak = strongest(elements, recorded.chain._directions)
+    _, peak = strongest_directions(elements, recorded.chain._directions)
     np.testing.assert_allclose(peak.numpy(), recorded.golden["aoa_peak"], rtol=ROUNDING[recorded.chain.dtype])
 
 
