@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from portbev.config.meaning import Meaning
 from portbev.config.quirks import Choice, Quirks
 from portbev.config.schema import ModelSection
 from portbev.config.section import Section
@@ -36,7 +37,7 @@ class ImageBackboneSection(Section):
     frozen_stages: int = Field(1, ge=-1, le=4)
     frozen_norms: bool = True
     zero_init_residual: bool = False
-    checkpointing: bool = False  # less memory, about a third more time
+    checkpointing: Annotated[bool, Meaning.HOW] = False  # less memory, about a third more time
     weights: str | None = None  # torchvision ResNet weights (.pth or .safetensors) to start from
 
 
@@ -45,7 +46,7 @@ class EncoderSection(Section):
     anchors: int = Field(4, ge=1)  # points of a cell's pillar, at different heights
     temporal_points: int = Field(4, ge=1)
     spatial_points: int = Field(8, ge=1)  # per level; a multiple of anchors
-    checkpointing: bool = False
+    checkpointing: Annotated[bool, Meaning.HOW] = False
 
 
 class LossSection(detr_config.LossSection):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from portbev.config.meaning import Meaning
 from portbev.config.quirks import Choice, Quirks
 from portbev.config.schema import ModelSection
 from portbev.config.section import Section
@@ -25,9 +26,7 @@ class QuirksSection(Quirks):
     unwrap: Choice = "official"  # chirps of rt and adc are unwrapped as if they were Doppler bins; fixed: rd only
     grid: Choice = "official"  # cell centres have the same offset on all levels; fixed: half a cell of each level
     sampling: Choice = "official"  # image rays span as many metres as they have cells, and columns are stretched
-    visibility: Choice = (
-        "official"  # all heights or none, by image column; fixed: each height, by depth and row too
-    )
+    visibility: Choice = "official"  # all heights or none, by image column; fixed: each height, by depth and row too
     calibration: Choice = "official"  # every sample uses the calibration of the batch's first one
     heading: Choice = "official"  # relative to atan2(x, y) instead of the azimuth atan2(y, x)
 
@@ -51,7 +50,8 @@ class RadarSection(Section):
     doppler_slots: int = Field(16, ge=1)
     slots: tuple[int, ...] = (0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)  # Doppler slot of each transmitter
     log: bool = False  # take log(1 + magnitude) in rt and ra; the original does not
-    precision: Literal["complex64", "complex128"] = "complex64"  # of the signal chain, for raw samples
+    # of the signal chain, where batches hold raw samples
+    precision: Annotated[Literal["complex64", "complex128"], Meaning.HOW] = "complex64"
     embedded: int = Field(64, ge=1)  # input channels of the radar backbone (rt, rd, adc)
     points: PointsSection = PointsSection()
 
@@ -122,7 +122,8 @@ class EchoFusionConfig(ModelSection):
     heads: int = Field(8, ge=1)
     hidden: int = Field(1024, ge=1)  # channels inside the feed-forward layers of encoder and decoder
     dropout: float = Field(0.1, ge=0, lt=1)
-    checkpointing: bool = True  # recompute activations in the backward pass: far less memory, a third more time
+    # recompute activations in the backward pass: far less memory, a third more time
+    checkpointing: Annotated[bool, Meaning.HOW] = True
     image_neck: ImageNeckSection = ImageNeckSection()
     encoder: EncoderSection = EncoderSection()
     decoder: DecoderSection = DecoderSection()
