@@ -92,7 +92,7 @@ class NuscenesViews(Views):
             points=self._points(lidar),
             global2ego=inverse_pose(self._ego(reference)),
             truth=self._truth(sample),
-            found=self._found(self._submitted[token]),
+            predictions=self._found(self._submitted[token]),
             classes=CLASSES,
         )
 

@@ -1,4 +1,4 @@
-"""Pictures of detections: boxes in the cameras and from above.
+"""Pictures of detections: boxes in the camera pictures and in the bird's-eye view.
 
 >>> from portbev.viz import open_views
 >>> views = open_views("runs/cpu", data_root="data/mine")

@@ -1,4 +1,4 @@
-"""The bird's-eye view: the car looks up the page."""
+"""The bird's-eye view. The ego car's forward direction points up in the picture."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from portbev.viz.scene import Objects, View
 Array = NDArray[np.float64]
 
 RANGE = 52.0
-"""Metres from the car to the picture's edge."""
+"""Distance from the car to the picture's edges in metres."""
 
 RINGS = (10, 20, 30, 40, 50)
+"""Radii of the range rings in metres."""
+
 CAR = np.array([[1.4, 0.0, 0.8, 4.6, 1.9, 1.6, 0.0, 0.0, 0.0]])
-"""The ego car: its frame's origin is under the rear axle."""
+"""Box of the ego car in its own frame, whose origin is on the ground under the rear axle."""
 
 
 def to_pixels(points: Array, size: int) -> Array:
@@ -28,8 +30,8 @@ def to_pixels(points: Array, size: int) -> Array:
     return np.stack([centre - points[..., 1] * scale, centre - points[..., 0] * scale], -1)
 
 
-def draw_bev(view: View, truth: Objects, found: Objects, size: int) -> Image:
-    """Square picture with range rings, lidar points by height, the car, annotations and predictions."""
+def draw_bev(view: View, truth: Objects, predictions: Objects, size: int) -> Image:
+    """A square picture with range rings, lidar points coloured by height, the ego car, annotations and predictions."""
     canvas = Canvas(palette.PANEL, (size, size))
     scale = size / (2 * RANGE)
     centre = ((size - 1) / 2, (size - 1) / 2)
@@ -38,24 +40,25 @@ def draw_bev(view: View, truth: Objects, found: Objects, size: int) -> Image:
     _draw_points(canvas, view.points, size)
     _draw_car(canvas, size)
     for corners, _, _ in _outlines(truth, view, size):
-        canvas.lines(dashes(_ring(corners, size), 4, 2.5), palette.TRUTH, 0.9)
+        canvas.lines(dashes(_closed(corners, size), 4, 2.5), palette.TRUTH, 0.9)
     colours = view.classes.colours
-    for corners, label, heading in _outlines(found, view, size):
+    for corners, label, heading in _outlines(predictions, view, size):
         canvas.face(corners, colours[label], 0.35)
         canvas.lines(
-            np.concatenate([_ring(corners, size), clip_to_rectangle(heading[None], size, size)]), colours[label], 1.5
+            np.concatenate([_closed(corners, size), clip_to_rectangle(heading[None], size, size)]), colours[label], 1.5
         )
-    marks = [(centre[0] + 3, centre[1] - r * scale - 1, f"{r} m", palette.SOFT, 11.0, "lb") for r in RINGS[1::2]]
-    return write(canvas.finish(), list(marks))
+    ring_labels = [(centre[0] + 3, centre[1] - r * scale - 1, f"{r} m", palette.SOFT, 11.0, "lb") for r in RINGS[1::2]]
+    return write(canvas.finish(), list(ring_labels))
 
 
 def _draw_points(canvas: Canvas, points: Array, size: int) -> None:
     low, high = -1.0, 3.5
-    near = (np.abs(points[:, :2]) < RANGE).all(1)
-    kept = points[near][np.argsort(points[near, 2], kind="stable")]
-    share = np.clip((kept[:, 2] - low) / (high - low), 0, 1)[:, None]
-    ground, top = np.array([62.0, 74.0, 90.0]), np.array([150.0, 178.0, 205.0])
-    canvas.dots(to_pixels(kept[:, :2], size), (ground + share * (top - ground)).astype(np.uint8), 0.75)
+    in_range = (np.abs(points[:, :2]) < RANGE).all(1)
+    by_height = points[in_range][np.argsort(points[in_range, 2], kind="stable")]
+    relative_height = np.clip((by_height[:, 2] - low) / (high - low), 0, 1)[:, None]
+    dark, bright = np.array([62.0, 74.0, 90.0]), np.array([150.0, 178.0, 205.0])
+    colours = (dark + relative_height * (bright - dark)).astype(np.uint8)
+    canvas.dots(to_pixels(by_height[:, :2], size), colours, 0.75)
 
 
 def _draw_car(canvas: Canvas, size: int) -> None:
@@ -66,13 +69,12 @@ def _draw_car(canvas: Canvas, size: int) -> None:
 
 
 def _outlines(objects: Objects, view: View, size: int) -> list[tuple[Array, int, Array]]:
-    """Footprint (4, 2), label and heading line (2, 2) in pixels of each box near enough."""
+    """Footprint (4, 2), label and heading line (2, 2) of each box within the picture's range, in pixels."""
     if not len(objects):
         return []
     boxes = transform_boxes(view.global2ego, np.nan_to_num(objects.boxes))
-    feet = footprint(boxes)
     result = []
-    for corners, label in zip(feet, objects.labels, strict=True):
+    for corners, label in zip(footprint(boxes), objects.labels, strict=True):
         if (np.abs(corners) < RANGE).all(1).any():
             front = corners[:2].mean(0)
             middle = corners.mean(0)
@@ -80,6 +82,6 @@ def _outlines(objects: Objects, view: View, size: int) -> list[tuple[Array, int,
     return result
 
 
-def _ring(corners: Array, size: int) -> Array:
-    """A closed outline (n, 2) as segments inside the picture."""
+def _closed(corners: Array, size: int) -> Array:
+    """The closed outline of a polygon (n, 2) as segments (m, 2, 2), clipped to the picture."""
     return clip_to_rectangle(np.stack([corners, np.roll(corners, -1, 0)], 1), size, size, margin=0.0)

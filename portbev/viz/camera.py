@@ -1,4 +1,4 @@
-"""Boxes in a camera's picture."""
+"""Draws boxes in a camera's picture."""
 
 from __future__ import annotations
 
@@ -17,84 +17,87 @@ from portbev.viz.scene import Camera, Objects
 Array = NDArray[np.float64]
 
 FRONT = (0, 1, 5, 4)
-"""Corners of a box's front face."""
+"""Corner indices of a box's front face."""
 
 FARTHEST = 80.0
-"""Boxes beyond this distance in metres are left out."""
+"""Boxes farther away than this are not drawn; metres."""
 
 
 def box_segments(corners: Array, intrinsic: Array, size: tuple[int, int]) -> Array:
-    """What is seen of a box's edges: (m, 2, 2) pixels, m = 0 when none of it is in the picture.
+    """The visible parts of a box's edges: (m, 2, 2) pixels; m is 0 if the box is not in the picture.
 
     Args:
         corners: (8, 3) in the camera frame, order of :func:`portbev.boxes.box_corners`.
         size: (width, height) of the picture.
     """
-    return _seen(corners[np.array(EDGES)], intrinsic, size)
+    return _visible(corners[np.array(EDGES)], intrinsic, size)
 
 
 def heading_segment(corners: Array, intrinsic: Array, size: tuple[int, int]) -> Array:
-    """The line from the middle of the bottom to the middle of its front edge: (0 or 1, 2, 2) pixels."""
+    """The line from the middle of the bottom face to the middle of its front edge: (0 or 1, 2, 2) pixels."""
     middle, front = corners[:4].mean(0), corners[:2].mean(0)
-    return _seen(np.array([[middle, front]]), intrinsic, size)
+    return _visible(np.array([[middle, front]]), intrinsic, size)
 
 
 def front_face(corners: Array, intrinsic: Array) -> Array:
-    """The front face cut at the near plane: (m, 2) pixels."""
+    """The front face, clipped at the near plane: (m, 2) pixels."""
     return project(intrinsic, clip_polygon(corners[list(FRONT)]))[:, :2]
 
 
 def draw_camera(
     camera: Camera,
     truth: Objects,
-    found: Objects,
+    predictions: Objects,
     width: int,
     colours: Sequence[palette.Colour],
     *,
     farthest: float = FARTHEST,
 ) -> Image:
-    """The camera's picture in ``width`` pixels; annotations are white and dashed, predictions in their label's colour."""
+    """The camera's picture, ``width`` pixels wide, with dashed white annotations and predictions in class colours."""
     high, wide = camera.image.shape[:2]
     scale = width / wide
     size = (width, round(high * scale))
     canvas = Canvas(camera.image, size)
     intrinsic = scaled(camera.intrinsic, scale)
-    for corners, _ in _from_far(truth, camera, farthest):
+    for corners, _ in _sorted_by_distance(truth, camera, farthest):
         canvas.lines(dashes(box_segments(corners, intrinsic, size), 5, 3), palette.TRUTH, 0.9)
-    for corners, label in _from_far(found, camera, farthest):
+    for corners, label in _sorted_by_distance(predictions, camera, farthest):
         segments = box_segments(corners, intrinsic, size)
         if not len(segments):
             continue
         lines = np.concatenate([segments, heading_segment(corners, intrinsic, size)])
-        canvas.face(_inside(front_face(corners, intrinsic), size), colours[label], 0.22)
+        canvas.face(_bounded(front_face(corners, intrinsic), size), colours[label], 0.22)
         canvas.lines(lines, palette.SHADOW, 2.6)
         canvas.lines(lines, colours[label], 1.5)
     return canvas.finish()
 
 
 def scaled(intrinsic: Array, scale: float) -> Array:
-    """Intrinsics of the picture resized by ``scale``; pixel centres are at whole numbers before and after."""
+    """Intrinsics of the picture after resizing by ``scale``. Pixel centres are at whole numbers before and after."""
     result = intrinsic.copy()
     result[:2] *= scale
     result[:2, 2] += (scale - 1) / 2
     return result
 
 
-def _seen(segments: Array, intrinsic: Array, size: tuple[int, int]) -> Array:
+def _visible(segments: Array, intrinsic: Array, size: tuple[int, int]) -> Array:
     return clip_to_rectangle(project(intrinsic, clip_segments(segments))[..., :2], *size)
 
 
-def _from_far(objects: Objects, camera: Camera, farthest: float) -> list[tuple[Array, int]]:
-    """Corners in the camera frame and labels, the farthest first."""
+def _sorted_by_distance(objects: Objects, camera: Camera, farthest: float) -> list[tuple[Array, int]]:
+    """Corners in the camera frame and label of each box nearer than ``farthest``, the farthest box first."""
     if not len(objects):
         return []
     corners = transform(camera.global2camera, box_corners(objects.boxes))
     distance = np.linalg.norm(corners.mean(1), axis=1)
     order = np.argsort(-distance, kind="stable")
-    near = order[(distance[order] < farthest) & (corners[order, :, 2] > 0).any(1)]
-    return [(corners[place], int(objects.labels[place])) for place in near]
+    drawn = order[(distance[order] < farthest) & (corners[order, :, 2] > 0).any(1)]
+    return [(corners[index], int(objects.labels[index])) for index in drawn]
 
 
-def _inside(polygon: Array, size: tuple[int, int]) -> Array:
-    """The polygon with far corners drawn in, so that they fit fixed-point numbers; faces are faint, edges are exact."""
+def _bounded(polygon: Array, size: tuple[int, int]) -> Array:
+    """The polygon with its coordinates limited, so that they fit into OpenCV's fixed-point numbers.
+
+    This distorts faces that reach far out of the picture, which is hardly visible because faces are faint.
+    """
     return np.clip(polygon, -4.0 * max(size), 5.0 * max(size))

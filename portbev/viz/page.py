@@ -1,4 +1,4 @@
-"""The page around the panels: title above, legend below."""
+"""The page around the panels: a title above and a legend below them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,31 @@ from portbev.viz.canvas import Canvas, Image, font
 from portbev.viz.clip import dashes
 from portbev.viz.scene import Objects
 
-GAP, MARGIN, HEAD, FOOT = 8, 16, 44, 40
+GAP, MARGIN, HEAD, FOOT = 8, 16, 44, 40  # pixels
 Text = tuple[float, float, str, palette.Colour, float, str]
 """u, v, text, colour, size in pixels, anchor."""
 
 
-def heading(title: str, place: str, width: int) -> list[Text]:
-    """``title`` on the left and ``place`` on the right above a page of ``width`` pixels."""
+def heading(title: str, subtitle: str, width: int) -> list[Text]:
+    """``title`` on the left and ``subtitle`` on the right, at the top of a page of ``width`` pixels."""
     return [
         (MARGIN, HEAD / 2, title, palette.TEXT, 17.0, "lm"),
-        (width - MARGIN, HEAD / 2, place, palette.SOFT, 13.0, "rm"),
+        (width - MARGIN, HEAD / 2, subtitle, palette.SOFT, 13.0, "rm"),
     ]
 
 
 def legend(
     page: Image, truth: Objects, labels: NDArray[np.int64], score: float, classes: palette.Classes
 ) -> tuple[Image, list[Text]]:
-    """Colours of the classes in the picture, and how annotations look, in the strip below."""
+    """Draw the legend at the bottom of ``page``: colours of the classes in the picture, annotations and counts.
+
+    Args:
+        labels: of the predictions that are drawn.
+        score: lowest score of the predictions that are drawn.
+
+    Returns:
+        The page with the legend's symbols, and the legend's texts, which are not drawn yet.
+    """
     height, width = page.shape[:2]
     strip = Canvas(np.ascontiguousarray(page[height - FOOT :]), (width, FOOT))
     middle = FOOT / 2

@@ -1,4 +1,4 @@
-"""Colours, told apart on asphalt, sky and the dark of the bird's-eye view."""
+"""Colours that can be distinguished on asphalt, on sky and on the dark bird's-eye view."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SERIES: tuple[Colour, ...] = (
     (232, 205, 165),
     (159, 179, 200),
 )
-"""RGB of classes that nobody chose a colour for, in turn."""
+"""RGB colours for classes that have none of their own, in the order of their labels."""
 
 PAGE: Colour = (17, 21, 26)
 PANEL: Colour = (24, 29, 36)
@@ -32,13 +32,13 @@ SHADOW: Colour = (8, 10, 13)
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of what is drawn: names and RGB by label."""
+    """Names and RGB colours of the classes, by label."""
 
     names: tuple[str, ...]
     colours: tuple[Colour, ...]
 
     @classmethod
     def of(cls, names: Sequence[str], chosen: Mapping[str, Colour] | None = None) -> Classes:
-        """``names`` in the order of their labels; those without a ``chosen`` colour take one of :data:`SERIES`."""
-        own = dict(chosen or {})
-        return cls(tuple(names), tuple(own.get(name, SERIES[n % len(SERIES)]) for n, name in enumerate(names)))
+        """Classes with ``names`` in the order of their labels. Those without a ``chosen`` colour get one of SERIES."""
+        colours = dict(chosen or {})
+        return cls(tuple(names), tuple(colours.get(name, SERIES[i % len(SERIES)]) for i, name in enumerate(names)))

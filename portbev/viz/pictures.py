@@ -1,4 +1,4 @@
-"""Pictures as files."""
+"""Writes pictures of samples to files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from portbev.viz.views import Views
 
 
 def write_pictures(views: Views, tokens: Sequence[str], folder: Path | str, *, score: float = 0.3) -> Iterator[Path]:
-    """Draw the samples and write a PNG for each; yields the paths as they are done.
+    """Draw the samples and write a PNG for each; yields each path after its file is written.
 
     Raises:
-        PortbevError: a sample that the predictions lack, damaged data, or a folder that cannot be written.
+        PortbevError: there are no predictions for a sample, data is damaged, or the folder cannot be written.
     """
     from rich.console import Console
     from rich.progress import track
 
     for token in tokens:
-        views.check(token)  # before the first one is drawn
+        views.check(token)  # before any is drawn
     console = Console(stderr=True)
     for token in track(tokens, "drawing", console=console, transient=True, disable=not console.is_terminal):
         name, picture = views.draw(token, score)
@@ -30,7 +30,7 @@ def write_pictures(views: Views, tokens: Sequence[str], folder: Path | str, *, s
 
 
 def write_png(image: Image, path: Path) -> None:
-    """Write (H, W, 3) RGB as PNG, whole or not at all."""
+    """Write (H, W, 3) RGB as PNG, atomically."""
     from PIL import Image as Pictures
 
     with atomic_write(path) as temporary:

@@ -1,4 +1,4 @@
-"""What is drawn: pictures, points, annotations and predictions of one sample.
+"""The content of a drawing: pictures, lidar points, annotations and predictions of one sample.
 
 Boxes are rows [x y z dx dy dz yaw vx vy] (see :mod:`portbev.boxes`) in the global frame.
 """
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Camera:
-    """``image`` (H, W, 3) RGB, ``intrinsic`` (3, 3), ``global2camera`` (4, 4)."""
+    """A camera's name and its ``image`` (H, W, 3) RGB, ``intrinsic`` (3, 3) and ``global2camera`` (4, 4)."""
 
     channel: str
     image: NDArray[np.uint8]
@@ -27,7 +27,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Objects:
-    """``boxes`` (n, 9) in the global frame, ``labels`` (n,) into the classes, ``scores`` (n,)."""
+    """``boxes`` (n, 9) in the global frame, ``labels`` (n,) as indices of the classes, and ``scores`` (n,)."""
 
     boxes: Array
     labels: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Objects:
         return len(self.boxes)
 
     def above(self, score: float) -> Objects:
-        """Those with at least this score, the best last, so that they are drawn on top."""
+        """The objects with at least this score, sorted by rising score, so that the best are drawn on top."""
         kept = np.flatnonzero(self.scores >= score)
         kept = kept[np.argsort(self.scores[kept], kind="stable")]
         return Objects(self.boxes[kept], self.labels[kept], self.scores[kept])
@@ -45,10 +45,15 @@ class Objects:
 
 @dataclass(frozen=True)
 class View:
-    """One sample of cameras around a vehicle. ``points`` (n, 3) lidar in the ego frame; ``global2ego`` (4, 4).
+    """One sample of a vehicle with cameras around it.
 
-    ``layout``: rows of camera names as they are laid out; a camera that is missing leaves its place empty.
-    ``truth``: the annotations that the evaluation counts.
+    Attributes:
+        cameras: by name.
+        layout: rows of camera names as they are arranged in the picture; the panel of a missing camera stays empty.
+        points: (n, 3) lidar points in the ego frame.
+        global2ego: (4, 4).
+        truth: the annotations that the evaluation counts.
+        predictions: the detections.
     """
 
     token: str
@@ -58,5 +63,5 @@ class View:
     points: Array
     global2ego: Array
     truth: Objects
-    found: Objects
+    predictions: Objects
     classes: Classes

@@ -1,4 +1,4 @@
-"""One picture per sample of cameras around a vehicle: the cameras in rows, and the view from above."""
+"""A picture of one sample of a vehicle with cameras around it: the cameras in rows, and the bird's-eye view."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from portbev.viz.canvas import Image, write
 from portbev.viz.page import FOOT, GAP, HEAD, MARGIN, Text, heading, legend
 from portbev.viz.scene import View
 
-PANEL_WIDTH = 560
+PANEL_WIDTH = 560  # pixels
 
 
 def draw_view(view: View, *, title: str = "", score: float = 0.3) -> Image:
     """The sample as one picture (H, W, 3) RGB.
 
     Args:
-        title: stands above the picture, for example the run's label.
-        score: predictions below it are left out.
+        title: text above the picture, for example the run's label.
+        score: predictions with a lower score are not drawn.
     """
-    found = view.found.above(score)
+    predictions = view.predictions.above(score)
     rows, columns = len(view.layout), max(map(len, view.layout))
     height = _panel_height(view)
     side = rows * (height + GAP) - GAP
@@ -34,22 +34,26 @@ def draw_view(view: View, *, title: str = "", score: float = 0.3) -> Image:
             u, v = MARGIN + column * (PANEL_WIDTH + GAP), HEAD + row * (height + GAP)
             camera = view.cameras.get(channel)
             if camera is not None:
-                drawn = draw_camera(camera, view.truth, found, PANEL_WIDTH, view.classes.colours)[:height]
+                drawn = draw_camera(camera, view.truth, predictions, PANEL_WIDTH, view.classes.colours)[:height]
                 page[v : v + len(drawn), u : u + PANEL_WIDTH] = drawn
             name = channel.removeprefix("CAM_").replace("_", " ").lower()
             texts += _shaded(u + 10, v + 8, name)
-    page[HEAD : HEAD + side, left : left + side] = draw_bev(view, view.truth, found, side)
+    page[HEAD : HEAD + side, left : left + side] = draw_bev(view, view.truth, predictions, side)
     texts += heading(title, f"{view.scene}   sample {view.token}", width)
-    page, below = legend(page, view.truth, found.labels, score, view.classes)
-    return write(page, texts + below)
+    page, legend_texts = legend(page, view.truth, predictions.labels, score, view.classes)
+    return write(page, texts + legend_texts)
 
 
 def _panel_height(view: View) -> int:
+    """Height of a camera's panel, in the aspect ratio of the first camera."""
     shapes = [camera.image.shape for camera in view.cameras.values()]
-    high, wide = shapes[0][:2] if shapes else (9, 16)
-    return round(PANEL_WIDTH * high / wide)
+    height, width = shapes[0][:2] if shapes else (9, 16)
+    return round(PANEL_WIDTH * height / width)
 
 
 def _shaded(u: float, v: float, text: str) -> list[Text]:
-    dark = [(u + du, v + dv, text, palette.SHADOW, 13.0, "la") for du, dv in ((1, 1), (0, 1), (1, 0), (-1, 0), (0, -1))]
-    return [*dark, (u, v, text, palette.TEXT, 13.0, "la")]
+    """``text`` with a dark outline."""
+    shadow = [
+        (u + du, v + dv, text, palette.SHADOW, 13.0, "la") for du, dv in ((1, 1), (0, 1), (1, 0), (-1, 0), (0, -1))
+    ]
+    return [*shadow, (u, v, text, palette.TEXT, 13.0, "la")]

@@ -40,9 +40,9 @@ def camera(channel="CAM_FRONT", facing=0.0):
     return Camera(channel, np.full((180, 320, 3), GREY, np.uint8), intrinsic, matrix)
 
 
-def view(truth=NOTHING, found=NOTHING):
+def view(truth=NOTHING, predictions=NOTHING):
     cameras = {"CAM_FRONT": camera(), "CAM_BACK": camera("CAM_BACK", np.pi)}
-    return View("token", "scene-0001", cameras, LAYOUT, np.zeros((0, 3)), np.eye(4), truth, found, CLASSES)
+    return View("token", "scene-0001", cameras, LAYOUT, np.zeros((0, 3)), np.eye(4), truth, predictions, CLASSES)
 
 
 def changed(image):
@@ -115,7 +115,7 @@ def test_score_threshold_leaves_out_and_draws_the_best_last():
 
 
 def test_picture_is_laid_out_as_the_car_sees_and_missing_cameras_stay_dark():
-    image = draw_view(view(found=objects(box(10.0), box(-10.0, yaw=np.pi), scores=[0.9, 0.8])), title="cpu")
+    image = draw_view(view(predictions=objects(box(10.0), box(-10.0, yaw=np.pi), scores=[0.9, 0.8])), title="cpu")
     assert image.dtype == np.uint8 and image.ndim == 3
     front, back_left = image[100:300, 700:1000], image[450:600, 60:500]
     assert (np.abs(front.astype(int) - np.array(GREY)).max(-1) < 3).any()
@@ -130,12 +130,12 @@ def test_unknown_velocity_and_no_boxes_are_drawn_without_complaint():
 
 
 def test_same_view_same_pixels():
-    content = view(truth=objects(box(12.0)), found=objects(box(11.0), box(30.0, 4.0)))
+    content = view(truth=objects(box(12.0)), predictions=objects(box(11.0), box(30.0, 4.0)))
     np.testing.assert_array_equal(draw_view(content, title="a"), draw_view(content, title="a"))
 
 
 def test_a_page_has_room_for_one_camera_or_for_three_rows():
-    one = view(found=objects(box(10.0)))
+    one = view(predictions=objects(box(10.0)))
     alone = draw_view(replace(one, layout=(("CAM_FRONT",),)))
     tall = draw_view(replace(one, layout=(("CAM_FRONT",), ("CAM_BACK",), ("elsewhere",))))
     assert alone.shape[0] < tall.shape[0] and alone.shape[1] < tall.shape[1]

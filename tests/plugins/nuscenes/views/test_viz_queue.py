@@ -41,11 +41,11 @@ def test_boxes_of_a_queue_batch_are_drawn_where_its_matrices_put_them(
     encoded = find_benchmark(dataset.benchmark).encode(found, batch["tokens"][0], batch["frame2global"][0])
     views = NuscenesViews(root, load_index(root, "v1.0-mini"), _merge([encoded], batch["tokens"]))
     view = views.view(batch["tokens"][0])
-    np.testing.assert_allclose(np.sort(view.found.boxes[:, 0]), np.sort(_truth_of(view, boxes)[:, 0]), atol=1e-3)
+    np.testing.assert_allclose(np.sort(view.predictions.boxes[:, 0]), np.sort(_truth_of(view, boxes)[:, 0]), atol=1e-3)
     seen = 0
     for place, channel in enumerate(section.cameras):
         camera = view.cameras[channel]
-        for drawn, box in zip(view.found.boxes, boxes, strict=True):
+        for drawn, box in zip(view.predictions.boxes, boxes, strict=True):
             pixels = project(camera.intrinsic, transform(camera.global2camera, box_corners(drawn[None])[0]))
             corners = np.c_[box_corners(box[None].astype(np.float64))[0], np.ones(8)]
             direct = corners @ batch["lidar2img"][0, 0, place].T  # type: ignore[typeddict-item]
@@ -58,5 +58,5 @@ def test_boxes_of_a_queue_batch_are_drawn_where_its_matrices_put_them(
 def _truth_of(view: object, boxes: np.ndarray) -> np.ndarray:
     """The annotations nearest to the drawn boxes."""
     truth = view.truth.boxes  # type: ignore[attr-defined]
-    drawn = view.found.boxes  # type: ignore[attr-defined]
+    drawn = view.predictions.boxes  # type: ignore[attr-defined]
     return truth[np.linalg.norm(truth[:, None, :2] - drawn[None, :, :2], axis=2).argmin(0)]

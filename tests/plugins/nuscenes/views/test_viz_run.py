@@ -33,10 +33,10 @@ def assert_one_line(result, *parts):
 def test_equal_boxes_of_predictions_and_annotations_coincide(run):
     views = open_views(run)
     view = views.view(views.tokens[0])
-    assert len(view.truth) and len(view.found) == len(view.truth)
-    order = np.argsort(view.truth.boxes[:, 0]), np.argsort(view.found.boxes[:, 0])
-    np.testing.assert_allclose(view.found.boxes[order[1], :7], view.truth.boxes[order[0], :7], atol=1e-9)
-    assert (view.found.labels[order[1]] == view.truth.labels[order[0]]).all()
+    assert len(view.truth) and len(view.predictions) == len(view.truth)
+    order = np.argsort(view.truth.boxes[:, 0]), np.argsort(view.predictions.boxes[:, 0])
+    np.testing.assert_allclose(view.predictions.boxes[order[1], :7], view.truth.boxes[order[0], :7], atol=1e-9)
+    assert (view.predictions.labels[order[1]] == view.truth.labels[order[0]]).all()
 
 
 def test_lidar_points_lie_in_the_annotated_boxes(run):
