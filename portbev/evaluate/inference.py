@@ -17,8 +17,8 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.data import Dataset
-from portbev.data.loader import build_loader
-from portbev.evaluate.benchmark import find_benchmark
+from portbev.data.loader import Loader, build_loader
+from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.files import write_json
 from portbev.models import DetectionModel, move_batch
 from portbev.outputs import in_float32
@@ -53,10 +53,10 @@ def evaluate_model(
         The content of ``metrics.json`` (``portbev.metrics/1``), in every process; None when stopped.
     """
     comm = comm or Comm()
-    found = predict(model, dataset, config, backend=backend, comm=comm, reporter=reporter, stop=stop)
-    if found is None:
+    predicted = predict(model, dataset, config, backend=backend, comm=comm, reporter=reporter, stop=stop)
+    if predicted is None:
         return None
-    samples, inference = found
+    samples, inference = predicted
 
     def score() -> dict[str, Any]:
         record = find_benchmark(dataset.benchmark).score(samples, dataset, out)
@@ -91,12 +91,9 @@ def predict(
         ConfigError: ``eval.batch_size`` is not 1 for data with streams.
     """
     comm = comm or Comm()
-    benchmark = find_benchmark(dataset.benchmark)
-    device = backend.device(comms.local_rank(backend))
-    size = config.eval.batch_size
     loader = build_loader(
         dataset,
-        batch_size=size,
+        batch_size=config.eval.batch_size,
         workers=config.data.workers,
         seed=config.train.seed,
         epoch=0,
@@ -104,7 +101,26 @@ def predict(
         rank=comm.rank,
         world_size=comm.size,
     )
-    mine: list[dict[str, Any]] = []
+    share = _infer(model, loader, find_benchmark(dataset.benchmark), config, backend, reporter, stop)
+    shares = comm.gather(share)
+    if any(share["stopped"] for share in shares):
+        return None
+    placed = {index: sample for share in shares for index, sample in zip(share["order"], share["samples"], strict=True)}
+    return [placed[index] for index in range(len(dataset.tokens))], _speed(shares, config.eval.batch_size)
+
+
+def _infer(
+    model: DetectionModel,
+    loader: Loader,
+    benchmark: Benchmark,
+    config: RunConfig,
+    backend: Backend,
+    reporter: Reporter | None,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """This process's share of the detections, as JSON values, and what they took."""
+    device = backend.device(comms.local_rank(backend))
+    samples: list[dict[str, Any]] = []
     times: list[float] = []
     stopped = False
     backend.reset_peak_memory()
@@ -119,29 +135,27 @@ def predict(
                 detections = model.decode(in_float32(outputs), moved)
             backend.synchronize()
             times.append((time.perf_counter() - started) / len(batch["tokens"]))
-            for index, found in enumerate(detections):
-                mine.append(benchmark.encode(found, batch["tokens"][index], batch["frame2global"][index]))
+            for index, boxes in enumerate(detections):
+                samples.append(benchmark.encode(boxes, batch["tokens"][index], batch["frame2global"][index]))
             tick()
             if stop():
                 stopped = True
                 break
     order = [index for indices in loader.batches for index in indices]
-    parts = comm.gather(
-        {"samples": mine, "order": order, "times": times, "memory": backend.peak_memory(), "stopped": stopped}
-    )
-    if any(part["stopped"] for part in parts):
-        return None
-    placed = {index: sample for part in parts for index, sample in zip(part["order"], part["samples"], strict=True)}
-    ordered = [placed[index] for index in range(len(dataset.tokens))]
-    measured = [t for part in parts for t in (part["times"][1:] or part["times"])]  # the first batch warms up
-    inference = {
+    memory = backend.peak_memory()
+    return {"samples": samples, "order": order, "times": times, "memory": memory, "stopped": stopped}
+
+
+def _speed(shares: list[dict[str, Any]], size: int) -> dict[str, Any]:
+    """Speed and memory of the inference; ``size``: samples of a batch."""
+    measured = [t for share in shares for t in (share["times"][1:] or share["times"])]  # the first batch warms up
+    return {
         "fps": 1 / median(measured) if measured else None,
-        "peak_memory": max(part["memory"] for part in parts),
+        "peak_memory": max(share["memory"] for share in shares),
         "batch_size": size,
         "method": f"one process, batch {size}: 1 / median seconds per sample of transfer to the device, forward pass "
         "and decoding; data loading and the first batch excluded",
     }
-    return ordered, inference
 
 
 @contextlib.contextmanager

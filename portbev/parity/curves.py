@@ -80,17 +80,17 @@ def _verdict(terms: list[TermComparison], steps: int, first: int | None, identic
 
 
 def _remarks(run: LabelledRun, baseline: LabelledRun, steps: list[int]) -> list[str]:
-    found = []
+    remarks = []
     if len(steps) < max(len(run.scalars), len(baseline.scalars)):
-        found.append(f"{len(steps)} steps in common: {run.label} has {len(run.scalars)}, "
+        remarks.append(f"{len(steps)} steps in common: {run.label} has {len(run.scalars)}, "
                      f"{baseline.label} has {len(baseline.scalars)}")  # fmt: skip
     mine = {row.step: row.samples for row in run.scalars}
     theirs = {row.step: row.samples for row in baseline.scalars}
     if any(mine[step] != theirs[step] for step in steps):
-        found.append("the same step has seen another number of samples: another batch size or number of devices")
+        remarks.append("the same step has seen another number of samples: another batch size or number of devices")
     for name, only in _one_sided(run, baseline).items():
-        found.append(f"only {name} has the terms {', '.join(only)}")
-    return found
+        remarks.append(f"only {name} has the terms {', '.join(only)}")
+    return remarks
 
 
 def _one_sided(run: LabelledRun, baseline: LabelledRun) -> dict[str, list[str]]:

@@ -39,20 +39,20 @@ def values(run: LabelledRun) -> dict[str, float | None]:
         "training_memory": training.peak_memory,
         "inference_memory": None if metrics is None else metrics.inference.peak_memory,
     }
-    found: dict[str, float | None] = finite({**figures, **costs})
-    return found
+    measured: dict[str, float | None] = finite({**figures, **costs})
+    return measured
 
 
 def differences(run: LabelledRun, baseline: LabelledRun) -> dict[str, float | None]:
     """``run`` minus ``baseline``; accuracy only where both were evaluated alike (see :func:`why_not_comparable`)."""
     mine, theirs = values(run), values(baseline)
     accuracy = why_not_comparable(run, baseline) is None
-    found: dict[str, float | None] = {}
+    changes: dict[str, float | None] = {}
     for metric in columns(find_benchmark(run.run.benchmark)):
         a, b = mine[metric.key], theirs.get(metric.key)
         allowed = accuracy or metric.kind == "cost"
-        found[metric.key] = a - b if allowed and a is not None and b is not None else None
-    return found
+        changes[metric.key] = a - b if allowed and a is not None and b is not None else None
+    return changes
 
 
 def why_not_comparable(run: LabelledRun, baseline: LabelledRun) -> str | None:

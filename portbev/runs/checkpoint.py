@@ -112,8 +112,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError("is damaged: not valid JSON", where=where) from error
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
-        found = meta.get("schema") if isinstance(meta, dict) else None
-        raise CheckpointError(f"schema is {found!r}, this version reads {SCHEMA!r}", where=where)
+        schema = meta.get("schema") if isinstance(meta, dict) else None
+        raise CheckpointError(f"schema is {schema!r}, this version reads {SCHEMA!r}", where=where)
     whole = isinstance(meta.get("files"), dict) and isinstance(meta.get("step"), int)
     if not whole or not {MODEL, STATE} <= set(meta["files"]):
         raise CheckpointError("is damaged: it does not name its files", where=where)

@@ -36,8 +36,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps with a checkpoint, ascending."""
-        found = (p.name.removeprefix("step_") for p in self.folder.glob("step_*") if p.is_dir())
-        return sorted(int(name) for name in found if name.isdigit())
+        names = (p.name.removeprefix("step_") for p in self.folder.glob("step_*") if p.is_dir())
+        return sorted(int(name) for name in names if name.isdigit())
 
     def clean(self) -> list[str]:
         """Remove what an interrupted write or removal left behind; returns the names of what was removed."""

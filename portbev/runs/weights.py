@@ -34,15 +34,15 @@ def load_any(
     if path.is_dir():
         notes: list[str] = []
         if (path / META).is_file():
-            found = load_checkpoint(path)
+            checkpoint = load_checkpoint(path)
         else:
             newest = Checkpoints(path / "checkpoints").newest(notes)
             if newest is None:
                 what = "holds no checkpoint"
                 raise CheckpointError(what, where=str(path), cure="Name a checkpoint folder, a run directory or a file")
-            found = newest
-        averaged = use_ema and found.ema is not None
-        state = found.ema if averaged and found.ema is not None else found.model
+            checkpoint = newest
+        averaged = use_ema and checkpoint.ema is not None
+        state = checkpoint.ema if averaged and checkpoint.ema is not None else checkpoint.model
         load_weights(model, state, str(path))
         return ("ema" if averaged else "model"), notes
     if not path.is_file():

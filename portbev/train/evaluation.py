@@ -26,7 +26,7 @@ def evaluate_now(parts: Parts, at: Position, reporter: Reporter, *, final: bool,
     at.peak_memory = max(at.peak_memory, parts.backend.peak_memory())
     with parts.ema.applied(parts.model) if parts.ema is not None and averaged else contextlib.nullcontext():
         # statistics of batches are each process's own; the checkpoint has the first one's, as DDP takes them too
-        parts.comm.spread(b for b in parts.model.buffers() if b.is_floating_point())
+        parts.comm.broadcast_tensors(b for b in parts.model.buffers() if b.is_floating_point())
         metrics = evaluate_model(
             parts.model,
             every_nth(parts.data.eval, stride),
@@ -56,7 +56,7 @@ def is_due(parts: Parts, at: Position) -> bool:
     if not every or (at.step // parts.data.steps_per_epoch) % every:
         return False
     known = any(evaluation.step == at.step for evaluation in parts.writer.record.evaluations)
-    return not parts.comm.decide(known)
+    return not parts.comm.broadcast(known)
 
 
 def _note(parts: Parts, at: Position, metrics: dict[str, Any], stride: int) -> None:

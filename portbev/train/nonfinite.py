@@ -40,12 +40,12 @@ def first_nonfinite_module(model: nn.Module, forward: Callable[[], Any]) -> str 
     for name, parameter in model.named_parameters():
         if not _finite(parameter):
             return f"parameter {name}"
-    found: list[str] = []
+    culprits: list[str] = []
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not found and not all(_finite(t) for t in _tensors(output)):
-                found.append(name or type(module).__name__)
+            if not culprits and not all(_finite(t) for t in _tensors(output)):
+                culprits.append(name or type(module).__name__)
 
         return hook
 
@@ -60,7 +60,7 @@ def first_nonfinite_module(model: nn.Module, forward: Callable[[], Any]) -> str 
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(kept[name])
-    return found[0] if found else None
+    return culprits[0] if culprits else None
 
 
 def first_nonfinite_gradient(model: nn.Module) -> str | None:

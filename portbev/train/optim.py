@@ -58,9 +58,9 @@ def parameter_groups(
             raise ConfigError(f"no parameter's name contains {part!r}", where="optimizer.lr_multipliers", cure=cure)
     factors = [1.0, *section.lr_multipliers.values()]
     return [
-        {"params": found, "lr": lr * factor, MULTIPLIER: factor}
-        for factor, (part, found) in zip(factors, members.items(), strict=True)
-        if found or part is None
+        {"params": weights, "lr": lr * factor, MULTIPLIER: factor}
+        for factor, (part, weights) in zip(factors, members.items(), strict=True)
+        if weights or part is None
     ]
 
 

@@ -51,11 +51,11 @@ def _charts(
     for term in figures.terms(members):
         below, same = [], []
         for curve in group.curves:
-            found = next((t for t in curve.terms if t.term == term), None)
-            same.append(found is not None and found.identical)
-            if found is not None and not found.identical and found.largest_difference:
+            comparison = next((t for t in curve.terms if t.term == term), None)
+            same.append(comparison is not None and comparison.identical)
+            if comparison is not None and not comparison.identical and comparison.largest_difference:
                 svg = figures.difference_svg(term, by_label[curve.run], baseline, places[curve.run])
-                below.append({"run": curve.run, "svg": markup(svg), "first": found.first_step})
+                below.append({"run": curve.run, "svg": markup(svg), "first": comparison.first_step})
         svg = figures.term_svg(term, members, [places[label] for label in group.runs])
         charts.append({"term": term, "svg": markup(svg), "differences": below, "identical": bool(same) and all(same)})
     return charts
@@ -63,8 +63,8 @@ def _charts(
 
 def _most(report: ParityReport) -> dict[int, float | None]:
     """Per group the largest AP of any class, which the bars are drawn against; None where no run was evaluated."""
-    found = {}
+    largest = {}
     for group in report.groups:
         aps = [ap for by_class in group.class_aps.values() for ap in by_class.values() if ap is not None]
-        found[group.number] = max(aps, default=None)
-    return found
+        largest[group.number] = max(aps, default=None)
+    return largest

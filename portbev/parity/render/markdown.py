@@ -133,14 +133,18 @@ def _published(table: PublishedTable, metrics: Sequence[Metric], level: str) -> 
     return [*parts, "", f"Setting: {setting}", *_list([*notes, *table.caveats])]
 
 
-def _differences(found: Differences, labels: Sequence[str]) -> list[str]:
+def _differences(settings: Differences, labels: Sequence[str]) -> list[str]:
     if len(labels) < 2:
-        rows = [[f"`{key}`", value] for key, value in found.common.items()]
+        rows = [[f"`{key}`", value] for key, value in settings.common.items()]
         return _table(["setting", labels[0]], rows)
-    if not found.differing:
+    if not settings.differing:
         return ["The same in all runs."]
-    rows = [[f"`{row.key}`", *(_cell(row.values[label]) for label in labels)] for row in found.differing]
-    return [*_table(["setting", *labels], rows), "", f"{len(found.common)} further settings are the same in all runs."]
+    rows = [[f"`{row.key}`", *(_cell(row.values[label]) for label in labels)] for row in settings.differing]
+    return [
+        *_table(["setting", *labels], rows),
+        "",
+        f"{len(settings.common)} further settings are the same in all runs.",
+    ]
 
 
 def _ledger(report: ParityReport) -> list[str]:
@@ -175,8 +179,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _list(lines: Iterable[str]) -> list[str]:
-    found = [f"- {line}" for line in lines]
-    return ["", *found] if found else []
+    items = [f"- {line}" for line in lines]
+    return ["", *items] if items else []
 
 
 def _cell(value: object) -> str:
