@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.models import Batch
-
-if TYPE_CHECKING:
-    from portbev_nuscenes.samples.queue import QueueSample
-    from portbev_nuscenes.samples.sweeps import SweepSample
 
 
 class Matrices(TypedDict):
@@ -64,6 +60,37 @@ class QueueBatch(Batch):
     continues: NDArray[np.bool_]
     previous: list[str]
     image_size: tuple[int, int]
+
+
+class SweepSample(TypedDict):
+    """One sample; the shapes are those of :class:`portbev_nuscenes.batches.SweepBatch` without B."""
+
+    images: NDArray[np.float32]
+    sensor2ego: NDArray[np.float32]
+    intrin: NDArray[np.float32]
+    ida: NDArray[np.float32]
+    sensor2sensor: NDArray[np.float32]
+    bda: NDArray[np.float32]
+    depth: NDArray[np.float32] | None
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    token: str
+    frame2global: NDArray[np.float64]
+
+
+class QueueSample(TypedDict):
+    """One sample; the shapes are those of :class:`portbev_nuscenes.batches.QueueBatch` without B."""
+
+    images: NDArray[np.float32]
+    lidar2img: NDArray[np.float64]
+    can_bus: NDArray[np.float64]
+    continues: NDArray[np.bool_]
+    previous: str
+    image_size: tuple[int, int]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    token: str
+    frame2global: NDArray[np.float64]
 
 
 def collate_sweeps(samples: Sequence[SweepSample]) -> SweepBatch:

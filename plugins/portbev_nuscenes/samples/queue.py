@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from portbev.data.pictures.photometric import distort, draw_distortion
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
 from portbev.rng import generator
-from portbev_nuscenes.batches import QueueBatch, collate_queues
+from portbev_nuscenes.batches import QueueBatch, QueueSample, collate_queues
 from portbev_nuscenes.config import NuscenesQueueData
 from portbev_nuscenes.samples import can_bus
 from portbev_nuscenes.samples.images import image_size, read_image
@@ -40,21 +40,6 @@ Positions = list[int]
 
 MIN_SIZE = 8  # pixels, of the scaled height and width
 SIZE_CURE = "The pictures of a data set must be of one size"
-
-
-class QueueSample(TypedDict):
-    """One sample; the shapes are those of :class:`portbev_nuscenes.batches.QueueBatch` without B."""
-
-    images: NDArray[np.float32]
-    lidar2img: Array
-    can_bus: Array
-    continues: NDArray[np.bool_]
-    previous: str
-    image_size: tuple[int, int]
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    token: str
-    frame2global: Array
 
 
 class QueueDataset(KeyFrames):

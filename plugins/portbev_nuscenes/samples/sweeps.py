@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from portbev.data.base import Part
 from portbev.geometry import inverse_pose, mean_pose, pose
 from portbev.rng import generator
-from portbev_nuscenes.batches import SweepBatch, collate_sweeps
+from portbev_nuscenes.batches import SweepBatch, SweepSample, collate_sweeps
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.config import NuscenesData
 from portbev_nuscenes.samples import augment, lidar
@@ -22,22 +21,6 @@ from portbev_nuscenes.samples.sampling import balanced_indices
 
 Array = NDArray[np.float64]
 Transforms = list[augment.ImageTransform]
-
-
-class SweepSample(TypedDict):
-    """One sample; the shapes are those of :class:`portbev_nuscenes.batches.SweepBatch` without B."""
-
-    images: NDArray[np.float32]
-    sensor2ego: NDArray[np.float32]
-    intrin: NDArray[np.float32]
-    ida: NDArray[np.float32]
-    sensor2sensor: NDArray[np.float32]
-    bda: NDArray[np.float32]
-    depth: NDArray[np.float32] | None
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    token: str
-    frame2global: NDArray[np.float64]
 
 
 class SweepDataset(KeyFrames):
