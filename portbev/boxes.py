@@ -1,8 +1,9 @@
 """3-D boxes and their conventions.
 
-A box is a row [x y z dx dy dz yaw vx vy]: centre in metres (z too: not the bottom), full extents along its own axes
-(dx is the length, in the heading's direction; dy the width; dz the height), heading in radians from x towards y,
-velocity in m/s in the frame's axes. nuScenes' own size order is width, length, height: :func:`extents_from_wlh`.
+A box is a row [x y z dx dy dz yaw vx vy]. x, y and z are the centre in metres (z is not the bottom). dx, dy and dz are
+the full extents in metres along the box's own axes: length in the direction of the heading, width and height. yaw is
+the heading in radians from x towards y. vx and vy are the velocity in m/s along the frame's axes. nuScenes' sizes have
+the order width, length, height: see :func:`extents_from_wlh`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BOX_FIELDS = ("x", "y", "z", "dx", "dy", "dz", "yaw", "vx", "vy")
 _SIGNS = np.array([[sx, sy, sz] for sz in (-1, 1) for sx, sy in ((1, 1), (1, -1), (-1, -1), (-1, 1))], np.float64) / 2
 
 EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
-"""Pairs of corner indices of :func:`box_corners` that are joined by an edge; corners 0, 1, 4, 5 are the front."""
+"""The edges of a box as pairs of corner indices of :func:`box_corners`; corners 0, 1, 4 and 5 are the front."""
 
 
 def box_corners(boxes: ArrayLike) -> Array:
@@ -37,19 +38,19 @@ def footprint(boxes: ArrayLike) -> Array:
 
 
 def wrap_angle(angle: ArrayLike) -> Array:
-    """Angles [rad] brought into [-pi, pi)."""
+    """Angles [rad] wrapped to [-pi, pi)."""
     return (np.asarray(angle, np.float64) + np.pi) % (2 * np.pi) - np.pi
 
 
 def extents_from_wlh(size: ArrayLike) -> Array:
-    """(dx, dy, dz) of nuScenes sizes (..., 3) in the order width, length, height; it is its own inverse."""
+    """Extents (dx, dy, dz) of nuScenes sizes (..., 3), whose order is width, length, height; it is its own inverse."""
     return np.asarray(size, np.float64)[..., [1, 0, 2]]
 
 
 def transform_boxes(matrix: ArrayLike, boxes: ArrayLike) -> Array:
-    """Boxes (n, 9) taken through a rigid pose (4, 4) that leaves z nearly upright: centre, heading and velocity turn.
+    """Boxes (n, 9) transformed by a rigid pose (4, 4) that keeps z nearly vertical.
 
-    The new heading is that of the turned x axis, seen from above.
+    Centre, heading and velocity are transformed. The new yaw is that of the rotated heading, seen from above.
     """
     m, b = np.asarray(matrix, np.float64), np.array(boxes, np.float64)
     heading = np.stack([np.cos(b[:, 6]), np.sin(b[:, 6])], -1) @ m[:2, :2].T

@@ -1,7 +1,7 @@
 """Processes that train together.
 
-One process needs no process group: :func:`join` gives it a :class:`Comm` of size 1 whose calls return what they got.
-Many processes come from ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK.
+One process needs no process group: :func:`join` gives it a :class:`Comm` of size 1 whose methods return their values.
+Several processes are started by ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from portbev.errors import BackendError, PortbevError
 
 
 class EchoedError(PortbevError):
-    """An error of the first process, in the others: that one tells it."""
+    """Raised in the other processes after an error of the first one, which reports the error itself."""
 
 
 class Comm:
-    """This process among those of the run. The base class is a process alone.
+    """Communication between the processes of a run. The base class is for a run with one process.
 
     Attributes:
-        rank: number of this process, 0 to ``size - 1``.
+        rank: rank of this process, 0 to ``size - 1``.
         size: number of processes.
     """
 
@@ -38,36 +38,36 @@ class Comm:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and talks to people."""
+        """Whether this process writes the files and the messages."""
         return self.rank == 0
 
     def barrier(self) -> None:
         """Wait for all processes."""
 
     def mean(self, value: float) -> float:
-        """Mean of a float over the processes, in float32."""
+        """The mean of a float over the processes, in float32."""
         return value
 
     def mean_vector(self, values: Sequence[float]) -> list[float]:
-        """Mean over the processes of each of a list of floats, in float32."""
+        """The mean over the processes of each of several floats, in float32."""
         return list(values)
 
     def gather(self, value: Any) -> list[Any]:
-        """A JSON value of every process, by rank. Floats keep every bit; nothing is pickled."""
+        """The JSON values of all processes, by rank. Floats are exact; nothing is pickled."""
         return [value]
 
-    def decide(self, value: Any) -> Any:
-        """The first process's ``value`` (JSON), for all."""
+    def broadcast(self, value: Any) -> Any:
+        """The ``value`` (JSON) of the first process."""
         return value
 
-    def spread(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give every process the first one's values, in place."""
+    def broadcast_tensors(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite the tensors of every process with those of the first one."""
 
     def on_main(self, work: Callable[[], Any]) -> Any:
-        """Do ``work`` in the first process alone; its result (JSON) for all.
+        """Call ``work`` in the first process only and return its result (JSON) in all of them.
 
         Raises:
-            PortbevError: that of ``work``; the other processes raise an :class:`EchoedError`.
+            PortbevError: the error that ``work`` raised; the other processes raise an :class:`EchoedError`.
         """
         if self.size == 1:
             return work()
@@ -78,7 +78,7 @@ class Comm:
                 answer = {"result": work()}
             except Exception as error:
                 failure, answer = error, {"error": str(error)}
-        answer = self.decide(answer)
+        answer = self.broadcast(answer)
         if failure is not None:
             raise failure
         if "error" in answer:
@@ -87,7 +87,7 @@ class Comm:
 
 
 class Group(Comm):
-    """Processes joined by torch.distributed over the backend's own collectives."""
+    """Several processes, joined by torch.distributed with the backend's collectives."""
 
     def __init__(self, backend: Backend) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
@@ -105,33 +105,33 @@ class Group(Comm):
         return (tensor.cpu() / self.size).tolist()
 
     def gather(self, value: Any) -> list[Any]:
-        mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
+        encoded = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self._device)
         sizes = [torch.zeros(1, dtype=torch.int32).to(self._device) for _ in range(self.size)]
-        dist.all_gather(sizes, torch.tensor([mine.numel()], dtype=torch.int32).to(self._device))
+        dist.all_gather(sizes, torch.tensor([encoded.numel()], dtype=torch.int32).to(self._device))
         lengths = [int(size.cpu()) for size in sizes]
         padded = torch.zeros(max(lengths), dtype=torch.uint8).to(self._device)
-        padded[: mine.numel()] = mine
+        padded[: encoded.numel()] = encoded
         parts = [torch.zeros_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded)
         return [json.loads(bytes(p.cpu()[:n].tolist())) for p, n in zip(parts, lengths, strict=True)]
 
-    def spread(self, tensors: Iterable[torch.Tensor]) -> None:
+    def broadcast_tensors(self, tensors: Iterable[torch.Tensor]) -> None:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
-    def decide(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         return self.gather(value if self.is_main else None)[0]
 
 
 def world_size() -> int:
-    """Processes that the launcher started; 1 without a launcher."""
+    """Number of processes that the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def first_to_say(text: str) -> bool:
-    """Whether no other process of this launch has said ``text`` yet: one mistake is one line, not one per process.
+def first_to_report(text: str) -> bool:
+    """Whether no other process of this launch has reported ``text`` yet, so that a message is printed once.
 
-    The launcher's store is asked, which needs no process group; where there is none, every process may speak.
+    It uses the launcher's store, which needs no process group. Without a store the result is always true.
     """
     if world_size() == 1 or "MASTER_ADDR" not in os.environ:
         return True
@@ -146,21 +146,21 @@ def first_to_say(text: str) -> bool:
 
 
 def local_rank(backend: Backend) -> int:
-    """Index of the device that this process uses."""
+    """Index of the device of this process."""
     return int(os.environ.get("LOCAL_RANK", "0")) % max(1, backend.device_count())
 
 
 @contextmanager
 def join(backend: Backend) -> Iterator[Comm]:
-    """Join the processes that the launcher started, over ``backend.collective``; alone, no group is made.
+    """Join the processes that the launcher started, over ``backend.collective``. One process needs no group.
 
     Raises:
-        BackendError: this torch has no such collectives, or the other processes do not answer.
+        BackendError: this torch lacks these collectives, or the other processes do not answer.
     """
     if world_size() == 1:
         yield Comm()
         return
-    if dist.is_initialized():  # the program that calls us owns the group
+    if dist.is_initialized():  # the calling program owns the group
         yield Group(backend)
         return
     try:

@@ -1,4 +1,4 @@
-"""Installed distributions: their versions, and conflicts that pip does not see."""
+"""Installed Python distributions: their versions, and conflicts that pip does not report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 
 
 def version_of(name: str) -> str | None:
-    """Version of the distribution ``name``; None if it is not installed. Nothing is imported."""
+    """Version of the distribution ``name``, without importing it; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -15,16 +15,16 @@ def version_of(name: str) -> str | None:
 
 def installed(*prefixes: str) -> dict[str, str]:
     """Installed distributions whose name begins with one of ``prefixes``, with their versions."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for distribution in distributions():
         name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
         if name.startswith(prefixes):
-            found[name] = distribution.version
-    return dict(sorted(found.items()))
+            versions[name] = distribution.version
+    return dict(sorted(versions.items()))
 
 
 def shadowed() -> list[str]:
-    """Distributions that install into the same folder and overwrite each other while ``pip check`` stays clean."""
+    """Messages about distributions that overwrite each other's folder, which ``pip check`` does not report."""
     groups = {
         "cupy": [name for name in installed("cupy") if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm"))],
         "triton": [

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 class PortbevError(Exception):
-    """Bad input or a missing condition, told in one line: what is wrong, where, and the cure.
+    """Wrong input or a missing condition, with a message of one line: what is wrong, where, and the cure.
 
     The command line prints it without a traceback and exits with status 2 (``--debug`` shows the traceback).
 
     Args:
-        what: the problem, as a clause without a final stop.
-        where: the place: file, key, token, index. Empty when ``what`` says it already.
+        what: the problem, as a clause without a full stop.
+        where: the file, key, token or index with the problem. Empty if ``what`` contains it.
         cure: what the user can do about it.
     """
 
@@ -24,7 +24,7 @@ class PortbevError(Exception):
         super().__init__(what, where, cure)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Keep the parts when the error comes from another process."""
+        """Pickle the arguments, so that they survive the way from another process."""
         return _rebuild, (type(self), self.what, self.where, self.cure)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class ResultsError(PortbevError):
 
 
 def nearest(name: str, known: Iterable[str], *, label: str = "Known") -> str:
-    """Cure for an unknown name: the nearest known one, and all of them."""
+    """The cure for an unknown name: the nearest known name, and all known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}? " if near else ""

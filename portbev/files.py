@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Writes files atomically: whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from portbev.errors import PortbevError
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success flush it to disk and rename it over ``path``.
 
-    A reader sees the old file or the new one, never a part. On an exception the temporary file is removed.
+    A reader sees the old file or the new one, never a part of it. On an exception the temporary file is removed.
 
     Raises:
-        PortbevError: when the folder is read-only, the disk is full or the path cannot be made.
+        PortbevError: the folder is read-only, the disk is full, or the path cannot be created.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -31,8 +31,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with open(temporary, "rb") as done:
-            os.fsync(done.fileno())
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -51,7 +51,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 
 def write_json(path: Path | str, value: Any, *, indent: int | None = 1) -> None:
-    """Write ``value`` as JSON, atomically. NaN is refused: it is not JSON."""
+    """Write ``value`` as JSON, atomically. NaN raises a ValueError, because JSON has no NaN."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=indent, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -71,10 +71,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make ``folder`` and see that it takes files, before hours of work rely on it.
+    """Create ``folder`` and check that files can be written to it, before hours of work rely on that.
 
     Raises:
-        PortbevError: it cannot be made or written.
+        PortbevError: the folder cannot be created or written.
     """
     probe = folder / ".writable"
     with atomic_write(probe) as temporary:
@@ -83,7 +83,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same nested value as JSON can hold it: None for NaN and infinity."""
+    """A copy of a nested value that JSON can hold: NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

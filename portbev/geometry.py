@@ -2,8 +2,8 @@
 
 Frames, as in nuScenes: *global* (x east, y north, z up), *ego* (x forward, y left, z up, origin on the ground under the
 rear axle), *camera* (x right, y down, z forward), *lidar* (x right, y forward, z up); all right-handed, in metres.
-Quaternions are (w, x, y, z). A pose is a (4, 4) matrix that takes points of the frame named first to the frame named
-second: ``ego2global``, ``sensor2ego``; poses are composed right to left.
+Quaternions are (w, x, y, z). A pose is a (4, 4) matrix that transforms points from the frame named first to the frame
+named second: ``ego2global``, ``sensor2ego``. In a product of poses the rightmost is applied first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 def quaternion_matrix(rotation: ArrayLike) -> Array:
-    """Rotation matrices (..., 3, 3) of quaternions (..., 4); they are normalised first."""
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4), which are normalised first."""
     q = np.asarray(rotation, np.float64)
     w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
     rows = [
@@ -29,8 +29,8 @@ def quaternion_matrix(rotation: ArrayLike) -> Array:
 def matrix_quaternion(matrix: ArrayLike) -> Array:
     """Unit quaternion (4,) with w >= 0 of a rotation matrix (3, 3) or of a pose (4, 4).
 
-    The largest of the four components is found from the diagonal and the others from it (Shepperd 1978): no
-    cancellation at any angle.
+    The largest of the four components is computed from the diagonal, and the others from it (Shepperd, 1978), which
+    avoids cancellation at every angle.
     """
     m = np.asarray(matrix, np.float64)[:3, :3]
     xx, yy, zz = np.diagonal(m)
@@ -46,7 +46,7 @@ def matrix_quaternion(matrix: ArrayLike) -> Array:
 
 
 def quaternion_product(left: ArrayLike, right: ArrayLike) -> Array:
-    """Hamilton product (..., 4): the rotation ``right`` followed by ``left``."""
+    """Hamilton product (..., 4): the rotation by ``right`` followed by that by ``left``."""
     aw, ax, ay, az = np.moveaxis(np.asarray(left, np.float64), -1, 0)
     bw, bx, by, bz = np.moveaxis(np.asarray(right, np.float64), -1, 0)
     parts = (
@@ -64,43 +64,43 @@ def quaternion_inverse(rotation: ArrayLike) -> Array:
 
 
 def yaw_quaternion(yaw: ArrayLike) -> Array:
-    """Quaternions (..., 4) of turns by ``yaw`` radians about z."""
+    """Quaternions (..., 4) of rotations by ``yaw`` radians about z."""
     half = np.asarray(yaw, np.float64) / 2
     return np.stack([np.cos(half), np.zeros_like(half), np.zeros_like(half), np.sin(half)], -1)
 
 
 def quaternion_yaw(rotation: ArrayLike) -> Array:
-    """Direction in the xy plane [rad] of the rotated x axis, of quaternions (..., 4)."""
+    """Direction [rad] in the xy plane of the x axis rotated by quaternions (..., 4)."""
     w, x, y, z = np.moveaxis(np.asarray(rotation, np.float64), -1, 0)
     return np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
 
 
 def pose(rotation: ArrayLike, translation: ArrayLike) -> Array:
     """Pose matrices (..., 4, 4) of quaternions (..., 4) and translations (..., 3)."""
-    turn, shift = quaternion_matrix(rotation), np.asarray(translation, np.float64)
-    matrix = np.zeros((*turn.shape[:-2], 4, 4))
-    matrix[..., :3, :3] = turn
-    matrix[..., :3, 3] = shift
+    rotation_matrix = quaternion_matrix(rotation)
+    matrix = np.zeros((*rotation_matrix.shape[:-2], 4, 4))
+    matrix[..., :3, :3] = rotation_matrix
+    matrix[..., :3, 3] = np.asarray(translation, np.float64)
     matrix[..., 3, 3] = 1.0
     return matrix
 
 
 def inverse_pose(matrix: ArrayLike) -> Array:
-    """Inverses (..., 4, 4) of rigid poses, by transposition."""
+    """Inverses (..., 4, 4) of rigid poses, by transposing the rotation."""
     m = np.asarray(matrix, np.float64)
     inverse = np.zeros_like(m)
-    turned = np.swapaxes(m[..., :3, :3], -1, -2)
-    inverse[..., :3, :3] = turned
-    inverse[..., :3, 3] = -(turned @ m[..., :3, 3:])[..., 0]
+    transposed = np.swapaxes(m[..., :3, :3], -1, -2)
+    inverse[..., :3, :3] = transposed
+    inverse[..., :3, 3] = -(transposed @ m[..., :3, 3:])[..., 0]
     inverse[..., 3, 3] = 1.0
     return inverse
 
 
 def mean_pose(rotations: ArrayLike, translations: ArrayLike) -> Array:
-    """Mean pose (4, 4) of poses that are close together: mean quaternion (N, 4), mean translation (N, 3).
+    """Mean pose (4, 4) of poses that are close together, from quaternions (N, 4) and translations (N, 3).
 
-    BEVDepth takes it over the six cameras' ego poses of one sample. Of a quaternion and its negative, which are the
-    same rotation, the one nearer to the first is averaged.
+    BEVDepth averages the ego poses of the six cameras of a sample. A quaternion and its negative are the same rotation;
+    the one nearer to the first quaternion is averaged.
     """
     q = np.asarray(rotations, np.float64)
     q = np.where((q @ q[0])[:, None] < 0, -q, q)
@@ -108,15 +108,16 @@ def mean_pose(rotations: ArrayLike, translations: ArrayLike) -> Array:
 
 
 def transform(matrix: ArrayLike, points: ArrayLike) -> Array:
-    """Points (..., 3) taken through a pose (4, 4)."""
+    """Points (..., 3) transformed by a pose (4, 4)."""
     m = np.asarray(matrix, np.float64)
     return np.asarray(points, np.float64) @ m[:3, :3].T + m[:3, 3]
 
 
 def project(intrinsic: ArrayLike, points: ArrayLike) -> Array:
-    """Pixels and depth (..., 3) [u v depth] of camera-frame points (..., 3); u, v mean nothing where depth <= 0.
+    """Pixels and depth (..., 3) [u v depth] of points (..., 3) in the camera frame.
 
-    ``intrinsic`` is (3, 3) or larger, pixel centres at whole numbers.
+    u and v have no meaning where the depth is not positive. Pixel centres are at whole numbers. ``intrinsic`` is (3, 3)
+    or larger.
     """
     p = np.asarray(points, np.float64)
     depth = p[..., 2:3]

@@ -1,4 +1,4 @@
-"""A model's outputs in float32, whatever the forward pass computed in."""
+"""Converts a model's half-precision outputs to float32."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 def in_float32(outputs: Any) -> Any:
-    """The same nested outputs with every half-precision tensor as float32; gradients pass through.
+    """A copy of nested outputs with every half-precision tensor converted to float32; gradients pass through.
 
-    Tensors inside lists, tuples, mappings, named tuples and dataclasses are found; other objects stay as they are.
+    Tensors in lists, tuples, mappings, named tuples and dataclasses are converted. Other objects stay as they are.
     """
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs

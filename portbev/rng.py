@@ -1,7 +1,7 @@
-"""Random generators keyed by what they are for.
+"""Random generators with a key that says what they are used for.
 
-A draw depends on its key alone (seed, purpose, epoch, sample ...), never on how many draws were made before it,
-by which worker, or on how many ranks there are.
+A draw depends on its key alone (seed, purpose, epoch, sample and so on). It does not depend on earlier draws, on the
+worker that draws, or on the number of ranks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Draws(Protocol):
-    """What augmentation needs of a random generator; NumPy's Generator and RandomState both have it."""
+    """The methods of a random generator that augmentation uses. NumPy's Generator and RandomState have them."""
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float: ...
 
@@ -23,11 +23,11 @@ class Draws(Protocol):
 
 
 def key_of(*parts: int | str) -> int:
-    """128-bit integer that identifies ``parts``; the order and the type of the parts count."""
+    """A 128-bit integer that identifies ``parts``, including their order and their types."""
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """NumPy generator (Philox) keyed by ``parts``: ``generator(seed, "ida", epoch, index)``."""
+    """A NumPy generator (Philox) with the key ``parts``, for example ``generator(seed, "ida", epoch, index)``."""
     return np.random.Generator(np.random.Philox(key=key_of(*parts)))

@@ -45,9 +45,9 @@ def _is_mine_to_say(error: PortbevError) -> bool:
     """Of several processes with the same error, or with that of the first one, one tells it."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
-    from portbev.comm import EchoedError, first_to_say
+    from portbev.comm import EchoedError, first_to_report
 
-    return not isinstance(error, EchoedError) and first_to_say(str(error))
+    return not isinstance(error, EchoedError) and first_to_report(str(error))
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""What the framework asks of a data set, whatever it holds."""
+"""The interface of a data set, whatever it holds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ class Dataset(Protocol):
     """One split, for training or for evaluation.
 
     Attributes:
-        part: what the split is opened for.
-        root, version, split: where the samples are from.
-        tokens: the name of each sample; the evaluation reports in this order.
+        part: whether the split is opened for training or for evaluation.
+        root: folder of the data.
+        version: version of the data, as the data set names it.
+        split: name of the split.
+        tokens: the token of each sample; evaluation reports in this order.
         notes: what was repaired or left out, for the run's record.
-        benchmark: who scores detections on it (see :mod:`portbev.evaluate`).
+        benchmark: name of the benchmark that scores detections on this data (see :mod:`portbev.evaluate`).
         classes: names of the detection classes in the order of their labels.
     """
 
@@ -36,7 +38,7 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, index: int, epoch: int) -> Any:
-        """The sample at ``index`` as it is seen in ``epoch``; every random draw depends on (seed, epoch, index) alone.
+        """The sample at ``index`` in ``epoch``. All random draws depend on (seed, epoch, index) alone.
 
         Raises:
             DataError: a file that is missing or damaged.
@@ -45,17 +47,19 @@ class Dataset(Protocol):
 
     @staticmethod
     def collate(samples: Sequence[Any]) -> Batch:
-        """A batch of at least one sample. It is sent to worker processes, so it must be a plain function."""
+        """A batch of at least one sample. The function is sent to worker processes, so it must be a plain function."""
         ...
 
     def subset(self, indices: Any) -> Dataset:
-        """The same data set with only these of its samples (list, array or slice), in this order."""
+        """The same data set with only the samples at ``indices`` (list, array or slice), in that order."""
         ...
 
     def digest(self) -> str:
-        """SHA-256 of what the split says: samples, files, calibrations, poses, boxes."""
+        """SHA-256 of the split's content: samples, files, calibrations, poses and boxes."""
         ...
 
     def streams(self) -> list[list[int]] | None:
-        """For evaluation: lists of indices that one process must visit in order, each index once. None: any order."""
+        """For evaluation: lists of indices, each of which one process must visit in order; together they hold every
+        index once. None if samples can be visited in any order.
+        """
         ...

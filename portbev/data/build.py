@@ -1,4 +1,4 @@
-"""From a ``data`` section to a data set."""
+"""Opens the data set that a ``data`` section describes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from portbev.plugins import plugins
 
 
 def build_dataset(section: CommonData, root: Path, part: Part, *, seed: int) -> Dataset:
-    """The training or the evaluation split of a data section, read by whoever offers its ``kind``.
+    """The training or the evaluation split of a data section, opened by the plugin that offers its ``kind``.
 
     Raises:
-        DataError: missing version, table, field, split or samples.
+        DataError: the version, a table, a field, the split or samples are missing.
     """
     return plugins().data_kinds()[section.kind].open(section, root, part, seed=seed)

@@ -1,4 +1,4 @@
-"""The folder for what is derived from data."""
+"""The folder for files that are derived from data."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """$PORTBEV_CACHE, or the user's cache folder. Never inside a data root."""
+    """$PORTBEV_CACHE, or the user's cache folder. It is never inside a data root."""
     return Path(os.environ.get("PORTBEV_CACHE") or platformdirs.user_cache_dir("portbev")).expanduser()

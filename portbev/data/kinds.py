@@ -1,4 +1,4 @@
-"""What a data set offers to the framework; plugins return it from the hook ``portbev_datasets``."""
+"""Records of data sets and their kinds of samples. Plugins return them from the hook ``portbev_datasets``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from portbev.data.base import Dataset, Part
 from portbev.data.generated.scheme import Scheme
 
 Group = Literal["synth", "check", "convert"]
-"""The groups of ``portbev data``: make it, examine it, write it in another layout."""
+"""Command groups of ``portbev data``: generate a data set, check one, convert one to another layout."""
 
 
 class Opener(Protocol):
     """Opens the training or the evaluation split of a ``data`` section."""
 
     def __call__(self, section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
-        """Raises DataError for a missing table, field, split or sample."""
+        """Open the split ``part``. Raises DataError if a table, a field, the split or a sample is missing."""
         ...
 
 
@@ -30,7 +30,7 @@ class DataKind:
     Attributes:
         name: value of ``data.kind``.
         section: schema of the section; its ``kind`` must allow ``name``.
-        open: who reads it.
+        open: opens a split that such a section describes.
     """
 
     name: str
@@ -44,14 +44,14 @@ def _no_commands() -> Mapping[Group, Callable[..., None]]:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: one room with its kinds of samples, its commands, and its generated form.
+    """A data set with its kinds of samples, its commands, and its generated form.
 
     Attributes:
-        name: what ``portbev data check NAME ROOT`` and the like call it.
-        kinds: views of it that models train on.
-        commands: gives the functions behind ``portbev data GROUP NAME``, whose signatures Typer reads. It is called
-            when such a command runs, and may import what they need.
-        generated: data roots of the form ``PREFIX:?OPTIONS``, generated on first use; None where there are none.
+        name: its name in commands such as ``portbev data check NAME ROOT``.
+        kinds: the kinds of samples that models can train on.
+        commands: returns the functions behind ``portbev data GROUP NAME``; Typer reads their signatures. It is called
+            only when such a command runs, so that it can import slow modules.
+        generated: data roots of the form ``PREFIX:?OPTIONS``, which are generated on first use; None: there are none.
     """
 
     name: str

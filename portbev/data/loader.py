@@ -1,4 +1,4 @@
-"""Batches in a fixed order, whatever the number of workers."""
+"""Batches in an order that does not depend on the number of workers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ def batch_indices(
 ) -> list[list[int]]:
     """The dataset indices of each of a rank's batches in an epoch.
 
-    Training: a permutation keyed by (seed, epoch) is cut into global batches of ``world_size * batch_size``, of which
-    each rank takes its slice; the last incomplete one is dropped. Evaluation: indices ``rank::world_size``, none twice;
-    with ``streams``, whole streams in order, one sample a batch (see :func:`portbev.data.streams.share_streams`).
+    Training: a permutation keyed by (seed, epoch) is divided into global batches of ``world_size * batch_size``
+    samples, of which each rank takes its slice. The last global batch is dropped if it is incomplete.
+
+    Evaluation: indices ``rank::world_size``, each once. With ``streams``, a rank takes whole streams in order, one
+    sample per batch (see :func:`portbev.data.streams.share_streams`).
 
     Raises:
-        DataError: a training split that is smaller than one global batch.
-        ConfigError: streams, and more than one sample a batch.
+        DataError: the training split is smaller than one global batch.
+        ConfigError: there are streams, and more than one sample per batch.
     """
     if part == "eval" and streams is not None:
         if batch_size != 1:
@@ -46,23 +48,24 @@ def batch_indices(
             )
         return [[index] for stream in share_streams(streams, world_size)[rank] for index in stream]
     if part == "eval":
-        mine = list(range(rank, count, world_size))
-        return [mine[begin : begin + batch_size] for begin in range(0, len(mine), batch_size)]
-    whole = world_size * batch_size
-    if count < whole:
+        indices = list(range(rank, count, world_size))
+        return [indices[begin : begin + batch_size] for begin in range(0, len(indices), batch_size)]
+    global_size = world_size * batch_size
+    if count < global_size:
         raise DataError(
             f"{count} training samples do not fill one global batch of {world_size} x {batch_size}",
             cure="Lower train.batch_size or train on more data",
         )
     order = generator(seed, "order", epoch).permutation(count)
-    starts = range(rank * batch_size, count // whole * whole, whole)
+    starts = range(rank * batch_size, count // global_size * global_size, global_size)
     return [order[begin : begin + batch_size].tolist() for begin in starts]
 
 
 class Loader:
-    """Batches of one epoch. ``len()`` counts those that it will give; each ``iter()`` starts anew.
+    """Batches of one epoch. ``len()`` is their number; each ``iter()`` starts again with the first one.
 
-    ``batches``: the dataset's indices in each of them.
+    Attributes:
+        batches: the dataset indices of each batch.
     """
 
     def __init__(self, loader: torch_data.DataLoader[Any], batches: list[list[int]]) -> None:
@@ -90,9 +93,9 @@ def build_loader(
     world_size: int = 1,
     start_batch: int = 0,
 ) -> Loader:
-    """Batches of an epoch from ``start_batch`` on (see :func:`batch_indices`), loaded by ``workers`` processes.
+    """The batches of an epoch from ``start_batch`` on (see :func:`batch_indices`), loaded by ``workers`` processes.
 
-    Order and content do not depend on ``workers``; no global random state is read or changed.
+    Order and content do not depend on ``workers``. No global random state is read or changed.
     """
     batches = batch_indices(
         len(dataset),
@@ -111,14 +114,17 @@ def build_loader(
             num_workers=workers,
             collate_fn=partial(_collate, dataset.collate),
             worker_init_fn=_one_thread if workers else None,
-            generator=torch.Generator().manual_seed(0),  # else PyTorch draws from the global one
+            generator=torch.Generator().manual_seed(0),  # without it PyTorch draws from its global generator
         ),
         batches,
     )
 
 
 class _Epoch(torch_data.Dataset[Any]):
-    """The samples of one epoch. An error is a value: raised in a worker, its message would be a traceback."""
+    """The samples of one epoch.
+
+    An error is returned in place of the sample, because PyTorch turns one that a worker raises into a traceback.
+    """
 
     def __init__(self, dataset: Dataset, epoch: int) -> None:
         self.dataset, self.epoch = dataset, epoch
@@ -134,11 +140,12 @@ class _Epoch(torch_data.Dataset[Any]):
 
 
 def _collate(collate: Callable[[list[Any]], Batch], samples: list[Any]) -> Batch | PortbevError:
+    """The batch of ``samples``, or the first error among them."""
     return next((sample for sample in samples if isinstance(sample, PortbevError)), None) or collate(samples)
 
 
 def _one_thread(worker: int) -> None:
-    """The workers are the parallelism: libraries must not start threads of their own."""
+    """Limit libraries to one thread in a worker, because the workers already run in parallel."""
     import cv2
 
     cv2.setNumThreads(0)

@@ -1,6 +1,7 @@
-"""Jobs shared out over processes.
+"""Runs jobs in several processes.
 
-Not multiprocessing: these processes need no guard in the caller's script and inherit no threads and no open files.
+Unlike multiprocessing's, these processes need no ``if __name__ == "__main__"`` in the caller's script, and they inherit
+neither threads nor open files.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ Work = Callable[[Any], Any]
 
 
 def run_jobs(target: str, common: Any, jobs: Sequence[Any], *, workers: int = 0) -> Iterator[tuple[int, Any]]:
-    """Do every job; yields (position of the job, its result) as each is done.
+    """Run every job; yields (index of the job, its result) as jobs finish.
 
     Args:
-        target: ``module:function``; the function takes ``common`` and returns what takes a job and returns its result.
-        common, jobs: what JSON can hold; so is a result.
-        workers: processes; 0 for one per CPU that this process may use. With one, the jobs are done in this process.
+        target: ``module:function``. The function takes ``common`` and returns a function from a job to its result.
+        common: a JSON value for all jobs.
+        jobs: JSON values. Results are JSON values too.
+        workers: number of processes; 0: one for each CPU that this process may use. With one, jobs run in this process.
 
     Raises:
         DataError: a job failed, or its process ended.
@@ -35,24 +37,24 @@ def run_jobs(target: str, common: Any, jobs: Sequence[Any], *, workers: int = 0)
     count = min(workers or cpus(), len(jobs))
     if count <= 1:
         work = _load(target)(common)
-        for position, job in enumerate(jobs):
-            with _opencv_alone():
+        for index, job in enumerate(jobs):
+            with _one_opencv_thread():
                 result = work(job)
-            yield position, result
+            yield index, result
         return
-    todo: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-    done: queue.SimpleQueue[tuple[int, Any, str]] = queue.SimpleQueue()
-    for number in [*range(len(jobs)), *[None] * count]:
-        todo.put(number)
+    pending: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[int, Any, str]] = queue.SimpleQueue()
+    for index in [*range(len(jobs)), *[None] * count]:
+        pending.put(index)
     processes = [_start(target) for _ in range(count)]
     for process in processes:
-        threading.Thread(target=_feed, args=(process, common, jobs, todo, done), daemon=True).start()
+        threading.Thread(target=_feed, args=(process, common, jobs, pending, finished), daemon=True).start()
     try:
         for _ in jobs:
-            position, result, problem = done.get()
-            if problem:
-                raise DataError(problem, where=f"job {position + 1} of {len(jobs)}")
-            yield position, result
+            index, result, error = finished.get()
+            if error:
+                raise DataError(error, where=f"job {index + 1} of {len(jobs)}")
+            yield index, result
     finally:
         for process in processes:
             process.terminate()
@@ -61,13 +63,13 @@ def run_jobs(target: str, common: Any, jobs: Sequence[Any], *, workers: int = 0)
 
 
 def cpus() -> int:
-    """CPUs that this process may use."""
+    """Number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def _opencv_alone() -> Iterator[None]:
-    """One thread of OpenCV's, as in the processes."""
+def _one_opencv_thread() -> Iterator[None]:
+    """Limit OpenCV to one thread within the body, as in the other processes."""
     import cv2
 
     threads = cv2.getNumThreads()
@@ -95,28 +97,29 @@ def _feed(
     process: subprocess.Popen[str],
     common: Any,
     jobs: Sequence[Any],
-    todo: queue.SimpleQueue[int | None],
-    done: queue.SimpleQueue[tuple[int, Any, str]],
+    pending: queue.SimpleQueue[int | None],
+    finished: queue.SimpleQueue[tuple[int, Any, str]],
 ) -> None:
+    """Send jobs to one process, one at a time, until none is pending or the process fails."""
     assert process.stdin and process.stdout
-    line = json.dumps(common)
-    while (number := todo.get()) is not None:
+    first_line = f"{json.dumps(common)}\n"
+    while (index := pending.get()) is not None:
         try:
-            process.stdin.write(f"{line}\n{json.dumps(jobs[number])}\n" if line else f"{json.dumps(jobs[number])}\n")
+            process.stdin.write(f"{first_line}{json.dumps(jobs[index])}\n")
             process.stdin.flush()
             answer = process.stdout.readline()
         except (OSError, ValueError) as error:
             answer = json.dumps({"error": str(error)})
-        line = ""
-        result = _understood(answer)
-        done.put((number, result.get("result"), result.get("error", "")))
-        if "error" in result:
+        first_line = ""
+        parsed = _parse_answer(answer)
+        finished.put((index, parsed.get("result"), parsed.get("error", "")))
+        if "error" in parsed:
             return
     process.stdin.close()
 
 
-def _understood(answer: str) -> dict[str, Any]:
-    """What a worker wrote; whatever is no answer is an error, so that nobody waits for another one."""
+def _parse_answer(answer: str) -> dict[str, Any]:
+    """A process's answer to a job. Anything that is not an answer becomes an error, so that nobody waits for one."""
     try:
         result = json.loads(answer) if answer.strip() else {"error": "its process ended"}
     except ValueError:
@@ -125,7 +128,7 @@ def _understood(answer: str) -> dict[str, Any]:
 
 
 def main(target: str) -> None:
-    """Serve until stdin ends: first what is common to the jobs, then a job per line."""
+    """Answer jobs until stdin ends. Its first line is the value that all jobs share, each further line is a job."""
     import cv2
 
     cv2.setNumThreads(1)

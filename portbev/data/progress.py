@@ -1,4 +1,4 @@
-"""A progress bar on stderr, or whatever the caller wants to know."""
+"""Reports progress: to a bar on stderr, or to a function of the caller."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 Progress = Callable[[int, int], None]
+"""A function of (number done, total number)."""
 
 
 @contextlib.contextmanager
 def reporter(progress: bool | Progress, title: str, total: int) -> Iterator[Progress]:
-    """A function of (done, in all): ``progress`` itself, one that moves a bar (True), or one that does nothing."""
+    """The function to report to: ``progress`` itself, one that moves a bar (True), or one that does nothing."""
     if callable(progress):
         yield progress
         return

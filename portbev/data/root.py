@@ -1,4 +1,4 @@
-"""Where data and derived files are."""
+"""Data roots: existing folders, or data that is generated on first use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ __all__ = ["cache_folder", "open_root"]
 
 
 def open_root(text: str | Path | None) -> Path:
-    """The folder of a data root: one that exists, or one that a data set generates on first use.
+    """The folder of a data root.
 
-    A root of the form ``PREFIX:?OPTIONS`` belongs to the data set whose scheme has that prefix (``synthetic:?seed=1``).
+    ``text`` is a folder or has the form ``PREFIX:?OPTIONS`` (``synthetic:?seed=1``). In the second case the data set
+    whose scheme has that prefix generates the data on first use.
 
     Raises:
         DataError: there is no such folder.
-        PortbevError: no data root was given, or the generated one cannot be made.
+        PortbevError: no data root was given, or the data cannot be generated.
     """
     if text is None or str(text) == "":
         raise PortbevError("no data root", cure="Give one: --data-root DIR, or --data-root synthetic: to generate data")
@@ -38,5 +39,6 @@ def open_root(text: str | Path | None) -> Path:
 
 
 def _schemes() -> dict[str, Scheme[Any]]:
+    """The schemes of all data sets, by prefix."""
     generated = (data_set.generated for data_set in plugins().datasets().values())
     return {scheme.prefix: scheme for scheme in generated if scheme is not None}

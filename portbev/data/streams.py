@@ -1,4 +1,4 @@
-"""Streams: samples that one process must evaluate in order, for models that remember."""
+"""Streams: sequences of samples that one process must evaluate in order, for models with memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from portbev.data.base import Dataset
 
 
 def share_streams(streams: Sequence[Sequence[int]], world_size: int) -> list[list[list[int]]]:
-    """Whole streams per rank: the longest first, each to the rank with the fewest samples so far (first of equals).
+    """Distribute whole streams over the ranks.
+
+    Streams are taken by falling length; each goes to the rank with the fewest samples so far, the first of equals.
 
     Returns:
         For each rank its streams, in the data set's order.
@@ -24,7 +26,7 @@ def share_streams(streams: Sequence[Sequence[int]], world_size: int) -> list[lis
 
 
 def every_nth(dataset: Dataset, stride: int) -> Dataset:
-    """Every ``stride``-th sample; of a data set with streams every ``stride``-th stream, because none may be cut."""
+    """Every ``stride``-th sample, or every ``stride``-th stream of a data set with streams, which are not divided."""
     streams = dataset.streams()
     if stride == 1:
         return dataset

@@ -19,7 +19,7 @@ def test_one_process_makes_no_process_group(monkeypatch: pytest.MonkeyPatch) -> 
         assert comm.mean(0.1) == 0.1
         assert comm.mean_vector([0.1, 2.0]) == [0.1, 2.0]
         assert comm.gather({"a": [1.5]}) == [{"a": [1.5]}]
-        assert comm.decide("yes") == "yes"
+        assert comm.broadcast("yes") == "yes"
 
 
 def test_a_failure_of_the_main_process_is_raised_as_it_is() -> None:

@@ -1,1 +1,1 @@
-"""Data sets that are generated on first use: growing, parts made by several processes, and roots that ask for them."""
+"""Data sets that are generated on first use: their options, data roots, and generation in several processes."""

@@ -1,4 +1,4 @@
-"""A generated data set grows beside its place and takes its name when it is complete."""
+"""Generates a data set in a folder beside its final one, which is renamed when the data set is complete."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from filelock import FileLock
 from portbev.errors import DataError
 
 MANIFEST = "portbev_synth.json"
-"""Written last; its ``digest`` says with which options the data set was made."""
+"""The file that is written last. Its ``digest`` identifies the options of the data set."""
 
 
 def grow(out: Path | str, digest: str, build: Callable[[Path], None], *, what: str) -> Path:
-    """``out`` as ``build`` makes it, unless it is there already. Several processes may ask at once: one builds.
+    """Generate a data set in the folder ``out``, unless it is already there. Returns the folder.
+
+    Several processes can call it at once: one of them generates the data, the others wait.
 
     Args:
-        out: folder to make.
-        digest: of the options.
-        build: fills a folder, with the manifest. After an interruption it is given the same folder again, to go on.
-        what: for messages: what cannot be written.
+        out: the data set's folder.
+        digest: digest of its options.
+        build: generates the data set in a given folder, with the manifest. After an interruption it gets the same
+            folder again and can continue.
+        what: what is written, for messages.
 
     Raises:
         DataError: ``out`` holds something else, or cannot be written.
@@ -38,7 +41,7 @@ def grow(out: Path | str, digest: str, build: Callable[[Path], None], *, what: s
         with FileLock(lock):
             if not _is_complete(out, digest):
                 _grow(out, digest, build)
-        lock.unlink(missing_ok=True)  # whoever waits for it now finds the data set complete
+        lock.unlink(missing_ok=True)  # a process that still waits for the lock finds the data set complete
     except OSError as error:
         raise DataError(
             f"cannot write {what}: {error.strerror or error}",
@@ -49,7 +52,7 @@ def grow(out: Path | str, digest: str, build: Callable[[Path], None], *, what: s
 
 
 def read_manifest(root: Path) -> dict[str, Any] | None:
-    """The manifest of a generated data set, None where there is none."""
+    """The manifest of a generated data set; None if there is none."""
     try:
         manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -58,7 +61,7 @@ def read_manifest(root: Path) -> dict[str, Any] | None:
 
 
 def _is_complete(out: Path, digest: str) -> bool:
-    """Whether ``out`` is this data set already; raises when it is something else."""
+    """Whether ``out`` is this data set already. Raises a DataError if it is something else."""
     manifest = read_manifest(out)
     if manifest is not None:
         if manifest.get("digest") == digest:
@@ -71,6 +74,7 @@ def _is_complete(out: Path, digest: str) -> bool:
 
 
 def _grow(out: Path, digest: str, build: Callable[[Path], None]) -> None:
+    """Build the data set beside ``out`` and rename it; unfinished ones of other options are removed."""
     part = out.parent / f".{out.name}.{digest}.part"
     for old in out.parent.glob(f".{out.name}.*.part"):
         if old != part:

@@ -1,4 +1,4 @@
-"""The options of a generated data set: everything that decides its bytes."""
+"""The options of a generated data set, which determine every byte of it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeneratedOptions:
-    """Base of a frozen dataclass of options: whole numbers, numbers, texts, and ``image_size`` (width, height).
+    """Base of frozen dataclasses of options. Fields are int, float or str, or ``image_size`` (width, height).
 
     Attributes:
-        where: what messages call the data.
-        generator_version: raised whenever the same options would give other bytes than before.
+        where: name of the data in messages.
+        generator_version: increased whenever the same options would generate other bytes than before.
     """
 
     where: ClassVar[str] = "generated data"
@@ -33,7 +33,7 @@ class GeneratedOptions:
         """Options from a query such as ``seed=1&image_size=480x270``.
 
         Raises:
-            ConfigError: an unknown option, a value of another type or outside its range.
+            ConfigError: an option is unknown, or its value has the wrong type or is out of range.
         """
         values: dict[str, Any] = {}
         for name, text in parse_qsl(query, keep_blank_values=True):
@@ -45,27 +45,27 @@ class GeneratedOptions:
         """Options from a JSON mapping, as :meth:`as_dict` gives it.
 
         Raises:
-            ConfigError: an unknown option, or a value outside its range.
+            ConfigError: an option is unknown, or its value is out of range.
         """
         for name in values:
             cls._type_of(name)
         return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
-        """All options as JSON holds them."""
+        """All options as JSON values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def resolved(self) -> dict[str, Any]:
-        """:meth:`as_dict` with what is derived where an option is left out; the digest is taken of it."""
+        """:meth:`as_dict` with the effective values of options that were left out; the digest depends on it."""
         return self.as_dict()
 
     def digest(self) -> str:
-        """16 hex digits that name these options and the generator's version."""
+        """16 hex digits that identify these options and the generator's version."""
         text = json.dumps([self.generator_version, self.resolved()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def manifest(self, format: str) -> dict[str, Any]:
-        """What a generated data set says of itself first (see :data:`portbev.data.generated.growing.MANIFEST`)."""
+        """The first entries of the data set's manifest (see :data:`portbev.data.generated.growing.MANIFEST`)."""
         return {"format": format, "generator": self.generator_version, "digest": self.digest()}
 
     def check_whole(self, name: str, low: int, high: int) -> None:
@@ -80,14 +80,14 @@ class GeneratedOptions:
             raise self.wrong(name, f"{what} from {low:g} to {high:g}")
 
     def check_image_size(self, low: int, high: int) -> None:
-        """Take ``image_size`` as whole numbers; raise a ConfigError unless each side is from ``low`` to ``high``."""
+        """Convert ``image_size`` to whole numbers; raise a ConfigError unless each side is from ``low`` to ``high``."""
         size = tuple(int(side) for side in getattr(self, "image_size"))  # noqa: B009 - a field of subclasses
         object.__setattr__(self, "image_size", size)
         if len(size) != 2 or not all(low <= side <= high for side in size):
             raise self.wrong("image_size", f"WIDTHxHEIGHT, each side from {low} to {high}")
 
     def wrong(self, name: str, wanted: str) -> ConfigError:
-        """The error of an option whose value is not what it must be."""
+        """The error for an option whose value is not ``wanted``."""
         return _wrong(name, wanted, getattr(self, name), self.where)
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Parts of a generated data set (scenes, sequences), made by several processes.
+"""Generates the parts of a data set (scenes or sequences) in several processes.
 
-A part that is done leaves its rows in a file, so that a call that was interrupted goes on behind it.
+The rows of a finished part are kept in a file, so that an interrupted call can continue after it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from portbev.files import write_json
 
 
 class Parts:
-    """Rows of the parts of the data set in ``folder``, while it grows.
+    """The parts of a data set during its generation, and the rows that each contributes to the data set's tables.
 
     Args:
-        folder: of the data set.
-        kind: what a part is called, in the plural.
-        names: of all parts.
+        folder: folder of the data set.
+        kind: plural noun for the parts, such as "scenes".
+        names: names of all parts.
     """
 
     def __init__(self, folder: Path, kind: str, names: Sequence[str]) -> None:
@@ -30,21 +30,21 @@ class Parts:
         self._done = folder / f".{kind}"
 
     def file(self, number: int) -> Path:
-        """Where a part that is done leaves its rows."""
+        """The file with the rows of a finished part."""
         return self._done / f"{self.names[number]}.json"
 
     def make(self, target: str, options: dict[str, Any], workers: int, progress: bool | Progress) -> None:
-        """Make what is missing.
+        """Generate the parts that are missing.
 
         Args:
-            target: ``module:function``, which takes ``{"folder", "options"}`` and returns what takes a part's number
-                and returns its rows (see :func:`portbev.data.pool.run_jobs`).
-            options: of the data set, as JSON holds them.
-            workers: processes; 0 for one per CPU that this process may use.
+            target: ``module:function``. The function takes ``{"folder", "options"}`` and returns a function from a
+                part's number to its rows (see :func:`portbev.data.pool.run_jobs`).
+            options: the data set's options as JSON values.
+            workers: number of processes; 0: one for each CPU that this process may use.
             progress: see :func:`portbev.data.progress.reporter`.
 
         Raises:
-            DataError: a part could not be made.
+            DataError: a part could not be generated.
         """
         self._done.mkdir(parents=True, exist_ok=True)
         total = len(self.names)
@@ -52,14 +52,14 @@ class Parts:
         with reporter(progress, f"Generating {self.kind}", total) as report:
             report(done := total - len(missing), total)
             common = {"folder": str(self.folder), "options": options}
-            for position, rows in run_jobs(target, common, missing, workers=workers):
-                write_json(self.file(missing[position]), rows, indent=None)
+            for index, rows in run_jobs(target, common, missing, workers=workers):
+                write_json(self.file(missing[index]), rows, indent=None)
                 report(done := done + 1, total)
 
     def rows(self, number: int) -> Any:
-        """What the maker of a part returned."""
+        """The rows of a finished part."""
         return json.loads(self.file(number).read_text(encoding="utf-8"))
 
     def forget(self) -> None:
-        """Remove the rows, when all that they hold is in the data set's tables."""
+        """Remove the files with rows, after their content is in the data set's tables."""
         shutil.rmtree(self._done)

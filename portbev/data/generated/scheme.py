@@ -17,14 +17,14 @@ OptionsT = TypeVar("OptionsT", bound=GeneratedOptions)
 
 @dataclass(frozen=True)
 class Scheme(Generic[OptionsT]):
-    """A kind of generated data root.
+    """The data roots of one generated data set.
 
     Attributes:
-        prefix: what such roots start with, with the colon.
-        folder: first part of the names of its folders in the cache.
-        example: a query, for messages.
-        options: everything that decides the bytes.
-        generate: makes the data set.
+        prefix: prefix of such data roots, with the colon.
+        folder: prefix of the names of its folders in the cache.
+        example: an example of a query, for messages.
+        options: all options that determine the data.
+        generate: generates the data set in a folder: ``generate(folder, options, workers=, progress=)``.
     """
 
     prefix: str
@@ -33,30 +33,30 @@ class Scheme(Generic[OptionsT]):
     options: type[OptionsT]
     generate: Callable[..., Path]
 
-    def is_mine(self, text: str) -> bool:
-        """Whether a data root asks for data of this kind."""
+    def matches(self, text: str) -> bool:
+        """Whether a data root belongs to this scheme."""
         return text.startswith(self.prefix)
 
     def parse(self, text: str) -> OptionsT:
-        """Options of a root: the prefix, and a query behind ``?`` if there is any.
+        """The options of a data root, which is the prefix, or the prefix, ``?`` and a query.
 
         Raises:
-            ConfigError: for another form, an unknown option (the nearest is named) or a bad value.
+            ConfigError: the root has another form, an option is unknown (the nearest is named), or a value is wrong.
         """
         rest = text[len(self.prefix) :]
-        if not self.is_mine(text) or (rest and not rest.startswith("?")):
+        if not self.matches(text) or (rest and not rest.startswith("?")):
             cure = f"Write {self.prefix} or {self.prefix}?{self.example}"
             raise ConfigError(f"{text!r} is no synthetic data root", where="data root", cure=cure)
         return self.options.from_query(rest[1:])
 
     def resolve(self, text: str, *, workers: int = 0, progress: bool | Progress = True) -> Path:
-        """The folder of a root, generated into the cache on first use.
+        """The folder of a data root, which is generated in the cache on first use.
 
-        Several processes may ask at once: one generates, the others wait.
+        Several processes can call it at once: one of them generates the data, the others wait.
 
         Raises:
-            ConfigError: for a root that cannot be understood.
-            DataError: when the cache cannot be written.
+            ConfigError: the root is not valid, see :meth:`parse`.
+            DataError: the cache cannot be written.
         """
         options = self.parse(text)
         folder = cache_folder() / "synthetic" / f"{self.folder}-{options.digest()}"

@@ -1,1 +1,1 @@
-"""What camera pictures go through in training, whatever data set they are of."""
+"""Preparation and augmentation of camera pictures, the same for all data sets."""

@@ -1,7 +1,7 @@
-"""GridMask: regular stripes of a training picture are blanked.
+"""GridMask: a regular grid of squares is blanked in training pictures (Chen et al., 2020, arXiv:2001.04086).
 
-Chen et al. 2020, arXiv:2001.04086, with BEVFormer's settings: rows and columns, no rotation, half of each period,
-inverted: pixels on a stripe of either direction are kept.
+With BEVFormer's settings: stripes along rows and columns without rotation, half of each period wide. The mask is
+inverted, so that pixels on a stripe of either direction are kept.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ PROBABILITY = 0.7
 
 
 def draw_grid_mask(size: tuple[int, int], rng: Draws) -> NDArray[np.bool_]:
-    """(H, W) True where a picture of ``size`` is kept; everywhere in three cases of ten.
+    """(H, W) True where a picture of ``size`` is kept. With a probability of 0.3 all of it is kept.
 
-    Order of the draws: whether, period, first row stripe, first column stripe.
+    Order of the draws: whether to mask, period, first stripe of rows, first stripe of columns.
     """
     height, width = size
     if rng.uniform() > PROBABILITY:
@@ -29,9 +29,9 @@ def draw_grid_mask(size: tuple[int, int], rng: Draws) -> NDArray[np.bool_]:
 
 
 def _stripes(side: int, period: int, first: int) -> NDArray[np.bool_]:
-    """(side,) the middle of a line of 1.5 times that length, True on its stripes.
+    """(side,) True on stripes: the middle part of a line of 1.5 times that length.
 
-    Quirk of the original: there are as many stripes as whole periods in the line, so that none may begin near its end.
+    Quirk of the original: the line has as many stripes as whole periods, so that its end may lack one.
     """
     line = np.zeros(int(1.5 * side), bool)
     thickness = min(max(int(period * 0.5 + 0.5), 1), period - 1)

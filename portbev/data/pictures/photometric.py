@@ -1,8 +1,8 @@
-"""Photometric distortion of training pictures, as BEVFormer does it.
+"""Photometric distortion of training pictures, as in BEVFormer.
 
-The draws take any object with ``uniform``, ``choice`` and ``permutation``: a keyed generator in training, and in the
-reference tests a ``numpy.random.RandomState`` that gives the original's own sequence. Source: mmdetection's
-``PhotoMetricDistortion``, after SSD (Liu et al. 2016, arXiv:1512.02325).
+Random numbers come from any object with ``uniform``, ``choice`` and ``permutation``: a keyed generator in training, and
+in the reference tests a ``numpy.random.RandomState``, which gives the original's own sequence. Source: mmdetection's
+``PhotoMetricDistortion``, after SSD (Liu et al., 2016, arXiv:1512.02325).
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ Pixels = NDArray[np.float32]
 
 
 class Distortion(NamedTuple):
-    """What is done to one picture, in this order; contrast comes last where ``contrast_first`` is False.
+    """The parameters of a distortion, in the order in which they are applied.
 
     Attributes:
-        brightness: added to the pixels. contrast: factor on them. contrast_first: before saturation and hue.
-        saturation: factor. hue: degrees added. channels: their new order.
+        brightness: added to the pixels.
+        contrast: factor on the pixels.
+        contrast_first: whether the contrast is applied before saturation and hue, or after them.
+        saturation: factor on the saturation.
+        hue: added to the hue, degrees.
+        channels: new order of the channels.
     """
 
     brightness: float = 0.0
@@ -39,47 +43,49 @@ class Distortion(NamedTuple):
 
 
 def draw_distortion(rng: Draws) -> Distortion:
-    """Each part comes with probability 1/2.
+    """Draw the parameters. Each differs from its neutral value with a probability of 1/2.
 
-    Order of the draws: brightness, when the contrast comes, contrast if first, saturation, hue, contrast if last,
-    channels; of each part first whether it comes.
+    Order of the draws: brightness, contrast_first, contrast if it is first, saturation, hue, contrast if it is last,
+    channels. For each of them except contrast_first a draw of whether it is applied precedes its value.
     """
 
-    def maybe(low: float, high: float, otherwise: float) -> float:
-        return float(rng.uniform(low, high)) if rng.choice(2) else otherwise
+    def uniform_or(neutral: float, low: float, high: float) -> float:
+        return float(rng.uniform(low, high)) if rng.choice(2) else neutral
 
-    brightness = maybe(-BRIGHTNESS, BRIGHTNESS, 0.0)
-    first = bool(rng.choice(2) == 1)
-    contrast = maybe(*CONTRAST, 1.0) if first else 1.0
-    saturation, hue = maybe(*SATURATION, 1.0), maybe(-HUE, HUE, 0.0)
-    if not first:
-        contrast = maybe(*CONTRAST, 1.0)
+    brightness = uniform_or(0.0, -BRIGHTNESS, BRIGHTNESS)
+    contrast_first = bool(rng.choice(2) == 1)
+    contrast = uniform_or(1.0, *CONTRAST) if contrast_first else 1.0
+    saturation, hue = uniform_or(1.0, *SATURATION), uniform_or(0.0, -HUE, HUE)
+    if not contrast_first:
+        contrast = uniform_or(1.0, *CONTRAST)
     order = rng.permutation(3) if rng.choice(2) else range(3)
     a, b, c = (int(channel) for channel in order)
-    return Distortion(brightness, contrast, first, saturation, hue, (a, b, c))
+    return Distortion(brightness, contrast, contrast_first, saturation, hue, (a, b, c))
 
 
-def distort(image: Pixels, how: Distortion) -> Pixels:
-    """The picture (H, W, 3) float32 BGR of 0 to 255 with other colours; nothing is cut to that range.
+def distort(image: Pixels, distortion: Distortion) -> Pixels:
+    """The distorted picture (H, W, 3) float32 BGR. Values of 0 to 255 can leave that range; they are not clipped.
 
-    Saturation and hue are changed in HSV (hue in degrees); the way there and back is taken even if neither changes.
+    Saturation and hue are changed in HSV (hue in degrees). The picture is converted to HSV and back even if neither
+    changes.
     """
-    bgr: Any = image + np.float32(how.brightness) if how.brightness else image
-    if how.contrast_first and how.contrast != 1:
-        bgr = bgr * np.float32(how.contrast)
+    bgr: Any = image + np.float32(distortion.brightness) if distortion.brightness else image
+    if distortion.contrast_first and distortion.contrast != 1:
+        bgr = bgr * np.float32(distortion.contrast)
     hsv: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2HSV)
-    if how.saturation != 1:
-        hsv[..., 1] *= np.float32(how.saturation)
-    if how.hue:
-        hue = hsv[..., 0] + np.float32(how.hue)
-        if how.hue > 0:
+    if distortion.saturation != 1:
+        hsv[..., 1] *= np.float32(distortion.saturation)
+    if distortion.hue:
+        hue = hsv[..., 0] + np.float32(distortion.hue)
+        if distortion.hue > 0:
             hue[hue > 360] -= 360
         else:
             hue[hue < 0] += 360
         hsv[..., 0] = hue
     bgr = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
-    if not how.contrast_first and how.contrast != 1:
-        bgr *= np.float32(how.contrast)
-    if how.channels == (0, 1, 2):
+    if not distortion.contrast_first and distortion.contrast != 1:
+        bgr *= np.float32(distortion.contrast)
+    if distortion.channels == (0, 1, 2):
         return cast(Pixels, bgr)
-    return cast(Pixels, cv2.transform(bgr, np.eye(3, dtype=np.float32)[list(how.channels)]))  # faster than an index
+    permutation = np.eye(3, dtype=np.float32)[list(distortion.channels)]
+    return cast(Pixels, cv2.transform(bgr, permutation))  # faster than indexing

@@ -1,6 +1,6 @@
-"""Camera pictures as BEVFormer's network sees them: normalised, scaled, padded.
+"""Camera pictures as the input of BEVFormer's network: scaled, normalised and padded.
 
-Padded last, so that the padding is 0 in normalised units. Source: fundamentalvision/BEVFormer,
+Padding comes last, so that it is 0 in normalised units. Source: fundamentalvision/BEVFormer,
 ``datasets/pipelines/transform_3d.py``.
 """
 
@@ -17,31 +17,33 @@ Pixels = NDArray[np.float32]
 
 
 def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """(height, width) of a picture of ``size`` after :func:`to_input`, before padding: cut to whole numbers."""
+    """(height, width) of a picture of ``size`` after :func:`to_input`, before padding; rounded down."""
     return int(size[0] * scale), int(size[1] * scale)
 
 
 def padded_size(size: tuple[int, int], divisor: int) -> tuple[int, int]:
-    """(height, width) brought up to multiples of ``divisor``."""
+    """(height, width) rounded up to multiples of ``divisor``."""
     height, width = (-(-side // divisor) * divisor for side in size)
     return height, width
 
 
 def scale_matrix(scale: float) -> NDArray[np.float64]:
-    """(4, 4) from pixels of the files, times depth, to those of the input. The cut of a size does not change it."""
+    """(4, 4) from (u * d, v * d, d) in pixels of the file to that of the input; it ignores the rounding of sizes."""
     return np.diag([scale, scale, 1.0, 1.0])
 
 
 def to_input(image: Pixels, mean: Sequence[float], std: Sequence[float], scale: float, *, swap: bool = False) -> Pixels:
-    """(h, w, 3) scaled (bilinear) and normalised from (H, W, 3) of 0 to 255.
+    """Scale (bilinear) and normalise a picture: (H, W, 3) of 0 to 255 to (h, w, 3).
 
-    Both are linear, so that their order matters to rounding only; fewer pixels are cheaper to normalise.
+    Both steps are linear, so that their order matters for rounding only. Scaling comes first because it leaves fewer
+    pixels to normalise.
 
     Args:
         image: float32.
-        mean, std: per channel of the result.
-        scale: of height and width, see :func:`scaled_size`.
-        swap: the result's channels are the image's in reverse.
+        mean: mean of each channel of the result.
+        std: standard deviation of each channel of the result.
+        scale: factor of height and width, see :func:`scaled_size`.
+        swap: whether to reverse the order of the channels.
     """
     height, width = scaled_size((image.shape[0], image.shape[1]), scale)
     result: Any = image
@@ -55,5 +57,5 @@ def to_input(image: Pixels, mean: Sequence[float], std: Sequence[float], scale: 
 
 
 def swap_red_blue(image: NDArray[Any]) -> NDArray[Any]:
-    """RGB as BGR and the other way round, (H, W, 3); cv2 is ten times as fast as NumPy's reversal."""
+    """RGB to BGR or back, (H, W, 3). cv2 is ten times as fast as NumPy's reversal."""
     return cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
