@@ -76,7 +76,7 @@ class ThreadComm(Comm):
         self._wait.wait()
         return list(self.board)
 
-    def decide(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         return self.gather(value)[0]
 
 
