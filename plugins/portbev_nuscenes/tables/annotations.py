@@ -108,7 +108,11 @@ def _velocities(folder: Path, annotations: list[Annotation], times: dict[str, fl
     displacement = _column([row.translation for row in after], (3,)) - _column(
         [row.translation for row in before], (3,)
     )
-    return velocity(displacement, elapsed, np.array([bool(row.prev) + bool(row.next) for row in annotations], np.int64))
+    speeds = velocity(
+        displacement, elapsed, np.array([bool(row.prev) + bool(row.next) for row in annotations], np.int64)
+    )
+    # unlike the devkit: where time does not go on between two annotations, there is no velocity to train on
+    return np.where((elapsed > 0)[:, None], speeds, np.nan)
 
 
 def velocity(
@@ -116,14 +120,15 @@ def velocity(
 ) -> NDArray[np.float64]:
     """(n, d) velocity [m/s] between the neighbouring annotations of an object.
 
-    NaN where there is no neighbour, or where the neighbours are too far apart in time or not in order.
+    NaN where there is no neighbour or the neighbours are too far apart in time. As the devkit does, it divides by
+    whatever time lies between the two, none or negative too.
 
     Args:
         displacement: (n, d) from the earlier annotation to the later one [m].
         elapsed: (n,) time between them [s].
         neighbours: (n,) number of neighbours: 1 at the ends of a track, 2 in its middle, 0 for a single annotation.
     """
-    valid = (neighbours > 0) & (elapsed > 0) & (elapsed <= MAX_TIME_DIFFERENCE * np.maximum(neighbours, 1))
+    valid = (neighbours > 0) & (elapsed <= MAX_TIME_DIFFERENCE * np.maximum(neighbours, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(valid[:, None], displacement / elapsed[:, None], np.nan)
 
