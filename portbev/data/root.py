@@ -24,7 +24,8 @@ def open_root(text: str | Path | None) -> Path:
         PortbevError: no data root was given, or the data cannot be generated.
     """
     if text is None or str(text) == "":
-        raise PortbevError("no data root", cure="Give one: --data-root DIR, or --data-root synthetic: to generate data")
+        generated = "".join(f", or --data-root {prefix} to generate data" for prefix in _schemes())
+        raise PortbevError("no data root", cure=f"Give one: --data-root DIR{generated}")
     prefix, colon, query = str(text).partition(":")
     schemes = _schemes()
     if colon and prefix + colon in schemes:

@@ -27,7 +27,7 @@ def describe(
     return NonFiniteError(
         f"{what} is not finite {step_text}; {place}; samples {', '.join(tokens)}",
         where=f"loss {bad[0]}" if bad else "training",
-        cure="Lower optimizer.lr or optimizer.reference_batch, clip with train.clip_grad_norm, or use train.amp=bf16",
+        cure="Lower optimizer.lr or optimizer.reference_batch, clip with train.clip_grad_norm, or use compute.amp=bf16",
     )
 
 
