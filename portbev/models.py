@@ -87,6 +87,17 @@ class ModelFamily(Protocol):
         """
         ...
 
+    def agree(self, model: Any, data: Any) -> list[str]:
+        """Compare the ``model`` section with the ``data`` section, whose kind is one that the family takes.
+
+        Returns:
+            Notes on what is allowed but seldom meant.
+
+        Raises:
+            ConfigError: they cannot be used together; the message has both keys and both values.
+        """
+        ...
+
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of a checkpoint of the original implementation under our keys.
 

@@ -23,6 +23,10 @@ class BevDepthFamily:
 
         return BEVDepth(config)
 
+    def agree(self, model: Any, data: Any) -> list[str]:
+        """Nothing to compare yet."""
+        return []
+
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official Lightning or EMA checkpoint, see :func:`portbev_bevdepth.checkpoint.import_state`."""
         from portbev_bevdepth.checkpoint import import_state

@@ -23,6 +23,10 @@ class BevFormerFamily:
 
         return BEVFormer(config)
 
+    def agree(self, model: Any, data: Any) -> list[str]:
+        """Nothing to compare yet."""
+        return []
+
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_bevformer.checkpoint.import_state`."""
         from portbev_bevformer.checkpoint import import_state

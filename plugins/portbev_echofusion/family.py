@@ -23,6 +23,10 @@ class EchoFusionFamily:
 
         return EchoFusion(config)
 
+    def agree(self, model: Any, data: Any) -> list[str]:
+        """Nothing to compare yet."""
+        return []
+
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_echofusion.checkpoint.import_state`."""
         from portbev_echofusion.checkpoint import import_state

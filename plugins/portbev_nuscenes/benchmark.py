@@ -10,9 +10,8 @@ import numpy as np
 
 from portbev.data.root import open_root
 from portbev.errors import PortbevError
-from portbev.evaluate.benchmark import ClassTable, Metric
+from portbev.evaluate.benchmark import ClassTable, Metric, Within
 from portbev.files import finite
-from portbev.runs.layout import PREDICTIONS
 from portbev.runs.metrics import METRICS_SCHEMA
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.metrics import (
@@ -57,6 +56,10 @@ class NuscenesBenchmark:
     best = "nd_score"
     class_title = "Average precision per class"
 
+    def check(self, dataset: Dataset) -> list[str]:
+        """Read the ground truth of the split as the evaluation does."""
+        return []
+
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """The sample's boxes in the global frame."""
         from portbev_nuscenes.submission import to_submission
@@ -64,13 +67,17 @@ class NuscenesBenchmark:
         boxes = to_submission(found, token, frame2global)
         return {name: getattr(boxes, name).tolist() for name in _ARRAYS}
 
-    def score(self, samples: Sequence[dict[str, Any]], dataset: Dataset, out: Path | None) -> dict[str, Any]:
-        """Score against the tables; with ``out``, write the submission."""
-        predictions = _merge(samples, dataset.tokens)
+    def write(self, samples: Sequence[dict[str, Any]], dataset: Dataset, path: Path) -> list[str]:
+        """Write the submission."""
+        write_predictions(path, _merge(samples, dataset.tokens))
+        return []
+
+    def score(
+        self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
+    ) -> dict[str, Any]:
+        """Score against the tables."""
         truth = load_ground_truth(dataset.root, dataset.version, dataset.split)
-        if out is not None:
-            write_predictions(out / PREDICTIONS, predictions)
-        result = evaluate(predictions, truth.select(dataset.tokens))
+        result = evaluate(_merge(samples, dataset.tokens), truth.select(dataset.tokens))
         return metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
 
     def recognises(self, path: Path, start: bytes) -> bool:
@@ -83,7 +90,15 @@ class NuscenesBenchmark:
 
         return open_nuscenes(run, data_root, version)
 
-    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+    def score_file(
+        self,
+        results: Path,
+        *,
+        data_root: str | None,
+        version: str | None,
+        split: str,
+        within: Within | None = None,
+    ) -> dict[str, Any]:
         """Score a detection submission; see :func:`evaluate_submission`."""
         if version is None:
             cure = "For example: --version v1.0-trainval"

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from portbev.evaluate.benchmark import ClassTable, Metric
+from portbev.evaluate.benchmark import ClassTable, Metric, Within
 from portbev.files import finite
-from portbev.runs.layout import PREDICTIONS
 from portbev.runs.metrics import METRICS_SCHEMA
 from portbev_radial.metrics import (
     IOU_THRESHOLDS,
@@ -86,17 +85,25 @@ class RadialBenchmark:
     best = "bev_ap_fixed"
     class_title = "AP [%] per overlap, IoU and range, rules of the original"
 
+    def check(self, dataset: Dataset) -> list[str]:
+        """Nothing: boxes are checked where they are read."""
+        return []
+
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """The sample's boxes in the radar's frame; RADIal has one class, so labels say nothing."""
         return {"rows": bottom_rows(found.boxes, found.scores).tolist()}
 
-    def score(self, samples: Sequence[dict[str, Any]], dataset: Dataset, out: Path | None) -> dict[str, Any]:
-        """Score against the data set's boxes; with ``out``, write ``portbev.radial/1``."""
-        predictions = frame_boxes([sample["rows"] for sample in samples], dataset.tokens, scored=True)
-        if out is not None:
-            meta = {"benchmark": self.name, "split": dataset.split, "version": dataset.version}
-            write_boxes(out / PREDICTIONS, predictions, meta=meta)
-        result = evaluate(predictions, ground_truth(cast("Annotated", dataset)))
+    def write(self, samples: Sequence[dict[str, Any]], dataset: Dataset, path: Path) -> list[str]:
+        """Write ``portbev.radial/1``."""
+        meta = {"benchmark": self.name, "split": dataset.split, "version": dataset.version}
+        write_boxes(path, _merge(samples, dataset.tokens), meta=meta)
+        return []
+
+    def score(
+        self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
+    ) -> dict[str, Any]:
+        """Score against the data set's boxes."""
+        result = evaluate(_merge(samples, dataset.tokens), ground_truth(cast("Annotated", dataset)))
         return metrics_record(result, split=dataset.split, version=dataset.version)
 
     def recognises(self, path: Path, start: bytes) -> bool:
@@ -109,7 +116,15 @@ class RadialBenchmark:
 
         return open_radial(run, data_root)
 
-    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+    def score_file(
+        self,
+        results: Path,
+        *,
+        data_root: str | None,
+        version: str | None,
+        split: str,
+        within: Within | None = None,
+    ) -> dict[str, Any]:
         """Score results in our format or the original's; see :func:`evaluate_results`. There is one version."""
         return evaluate_results(results, data_root=data_root, split=split)
 
@@ -127,6 +142,10 @@ class RadialBenchmark:
     def class_figures(self, record: Mapping[str, Any]) -> dict[str, float | None]:
         """AP per overlap, IoU threshold and range, under the original's rules."""
         return {_row_name(*cell): _cell(record, "official", *cell).get("AP") for cell in _cells()}
+
+
+def _merge(samples: Sequence[dict[str, Any]], tokens: Sequence[str]) -> FrameBoxes:
+    return frame_boxes([sample["rows"] for sample in samples], tokens, scored=True)
 
 
 def ground_truth(dataset: Annotated) -> FrameBoxes:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from portbev.boxes import wrap_angle
-from portbev.data.base import Part
+from portbev.data import BoxCounts, Part, Summary
 from portbev.errors import DataError
 from portbev.models import Batch
 from portbev.rng import generator
@@ -103,6 +103,20 @@ class RadialDataset:
         subset.samples = self.samples[indices]
         subset.tokens = [subset._token(sample) for sample in subset.samples]
         return subset
+
+    @property
+    def labelled(self) -> bool:
+        """RADIal's splits all have annotations."""
+        return True
+
+    def check(self) -> None:
+        """Nothing yet."""
+
+    def summary(self) -> Summary:
+        """Samples and boxes."""
+        read = sum(len(self._boxes[sample]) for sample in self.samples)
+        kept = sum(len(self._boxes_in_range(int(sample))) for sample in self.samples)
+        return Summary(samples=len(self), boxes={self.classes[CAR]: BoxCounts(read=read, kept=kept)})
 
     def streams(self) -> list[list[int]] | None:
         """None: samples are independent of each other."""

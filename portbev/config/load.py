@@ -48,7 +48,18 @@ def load_config(
         raw["model"] = _validate(family.config, raw["model"], where, prefix="model")
         raw["data"] = _data_section(raw.get("data"), family, where, found)
     config: RunConfig = _validate(RunConfig, raw, where)
+    agreement(config, among=found)
     return config
+
+
+def agreement(config: RunConfig, *, among: Plugins | None = None) -> list[str]:
+    """Notes of the model's family on how the sections ``model`` and ``data`` go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    notes: list[str] = (among or plugins()).models()[config.model.family].agree(config.model, config.data)
+    return notes
 
 
 def find_config(name: Path | str) -> Path:

@@ -7,5 +7,6 @@ from portbev.data.base import Dataset, Part
 from portbev.data.build import build_dataset
 from portbev.data.kinds import DataKind, DataSet
 from portbev.data.root import open_root
+from portbev.data.summary import BoxCounts, Summary
 
-__all__ = ["DataKind", "DataSet", "Dataset", "Part", "build_dataset", "open_root"]
+__all__ = ["BoxCounts", "DataKind", "DataSet", "Dataset", "Part", "Summary", "build_dataset", "open_root"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from portbev.data.summary import Summary
     from portbev.models import Batch
 
 Part = Literal["train", "eval"]
@@ -35,6 +36,11 @@ class Dataset(Protocol):
     benchmark: str
     classes: tuple[str, ...]
 
+    @property
+    def labelled(self) -> bool:
+        """Whether there are annotations, so that detections can be scored."""
+        ...
+
     def __len__(self) -> int: ...
 
     def sample(self, index: int, epoch: int) -> Any:
@@ -56,6 +62,18 @@ class Dataset(Protocol):
 
     def digest(self) -> str:
         """SHA-256 of the split's content: samples, files, calibrations, poses and boxes."""
+        ...
+
+    def check(self) -> None:
+        """Look for what reading a sample would stumble over, without decoding files; called before the first step.
+
+        Raises:
+            DataError: a file that is missing (says how many, and the first), or content that cannot be meant.
+        """
+        ...
+
+    def summary(self) -> Summary:
+        """What will be learnt from the split, or scored against, in numbers."""
         ...
 
     def streams(self) -> list[list[int]] | None:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from portbev.runs import Run
     from portbev.viz.views import Views
 
+Within = tuple[float, float]
+"""Nearest and farthest horizontal distance from the sensor's vehicle [m]: scored is what lies from the first up to, and
+without, the second."""
+
 BEGINNING = 4096
 """Bytes of a results file that a benchmark is shown to recognise it."""
 
@@ -91,14 +95,39 @@ class Benchmark(Protocol):
     best: str
     class_title: str
 
-    def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
-        """Detections of one sample as JSON values, which keep every bit; done in the process that found them."""
+    def check(self, dataset: Dataset) -> list[str]:
+        """Look for what would refuse the scoring of detections on ``dataset``; called before the first step.
+
+        Returns:
+            Notes for the record.
+
+        Raises:
+            DataError: annotations that cannot be scored against.
+        """
         ...
 
-    def score(self, samples: Sequence[dict[str, Any]], dataset: Dataset, out: Path | None) -> dict[str, Any]:
+    def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
+        """Detections of one sample as JSON values, which keep every bit; done in the process that found them.
+
+        Boxes that cannot be scored (not finite, without extent, too many) are left out and counted, not refused.
+        """
+        ...
+
+    def write(self, samples: Sequence[dict[str, Any]], dataset: Dataset, path: Path) -> list[str]:
+        """Write all encoded samples, in the data set's order, as a results file; done in one process.
+
+        Returns:
+            Notes, such as how many boxes :meth:`encode` left out.
+        """
+        ...
+
+    def score(
+        self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
+    ) -> dict[str, Any]:
         """The content of ``metrics.json`` for all encoded samples in the data set's order; done in one process.
 
-        With ``out``, the predictions are written there first, as ``predictions.json``.
+        Args:
+            within: score only what lies at these distances.
         """
         ...
 
@@ -106,7 +135,15 @@ class Benchmark(Protocol):
         """Whether ``path`` looks like a results file of this benchmark; ``start`` is how its content begins."""
         ...
 
-    def score_file(self, results: Path, *, data_root: str | None, version: str | None, split: str) -> dict[str, Any]:
+    def score_file(
+        self,
+        results: Path,
+        *,
+        data_root: str | None,
+        version: str | None,
+        split: str,
+        within: Within | None = None,
+    ) -> dict[str, Any]:
         """The content of ``metrics.json`` for anyone's results file.
 
         Raises:

@@ -9,8 +9,10 @@ from typing import Any
 from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig, dump_config, load_config
+from portbev.config.load import agreement
 from portbev.data import build_dataset, open_root
 from portbev.errors import ConfigError, PortbevError
+from portbev.evaluate.benchmark import find_benchmark
 from portbev.evaluate.inference import evaluate_model
 from portbev.files import prepare_folder
 from portbev.models import DetectionModel, ModelFamily
@@ -81,9 +83,11 @@ def evaluate_checkpoint(
         deterministic=config.compute.deterministic,
         kernels=config.compute.kernels,
     )
-    told = chosen.prepare_host(config.compute)
+    told = [*chosen.prepare_host(config.compute), *agreement(config)]
     family: ModelFamily = plugins().models()[config.model.family]
     dataset = build_dataset(config.data, open_root(data_root or config.data.root), "eval", seed=config.train.seed)
+    dataset.check()
+    told += find_benchmark(dataset.benchmark).check(dataset) if dataset.labelled else []
     model: DetectionModel = family.build(config.model)
     told += chosen.prepare_model(model, config.compute)
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema, trust_pickle=trust_pickle)

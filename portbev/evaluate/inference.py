@@ -23,7 +23,8 @@ from portbev.files import write_json
 from portbev.models import DetectionModel, move_batch
 from portbev.outputs import in_float32
 from portbev.progress import Reporter
-from portbev.runs.layout import METRICS
+from portbev.runs.layout import METRICS, PREDICTIONS
+from portbev.runs.metrics import METRICS_SCHEMA
 
 Ticking = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
@@ -59,14 +60,29 @@ def evaluate_model(
     samples, inference = predicted
 
     def score() -> dict[str, Any]:
-        record = find_benchmark(dataset.benchmark).score(samples, dataset, out)
-        record.update(step=step, weights=weights, inference=inference)
+        benchmark = find_benchmark(dataset.benchmark)
+        notes = [] if out is None else benchmark.write(samples, dataset, out / PREDICTIONS)
+        record = benchmark.score(samples, dataset) if dataset.labelled else unscored(dataset)
+        record.update(step=step, weights=weights, inference=inference, notes=[*record["notes"], *notes])
         if out is not None:
             write_json(out / METRICS, record)
         return record
 
     record: dict[str, Any] = comm.on_main(score)
     return record
+
+
+def unscored(dataset: Dataset) -> dict[str, Any]:
+    """The content of ``metrics.json`` for a split without annotations."""
+    return {
+        "schema": METRICS_SCHEMA,
+        "benchmark": dataset.benchmark,
+        "scored": False,
+        "samples": len(dataset),
+        "split": dataset.split,
+        "version": dataset.version,
+        "notes": [f"split {dataset.split} has no annotations: the predictions are written and not scored"],
+    }
 
 
 def predict(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from portbev.config import Meaning
+from portbev.data.summary import Summary
 from portbev.files import finite, write_json
 from portbev.runs.ledger import Ledger
 from portbev.runs.reading import read_as
@@ -41,7 +42,10 @@ class BackendFacts(Part):
 
 
 class DataFacts(Part):
-    """The data. ``source`` is the root as it was given, ``root`` the folder that it meant; digests are of content."""
+    """The data. ``source`` is the root as it was given, ``root`` the folder that it meant; digests are of content.
+
+    ``train`` and ``evaluation`` say what is learnt from and scored against.
+    """
 
     root: str
     source: str
@@ -53,6 +57,8 @@ class DataFacts(Part):
     eval_digest: str
     train_samples: int
     eval_samples: int
+    train: Summary | None = None
+    evaluation: Summary | None = None
     notes: list[str] = Field(default_factory=list)
 
 

@@ -71,5 +71,7 @@ def _data_facts(data: Splits) -> DataFacts:
         eval_digest=evaluation.digest(),
         train_samples=len(train),
         eval_samples=len(evaluation),
-        notes=[*train.notes, *(note for note in evaluation.notes if note not in train.notes)],
+        train=data.train_summary,
+        evaluation=data.eval_summary,
+        notes=list(dict.fromkeys([*train.notes, *evaluation.notes, *data.notes])),
     )

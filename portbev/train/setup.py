@@ -12,6 +12,7 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
+from portbev.config.load import agreement
 from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
@@ -49,6 +50,7 @@ def assemble(
         notes: what the record notes of the preparation so far.
     """
     data = open_splits(config, data_root, comm)
+    notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
     model, told = _build_model(config, init, trust_pickle, comm)
     prepared = backend.prepare_model(model, config.compute)
@@ -138,5 +140,7 @@ def _begin(parts: Parts, say: Callable[[str], None]) -> None:
     parts.comm.on_main(prepare)
     if parts.config.train.tensorboard and parts.comm.is_main:
         parts.board = TensorBoard(writer.path / "tensorboard", step + 1)
+    for line in parts.data.lines():
+        say(line)
     for note in writer.record.data.notes:
         say(f"note: {note}")

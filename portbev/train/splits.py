@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from portbev.comm import Comm
 from portbev.config import RunConfig
-from portbev.data import Dataset, build_dataset, open_root
+from portbev.data import Dataset, Summary, build_dataset, open_root
 from portbev.data.loader import build_loader
-from portbev.errors import PortbevError
+from portbev.errors import DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark, find_metric
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training and evaluation split. ``source``: the data root as it was given."""
+    """Training and evaluation split.
+
+    Attributes:
+        source: the data root as it was given.
+        train_summary, eval_summary: what is learnt from and scored against; in the first process only.
+        notes: what the looking over found worth a note.
+    """
 
     train: Dataset
     eval: Dataset
     steps_per_epoch: int
     source: Path | str | None
+    train_summary: Summary | None = None
+    eval_summary: Summary | None = None
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """What is learnt from and scored against, for people."""
+        named = (("training on", self.train, self.train_summary), ("evaluating on", self.eval, self.eval_summary))
+        lines = []
+        for what, data, summary in named:
+            if summary is not None:
+                first, *others = summary.lines()
+                lines += [f"{what} {data.split}: {first}", *(f"  {line}" for line in others)]
+        return lines
 
 
 def open_splits(config: RunConfig, data_root: Path | str | None, comm: Comm) -> Splits:
@@ -41,14 +60,34 @@ def open_splits(config: RunConfig, data_root: Path | str | None, comm: Comm) -> 
     if not opened:
         load()
     train_data, eval_data = opened
-    check_evaluation(config, eval_data)
-    return Splits(train_data, eval_data, _steps_per_epoch(config, train_data, comm), source)
+    steps = _steps_per_epoch(config, train_data, comm)
+    looked: list[Splits] = []
+
+    def look() -> None:
+        looked.append(_looked_over(Splits(train_data, eval_data, steps, source), config))
+
+    comm.on_main(look)
+    return looked[0] if looked else Splits(train_data, eval_data, steps, source)
 
 
-def check_evaluation(config: RunConfig, data: Dataset) -> None:
-    """Raise what would stop the evaluation after hours of training."""
-    find_metric(find_benchmark(data.benchmark), config.train.checkpoint.best)
-    build_loader(data, batch_size=config.eval.batch_size, workers=0, seed=0, epoch=0, part="eval")
+def _looked_over(data: Splits, config: RunConfig) -> Splits:
+    """``data`` with what there is to know of it; raises what would stop the run after hours of training."""
+    data.train.check()
+    data.eval.check()
+    benchmark = find_benchmark(data.eval.benchmark)
+    find_metric(benchmark, config.train.checkpoint.best)
+    build_loader(data.eval, batch_size=config.eval.batch_size, workers=0, seed=0, epoch=0, part="eval")
+    notes = benchmark.check(data.eval) if data.eval.labelled else [_unscored(data.eval)]
+    learnt = data.train.summary()
+    if learnt.boxes and not learnt.kept:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in learnt.dropped.items())
+        what = f"split {data.train.split!r} has no box to train on" + (f" ({reasons})" if reasons else "")
+        raise DataError(what, where=str(data.train.root), cure="Choose another split, or change what leaves boxes out")
+    return replace(data, train_summary=learnt, eval_summary=data.eval.summary(), notes=tuple(notes))
+
+
+def _unscored(data: Dataset) -> str:
+    return f"split {data.split} has no annotations: predictions will be written and not scored"
 
 
 def _steps_per_epoch(config: RunConfig, data: Dataset, comm: Comm) -> int:

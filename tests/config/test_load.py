@@ -10,6 +10,7 @@ from pydantic import Field
 import portbev_nuscenes
 import portbev_radial
 from portbev.config import Meaning, config_digest, dump_config, load_config, meanings, read_layers
+from portbev.config.data import CommonData
 from portbev.config.schema import ModelSection
 from portbev.errors import ConfigError
 from portbev.hookspecs import hookimpl
@@ -27,6 +28,9 @@ class ToyFamily:
     name = "toy"
     config = ToyOptions
     takes = ("nuscenes", "nuscenes_queue")
+
+    def agree(self, model: ToyOptions, data: CommonData) -> list[str]:
+        return []
 
 
 class ToyPlugin:

@@ -100,6 +100,9 @@ class ToyFamily:
     def build(self, config: ToyConfig) -> ToyModel:
         return ToyModel(config)
 
+    def agree(self, model: Any, data: Any) -> list[str]:
+        return []
+
     def import_state(self, checkpoint: Any, model: DetectionModel) -> Imported:
         state = checkpoint.get("state_dict", checkpoint)
         if not all(key.startswith("model.") for key in state):

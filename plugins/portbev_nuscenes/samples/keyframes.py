@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev.data.base import Part
+from portbev.data import BoxCounts, Part, Summary
 from portbev.errors import DataError
 from portbev_nuscenes.classes import DETECTION_CLASSES, IGNORED_CATEGORIES
 from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
@@ -76,6 +76,31 @@ class KeyFrames:
     def subset(self, indices: NDArray[np.int64] | list[int] | slice) -> Self:
         """The same data set with only these of its samples, in this order."""
         return self._with(self.samples[indices])
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the split has annotations."""
+        return bool(self._box_rows().size)
+
+    def check(self) -> None:
+        """Nothing yet."""
+
+    def summary(self) -> Summary:
+        """Samples and boxes by class."""
+        index, rows = self._index, self._box_rows()
+        labels = self._labels[index.box_category[rows]]
+        kept = (labels >= 0) & (index.box_points[rows].sum(1) > 0)
+        boxes = {
+            name: BoxCounts(read=int((labels == label).sum()), kept=int((labels[kept] == label).sum()))
+            for label, name in enumerate(self.classes)
+        }
+        return Summary(samples=len(self), boxes=boxes)
+
+    def _box_rows(self) -> NDArray[np.int64]:
+        """Rows of the index with the boxes of the samples."""
+        starts = self._index.box_start
+        ranges = [np.arange(*starts[sample : sample + 2]) for sample in np.unique(self.samples)]
+        return np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
 
     def digest(self) -> str:
         """sha256 of the split's rows in the tables: samples, files, calibrations, poses, boxes."""
