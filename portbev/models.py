@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from portbev.config.schema import ModelSection
+from portbev.config.schema import ModelSection, RunConfig
 from portbev.nn.pretrained import Imported
 
 
@@ -87,8 +87,8 @@ class ModelFamily(Protocol):
         """
         ...
 
-    def agree(self, model: Any, data: Any) -> list[str]:
-        """Compare the ``model`` section with the ``data`` section, whose kind is one that the family takes.
+    def agree(self, config: RunConfig) -> list[str]:
+        """Compare the ``model`` section with the others; ``data`` is of a kind that the family takes.
 
         Returns:
             Notes on what is allowed but seldom meant.

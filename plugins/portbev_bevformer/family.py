@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from portbev.config.schema import ModelSection
+from portbev.config.schema import ModelSection, RunConfig
 from portbev.models import DetectionModel, Imported
 from portbev_bevformer.config import BevFormerConfig
 
@@ -23,7 +23,7 @@ class BevFormerFamily:
 
         return BEVFormer(config)
 
-    def agree(self, model: Any, data: Any) -> list[str]:
+    def agree(self, config: RunConfig) -> list[str]:
         """Nothing to compare yet."""
         return []
 

@@ -58,7 +58,7 @@ def agreement(config: RunConfig, *, among: Plugins | None = None) -> list[str]:
     Raises:
         ConfigError: they do not.
     """
-    notes: list[str] = (among or plugins()).models()[config.model.family].agree(config.model, config.data)
+    notes: list[str] = (among or plugins()).models()[config.model.family].agree(config)
     return notes
 
 

@@ -10,8 +10,7 @@ from pydantic import Field
 import portbev_nuscenes
 import portbev_radial
 from portbev.config import Meaning, config_digest, dump_config, load_config, meanings, read_layers
-from portbev.config.data import CommonData
-from portbev.config.schema import ModelSection
+from portbev.config.schema import ModelSection, RunConfig
 from portbev.errors import ConfigError
 from portbev.hookspecs import hookimpl
 from portbev.plugins import Plugins
@@ -29,7 +28,7 @@ class ToyFamily:
     config = ToyOptions
     takes = ("nuscenes", "nuscenes_queue")
 
-    def agree(self, model: ToyOptions, data: CommonData) -> list[str]:
+    def agree(self, config: RunConfig) -> list[str]:
         return []
 
 

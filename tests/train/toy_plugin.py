@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from portbev.config.schema import ModelSection
+from portbev.config.schema import ModelSection, RunConfig
 from portbev.errors import CheckpointError, DataError
 from portbev.hookspecs import hookimpl
 from portbev.models import DetectionModel, Detections, Imported
@@ -100,7 +100,7 @@ class ToyFamily:
     def build(self, config: ToyConfig) -> ToyModel:
         return ToyModel(config)
 
-    def agree(self, model: Any, data: Any) -> list[str]:
+    def agree(self, config: RunConfig) -> list[str]:
         return []
 
     def import_state(self, checkpoint: Any, model: DetectionModel) -> Imported:
