@@ -19,9 +19,10 @@ def decode(config: BevDepthConfig, outputs: Sequence[TaskOutput]) -> list[Detect
     """Detections of each sample: task after task, and within a task by falling score.
 
     Suppression treats all classes of a task together. Peaks of the heatmaps are not searched for; circle NMS leaves the
-    best cell of each.
+    best cell of each. Sizes beyond float32 become inf or 0.
     """
-    by_task = [_decode_task(config, task, output) for task, output in enumerate(outputs)]
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # distances of such boxes
+        by_task = [_decode_task(config, task, output) for task, output in enumerate(outputs)]
     return [_concatenate(sample) for sample in zip(*by_task, strict=True)]
 
 

@@ -24,8 +24,10 @@ class BevDepthFamily:
         return BEVDepth(config)
 
     def agree(self, config: RunConfig) -> list[str]:
-        """Nothing to compare yet."""
-        return []
+        """Compare with the other sections, see :func:`portbev_bevdepth.agree.agree`."""
+        from portbev_bevdepth.agree import agree
+
+        return agree(config)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official Lightning or EMA checkpoint, see :func:`portbev_bevdepth.checkpoint.import_state`."""

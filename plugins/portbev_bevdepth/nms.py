@@ -39,9 +39,11 @@ def size_aware_circle_nms(boxes: Float32, scores: Float32, scale: float, limit: 
         scale: the distance is small up to this multiple of the sum of the two boxes' half extents along the axis.
     """
     cos, sin = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
-    x_extent = np.abs(boxes[:, 3] * cos) + np.abs(boxes[:, 4] * sin)
-    y_extent = np.abs(boxes[:, 3] * sin) + np.abs(boxes[:, 4] * cos)
+    with np.errstate(invalid="ignore"):  # 0 * inf
+        x_extent = np.abs(boxes[:, 3] * cos) + np.abs(boxes[:, 4] * sin)
+        y_extent = np.abs(boxes[:, 3] * sin) + np.abs(boxes[:, 4] * cos)
     half_extents = np.stack([x_extent, y_extent], axis=1) * np.float32(scale / 2)
+    half_extents[~np.isfinite(half_extents)] = 0  # a box without end would suppress all others
 
     def is_near(best: int, rest: Indices) -> NDArray[np.bool_]:
         distance = np.abs(boxes[rest, :2] - boxes[best, :2])

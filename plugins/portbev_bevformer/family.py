@@ -24,8 +24,10 @@ class BevFormerFamily:
         return BEVFormer(config)
 
     def agree(self, config: RunConfig) -> list[str]:
-        """Nothing to compare yet."""
-        return []
+        """Compare with the other sections, see :func:`portbev_bevformer.agree.agree`."""
+        from portbev_bevformer.agree import agree
+
+        return agree(config)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_bevformer.checkpoint.import_state`."""

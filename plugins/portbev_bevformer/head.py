@@ -45,7 +45,8 @@ def encode(boxes: ArrayLike) -> Floats:
 
 
 def decode(codes: ArrayLike) -> Floats:
-    """Codes (n, 10) to boxes (n, 9)."""
+    """Codes (n, 10) to boxes (n, 9). Sizes beyond float32 become inf or 0."""
     cx, cy, w, length, cz, h, sin, cos, vx, vy = np.asarray(codes, np.float32).reshape(-1, 10).T
-    yaw = wrap_angle(-np.arctan2(sin, cos) - math.pi / 2).astype(np.float32)
-    return np.stack([cx, cy, cz, np.exp(length), np.exp(w), np.exp(h), yaw, vx, vy], -1)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        yaw = wrap_angle(-np.arctan2(sin, cos) - math.pi / 2).astype(np.float32)
+        return np.stack([cx, cy, cz, np.exp(length), np.exp(w), np.exp(h), yaw, vx, vy], -1)

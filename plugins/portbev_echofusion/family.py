@@ -24,8 +24,10 @@ class EchoFusionFamily:
         return EchoFusion(config)
 
     def agree(self, config: RunConfig) -> list[str]:
-        """Nothing to compare yet."""
-        return []
+        """Compare with the other sections, see :func:`portbev_echofusion.agree.agree`."""
+        from portbev_echofusion.agree import agree
+
+        return agree(config)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_echofusion.checkpoint.import_state`."""

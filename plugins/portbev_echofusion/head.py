@@ -54,8 +54,9 @@ def encode(boxes: ArrayLike, *, official: bool) -> Floats:
 
 
 def decode(codes: ArrayLike, *, official: bool) -> Floats:
-    """Codes (n, 8) to boxes (n, 9); the velocity is 0."""
+    """Codes (n, 8) to boxes (n, 9); the velocity is 0. Sizes beyond float32 become inf or 0."""
     x, y, dx, dy, z, dz, sin, cos = np.asarray(codes, np.float32).reshape(-1, CODE_SIZE).T
-    yaw = wrap_angle(_direction(x, y, official) + np.arctan2(sin, cos)).astype(np.float32)
     velocity = np.zeros_like(x)
-    return np.stack([x, y, z, np.exp(dx), np.exp(dy), np.exp(dz), yaw, velocity, velocity], -1)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        yaw = wrap_angle(_direction(x, y, official) + np.arctan2(sin, cos)).astype(np.float32)
+        return np.stack([x, y, z, np.exp(dx), np.exp(dy), np.exp(dz), yaw, velocity, velocity], -1)

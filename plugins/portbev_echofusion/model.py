@@ -72,7 +72,7 @@ class EchoFusion(DetectionModel):
         )
         self.head = head.Head(config)
         xavier_uniform(self.encoder, self.decoder)
-        self._read = RadarReader(config.radar)
+        self._read = RadarReader(config.radar, config.polar.range_max)
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs for each sample.

@@ -26,10 +26,14 @@ class RadarReader:
     rt, rd and adc are (B,S,C,2A) with two channels per antenna: magnitude and phase for rt, real and imaginary part for
     the others. ra is (B,S,n_az). Both are float32 on the device of the batch's tensors. pc is a list of B point clouds
     (n,4) float32 on the host.
+
+    Args:
+        section: what the model takes of the radar.
+        range_max: range in metres that the model's maps reach to.
     """
 
-    def __init__(self, section: RadarSection) -> None:
-        self.section = section
+    def __init__(self, section: RadarSection, range_max: float) -> None:
+        self.section, self.range_max = section, range_max
         self._chains: dict[tuple[Any, ...], RadarChain] = {}
 
     @torch.no_grad()
@@ -37,12 +41,13 @@ class RadarReader:
         """The input that ``model.radar.input`` names.
 
         Raises:
-            DataError: the batch holds another input, or one of another size.
+            DataError: the batch holds another input, or one of another size or reach.
         """
         section, kind, radar = self.section, batch["radar_kind"], batch["radar"]
         if batch["radar_product"] != section.input or radar is None:
             what = f"data.radar is {batch['radar_product']!r}, the model takes {section.input!r} (model.radar.input)"
             raise DataError(what, cure=f"Set data.radar={section.input}")
+        self._check_radar(batch["description"])
         if kind == "raw":
             raw = cast(Tensor, radar)
             with full_precision(raw.device):
@@ -64,15 +69,27 @@ class RadarReader:
             features[..., 0::2] = features[..., 0::2].log1p()
         return features
 
+    def _check_radar(self, radar: RadarDescription) -> None:
+        """Points carry no sizes, and no map says how far it reaches."""
+        if abs(radar.range_max - self.range_max) > 1e-6 * radar.range_max:
+            what = f"the radar reaches {radar.range_max:g} m, the model's maps {self.range_max:g} m"
+            cure = f"Set model.polar.range_max={radar.range_max:g}"
+            raise DataError(what, where="model.polar.range_max", cure=cure)
+        if self.section.input == "pc":
+            self._same((radar.samples, radar.chirps), ("samples", "chirps"))
+
     def _check(self, values: Tensor) -> None:
-        section = self.section
-        expected: tuple[int, ...] = (section.samples, section.chirps, section.receivers)
-        if section.input == "ra":
-            expected = (section.samples, section.azimuths)
-        actual = tuple(values.shape[1 : 1 + len(expected)])
+        names = ("samples", "azimuths") if self.section.input == "ra" else ("samples", "chirps", "receivers")
+        self._same(tuple(values.shape[1 : 1 + len(names)]), names)
+
+    def _same(self, actual: tuple[int, ...], names: tuple[str, ...]) -> None:
+        expected = tuple(getattr(self.section, name) for name in names)
         if actual != expected:
-            cure = "Set model.radar to the sizes of the radar in the data"
-            raise DataError(f"radar maps are {actual}, the model takes {expected}", cure=cure)
+            sizes = [
+                f"model.radar.{name}={size}" for name, size, e in zip(names, actual, expected, strict=True) if size != e
+            ]
+            what = f"radar maps are {actual}, the model takes {expected} ({', '.join(names)})"
+            raise DataError(what, cure=f"Set {' and '.join(sizes)}, as the radar of the data has them")
 
     def _chain(self, batch: RadialBatch, device: torch.device) -> RadarChain:
         """The signal chain of the batch's radar; the last one is kept."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from portbev.errors import PortbevError
+from portbev.errors import ConfigError, PortbevError
 from portbev.models import Batch, move_batch
 from portbev.nn.dropout import set_dropout_step
 from portbev.outputs import in_float32
@@ -95,6 +95,13 @@ class OptimizerStep:
                 raise self._without_gradient() from error
             self._explain(batches, error)
             raise
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            what = f"a batch normalisation sees one value of each channel in training, which has no variance: {error}"
+            raise ConfigError(
+                what, where="train.batch_size", cure="Raise train.batch_size, or the inputs' size"
+            ) from error
         total = torch.stack(list(terms.values())).sum()
         self.parts.scaler.scale(total / len(batches)).backward()
         return terms, total

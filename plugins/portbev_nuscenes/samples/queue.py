@@ -98,7 +98,7 @@ class QueueDataset(KeyFrames):
             previous = ""
         else:
             positions = [index]
-            before = self._before(index)
+            before = self._before(index) if self.section.queue_length > 1 else None  # as it was trained
             continues, vectors = self._history([index] if before is None else [before, index])
             continues, vectors = continues[-1:], vectors[-1:]
             previous = "" if before is None else self.tokens[before]

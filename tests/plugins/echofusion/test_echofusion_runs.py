@@ -54,4 +54,4 @@ def test_training_from_raw_samples_starts_from_an_official_checkpoint_and_is_sco
     settings = ("--set", "data.radar=rd", "--set", "data.signal_on=loader")
     wrong = portbev("train", CONFIG, "--out", tmp_path / "other", "--backend", "cpu", *settings)
     assert wrong.returncode == 2
-    assert "data.radar is 'rd', the model takes 'rt'" in wrong.stderr
+    assert "(data.radar=rd, model.radar.input=rt)" in wrong.stderr

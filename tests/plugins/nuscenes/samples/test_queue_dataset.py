@@ -160,6 +160,9 @@ def test_a_queue_of_one_frame_has_no_history(root: Path, section: MakeSection) -
     sample = dataset.sample(4, 0)
     assert sample["images"].shape[0] == 1 and sample["continues"].tolist() == [False]
     assert not sample["can_bus"][:, [0, 1, 2, 17]].any()
+    second = plain(root, section, "eval", queue_length=1).sample(1, 0)
+    assert second["previous"] == "" and not second["can_bus"][:, [0, 1, 2, 17]].any()
+    assert plain(root, section, "eval", queue_length=2).sample(1, 0)["previous"]
 
 
 def test_only_the_current_frame_is_masked_alike_in_all_cameras(root: Path, section: MakeSection) -> None:
