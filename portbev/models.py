@@ -45,6 +45,20 @@ class Detections:
 class DetectionModel(nn.Module):
     """The methods that training and evaluation call on a model. A batch is of the data kind that the family takes."""
 
+    def load_pretrained(self) -> list[str]:
+        """Load the files of weights that the configuration names into the model as it was built.
+
+        Training calls it where a run starts anew, without a checkpoint; models that start at random do nothing.
+
+        Returns:
+            Notes on what was read.
+
+        Raises:
+            ConfigError: layers that do not train would keep random weights.
+            CheckpointError: a file cannot be read or does not fit.
+        """
+        return []
+
     def begin_stream(self) -> None:
         """Forget earlier frames. The evaluation calls it before its first batch; models without memory do nothing."""
 
@@ -81,7 +95,7 @@ class ModelFamily(Protocol):
     takes: tuple[str, ...]
 
     def build(self, config: Any) -> DetectionModel:
-        """A model on the CPU with initial weights drawn from torch's generator.
+        """A model on the CPU with initial weights drawn from torch's generator. It reads no file.
 
         ``config`` is an instance of the schema :attr:`config`.
         """

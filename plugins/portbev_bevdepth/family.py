@@ -18,7 +18,7 @@ class BevDepthFamily:
     takes: tuple[str, ...] = ("nuscenes",)
 
     def build(self, config: BevDepthConfig) -> DetectionModel:
-        """A model on the CPU; weights from torch's generator, the image backbone's from a file if one is named."""
+        """A model on the CPU; weights from torch's generator."""
         from portbev_bevdepth.model import BEVDepth
 
         return BEVDepth(config)

@@ -40,7 +40,6 @@ class LSSFPN(ImagePath, nn.Module):
             base_channels=image.base_channels,
             frozen_stages=image.frozen_stages,
             zero_init_residual=image.zero_init_residual,
-            weights=image.weights,
         )
         upsample = [stride / config.downsample for stride in STAGE_STRIDES]
         self.img_neck = SECONDFPN(self.img_backbone.out_channels, config.image_neck.out_channels, upsample)

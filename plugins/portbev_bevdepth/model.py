@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from portbev.models import DetectionModel, Detections
+from portbev.nn.image_backbone import load_backbone
 from portbev.nn.precision import full_precision
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.decode import decode
@@ -37,6 +38,10 @@ class BEVDepth(DetectionModel):
         self.config = config
         self.backbone = (MatrixVT if config.variant == "matrixvt" else LSSFPN)(config)
         self.head = BEVDepthHead(config)
+
+    def load_pretrained(self) -> list[str]:
+        """Load the image backbone's weights, see :func:`portbev.nn.image_backbone.load_backbone`."""
+        return load_backbone(self.backbone.img_backbone, self.config.image_backbone)
 
     def forward(self, batch: SweepBatch) -> BevDepthOutput:
         """Raw outputs of a batch. ``batch["images"]`` is on the model's device, ``batch["mats"]`` is on the host."""

@@ -18,7 +18,7 @@ class BevFormerFamily:
     takes: tuple[str, ...] = ("nuscenes_queue",)
 
     def build(self, config: BevFormerConfig) -> DetectionModel:
-        """A model on the CPU; weights from torch's generator, the image backbone's from a file if one is named."""
+        """A model on the CPU; weights from torch's generator."""
         from portbev_bevformer.model import BEVFormer
 
         return BEVFormer(config)

@@ -17,6 +17,7 @@ from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
+from portbev.nn.image_backbone import load_backbone
 from portbev.nn.image_path import ImagePath
 from portbev.nn.resnet import ResNet
 from portbev_bevformer import head, history
@@ -59,10 +60,9 @@ class BEVFormer(ImagePath, DetectionModel):
             frozen_norms=image.frozen_norms,
             zero_init_residual=image.zero_init_residual,
             checkpointing=image.checkpointing,
-            weights=image.weights,
+            reads=image.stages,
         )
-        widths = [self.img_backbone.out_channels[stage - 1] for stage in image.stages]
-        self.img_neck = FPN(widths, config.channels, outputs=config.levels)
+        self.img_neck = FPN(self.img_backbone.out_channels, config.channels, outputs=config.levels)
         self.features = FeatureEmbedding(config)
         self.bev_queries = BevQueries(config)
         self.encoder = Encoder(config)
@@ -84,6 +84,10 @@ class BEVFormer(ImagePath, DetectionModel):
         # From labels of the data set to those of the model (-1: not a class of the model), and back.
         self._model_labels = np.array([model_label.get(name, -1) for name in DETECTION_CLASSES], np.int64)
         self._dataset_labels = np.array([DETECTION_CLASSES.index(name) for name in config.classes], np.int64)
+
+    def load_pretrained(self) -> list[str]:
+        """Load the image backbone's weights, see :func:`portbev.nn.image_backbone.load_backbone`."""
+        return load_backbone(self.img_backbone, self.config.image_backbone)
 
     def begin_stream(self) -> None:
         """Forget the last frame."""
@@ -108,8 +112,7 @@ class BEVFormer(ImagePath, DetectionModel):
 
     def extract(self, images: Tensor) -> Maps:
         """Images (B,N,3,H,W) to the neck's maps (B*N,C,h,w)."""
-        stages = self.img_backbone(self.arrange(images.flatten(0, 1)))
-        return list(self.img_neck([stages[stage - 1] for stage in self.config.image_backbone.stages]))
+        return list(self.img_neck(self.img_backbone(self.arrange(images.flatten(0, 1)))))
 
     def encode(
         self,

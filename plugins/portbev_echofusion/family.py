@@ -18,7 +18,7 @@ class EchoFusionFamily:
     takes: tuple[str, ...] = ("radial",)
 
     def build(self, config: EchoFusionConfig) -> DetectionModel:
-        """A model on the CPU; weights from torch's generator, the image backbone's from a file if one is named."""
+        """A model on the CPU; weights from torch's generator."""
         from portbev_echofusion.model import EchoFusion
 
         return EchoFusion(config)

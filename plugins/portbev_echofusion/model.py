@@ -16,6 +16,7 @@ from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
+from portbev.nn.image_backbone import load_backbone
 from portbev.nn.resnet import ResNet
 from portbev_echofusion import head
 from portbev_echofusion.config import LEVELS, EchoFusionConfig
@@ -55,10 +56,11 @@ class EchoFusion(DetectionModel):
             strides=(1, 2, 2, 2) if has_azimuth else (1, (2, 1), 2, 2),
             zero_init_residual=config.radar_backbone.zero_init_residual,
             checkpointing=config.checkpointing,
+            reads=(2, 3, 4),
         )
-        self.radar_neck = FPN(self.radar_backbone.out_channels[-LEVELS:], config.channels, norm=(1e-3, 0.01))
+        self.radar_neck = FPN(self.radar_backbone.out_channels, config.channels, norm=(1e-3, 0.01))
         self.img_backbone = _image_backbone(config) if config.camera else None
-        self.img_neck = None if self.img_backbone is None else ImageNeck(config, self.img_backbone.out_channels[-2:])
+        self.img_neck = None if self.img_backbone is None else ImageNeck(config, self.img_backbone.out_channels)
         self.encoder = Encoder(config)
         self.queries = ObjectQueries(config.decoder.queries, config.channels)
         self.decoder = Decoder(
@@ -74,6 +76,13 @@ class EchoFusion(DetectionModel):
         xavier_uniform(self.encoder, self.decoder)
         self._read = RadarReader(config.radar, config.polar.range_max)
 
+    def load_pretrained(self) -> list[str]:
+        """Load the image backbone's weights, see :func:`portbev.nn.image_backbone.load_backbone`."""
+        section = self.config.image_backbone
+        if self.img_backbone is None:
+            return ["model.image_backbone.weights is not read: model.camera is false"] * (section.weights is not None)
+        return load_backbone(self.img_backbone, section)
+
     def forward(self, batch: Batch) -> Outputs:
         """Outputs for each sample.
 
@@ -87,8 +96,7 @@ class EchoFusion(DetectionModel):
 
     def radar_pyramid(self, radar: Any) -> Maps:
         """The radar's feature pyramid (B,C,R,D), fine to coarse, from the result of :class:`RadarReader`."""
-        stages = self.radar_backbone(self.radar(radar))
-        return list(self.radar_neck(stages[-LEVELS:]))
+        return list(self.radar_neck(self.radar_backbone(self.radar(radar))))
 
     def fuse(self, radar_maps: Sequence[Tensor], frames: RadialBatch) -> Maps:
         """The radar's maps fused with the camera's; the radar's maps themselves if the model has no camera."""
@@ -97,8 +105,8 @@ class EchoFusion(DetectionModel):
         images = frames["images"]
         if images is None:
             raise DataError("the data come without pictures, the model has a camera", cure="Set data.camera=true")
-        stages = self.img_backbone(images)
-        return list(self.img_neck(stages[-2:], radar_maps, frames["calibration"], frames["image_size"]))
+        maps = self.img_backbone(images)
+        return list(self.img_neck(maps, radar_maps, frames["calibration"], frames["image_size"]))
 
     def losses(self, outputs: Any, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """Focal and L1 losses per decoder layer, see :func:`portbev.nn.detr_losses.detection_losses`."""
@@ -142,5 +150,5 @@ def _image_backbone(config: EchoFusionConfig) -> ResNet:
         frozen_stages=section.frozen_stages,
         zero_init_residual=section.zero_init_residual,
         checkpointing=config.checkpointing,
-        weights=section.weights,
+        reads=(3, 4),
     )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.errors import CheckpointError
+from portbev.nn.resnet import unread_weights
 
 AVERAGES = ("ema_state_dict", "state_dict_ema", "ema")
 """Keys under which checkpoints keep a moving average of the weights beside the weights."""
@@ -34,7 +35,8 @@ def fit_state(
 ) -> Imported:
     """The weights in a checkpoint under the model's own keys, on the host and in the model's dtypes.
 
-    The checkpoint must hold every key of the model in the model's shape, and no other key.
+    The checkpoint must hold every key of the model in the model's shape, and no other key but those of stages that a
+    backbone of the model ends before; a note counts them.
 
     Args:
         checkpoint: a mapping with ``state_dict``, or the weights themselves. If it holds a moving average of the
@@ -48,6 +50,7 @@ def fit_state(
     """
     raw, notes = _weights(checkpoint)
     weights = {_strip(key, wrappers): value for key, value in raw.items() if isinstance(value, Tensor)}
+    notes += leave_unread(weights, model)
     expected = model.state_dict()
     names = names or {key: key for key in expected}
     ema_copies = {"ema_" + name.replace(".", "_") for name in names} & weights.keys()
@@ -69,13 +72,25 @@ def fit_state(
     return Imported(state, notes)
 
 
-def load_resnet(network: nn.Module, path: str) -> None:
+def leave_unread(weights: dict[str, Any], model: nn.Module) -> list[str]:
+    """Take the weights of stages that a backbone of ``model`` ends before out of ``weights``; a note says so."""
+    unread = unread_weights(model, weights)
+    for name in unread:
+        del weights[name]
+    return [f"{len(unread)} weights of stages that the model does not read left aside"] if unread else []
+
+
+def load_resnet(network: nn.Module, path: str) -> list[str]:
     """Load torchvision's ResNet weights (``.pth`` or ``.safetensors``), without the classifier, into an image backbone.
+
+    Returns:
+        Notes on what was left aside.
 
     Raises:
         CheckpointError: the file cannot be read or does not fit.
     """
     weights = {key: value for key, value in _read(path).items() if not key.startswith("fc.")}
+    notes = leave_unread(weights, network)
     expected = network.state_dict()
     required = [key for key in expected if not key.endswith("num_batches_tracked")]
     misshaped = [key for key in required if key in weights and weights[key].shape != expected[key].shape]
@@ -85,6 +100,7 @@ def load_resnet(network: nn.Module, path: str) -> None:
     if problems:
         raise CheckpointError("does not fit the image backbone: " + "; ".join(problems), where=path)
     network.load_state_dict(weights, strict=False)
+    return notes
 
 
 def _weights(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:

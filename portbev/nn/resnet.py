@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from portbev.errors import ConfigError
 from portbev.nn.deform_conv import ModulatedDeformConv2d
-from portbev.nn.pretrained import load_resnet
 from portbev.nn.recompute import recomputed
 
 Style = Literal["pytorch", "caffe"]
@@ -127,7 +126,11 @@ class Stage(nn.Sequential):
 
 
 class ResNet(nn.Module):
-    """ResNet without the classifier; returns the output of every stage.
+    """ResNet without the classifier; returns the outputs of the stages that are read, and ends at the last of them.
+
+    Attributes:
+        out_channels: channels of each output.
+        unbuilt: names of the stages beyond the last one that is read: checkpoints may hold them.
 
     Args:
         depth: 18, 34, 50 or 101.
@@ -144,13 +147,13 @@ class ResNet(nn.Module):
         style: see :class:`Bottleneck`.
         deformable_stages: stages, counted from 1, whose blocks are deformable; see :class:`Bottleneck`.
         checkpointing: compute each block again in the backward pass instead of keeping its activations.
-        weights: file with torchvision's weights to start from; see :func:`portbev.nn.pretrained.load_resnet`.
+        reads: stages, counted from 1, whose outputs are returned, in this order. None: all.
 
-    Keys: ``conv1 bn1 layer1 .. layer4`` as in torchvision. Convolutions start Kaiming normal (fan out).
+    Keys: ``conv1 bn1 layer1 .. layer4`` as in torchvision. Convolutions start Kaiming normal (fan out); the draws are
+    those of all stages, so that initial weights do not depend on ``reads``.
 
     Raises:
         ConfigError: a depth that does not exist; the caffe style or deformable stages at a depth of 18 or 34.
-        CheckpointError: the file of weights cannot be read or does not fit.
     """
 
     def __init__(
@@ -169,14 +172,16 @@ class ResNet(nn.Module):
         style: Style = "pytorch",
         deformable_stages: Sequence[int] = (),
         checkpointing: bool = False,
-        weights: str | None = None,
+        reads: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         block, counts = _layout(depth)
         if block is BasicBlock and (style != "pytorch" or deformable_stages):
             raise ConfigError(f"ResNet-{depth} has no caffe style and no deformable stages", cure="Use depth 50 or 101")
         self.frozen_stages, self.frozen_norms = frozen_stages, frozen_norms
-        self.out_channels = stage_channels(depth, base_channels, len(strides))
+        self.reads = tuple(range(1, len(strides) + 1)) if reads is None else tuple(reads)
+        widths = stage_channels(depth, base_channels, len(strides))
+        self.out_channels = tuple(widths[stage - 1] for stage in self.reads)
         self.conv1 = nn.Conv2d(in_channels, base_channels, 7, stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(base_channels)
         self.relu = nn.ReLU(inplace=True)
@@ -190,24 +195,31 @@ class ResNet(nn.Module):
             setattr(self, f"layer{index + 1}", stage)
             channels = width * block.expansion
         self._initialise(zero_init_residual)
+        self.unbuilt = tuple(f"layer{stage}" for stage in range(max(self.reads) + 1, len(strides) + 1))
+        for name in self.unbuilt:
+            delattr(self, name)
         for module in self._frozen():
             module.requires_grad_(False)
         self.train()  # puts the frozen modules in eval mode from the start
-        if weights:
-            load_resnet(self, weights)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(N,Ci,H,W) to the outputs of the stages."""
+        """(N,Ci,H,W) to the outputs of the stages that are read."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        outputs = []
-        for stage in self.stages():
+        outputs = {}
+        for number, stage in enumerate(self.stages(), 1):
             x = stage(x)
-            outputs.append(x)
-        return outputs
+            if number in self.reads:
+                outputs[number] = x
+        return [outputs[number] for number in self.reads]
 
     def stages(self) -> list[nn.Module]:
-        """The stages in order."""
-        return [getattr(self, f"layer{index + 1}") for index in range(len(self.out_channels))]
+        """The stages in order, up to the last one that is read."""
+        return [getattr(self, f"layer{number}") for number in range(1, max(self.reads) + 1)]
+
+    @property
+    def frozen(self) -> bool:
+        """Whether some layers neither train nor gather statistics, and keep the weights they start with."""
+        return self.frozen_stages >= 0 or self.frozen_norms
 
     def train(self, mode: bool = True) -> ResNet:
         """Set the training mode; frozen modules stay in eval mode."""
@@ -231,6 +243,13 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, ModulatedDeformConv2d):
                 module.reset_parameters()
+
+
+def unread_weights(model: nn.Module, names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that are of stages which a ResNet in ``model`` ends before, so that nobody reads them."""
+    networks = [(path, module) for path, module in model.named_modules() if isinstance(module, ResNet)]
+    stages = tuple(f"{path}.{stage}.".lstrip(".") for path, module in networks for stage in module.unbuilt)
+    return [name for name in names if name.startswith(stages)]
 
 
 def _layout(depth: int) -> tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from portbev.errors import CheckpointError
+from portbev.nn.pretrained import leave_unread
 
 
 def write_safetensors(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -56,13 +57,17 @@ def read_torch(path: Path, *, trust_pickle: bool = False) -> Any:
         raise CheckpointError(what, where=str(path)) from error
 
 
-def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load ``state`` into ``model``.
+def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor], where: str) -> list[str]:
+    """Load ``state`` into ``model``, without the weights of stages that a backbone of it ends before.
+
+    Returns:
+        Notes on what was left aside.
 
     Raises:
         CheckpointError: missing or unexpected keys, or other shapes; lists them.
     """
-    own = model.state_dict()
+    own, state = model.state_dict(), dict(state)
+    notes = leave_unread(state, model)
     problems = [f"missing {key}" for key in own if key not in state]
     problems += [f"unexpected {key}" for key in state if key not in own]
     problems += [
@@ -75,4 +80,5 @@ def load_weights(model: torch.nn.Module, state: Mapping[str, Tensor], where: str
         raise CheckpointError(
             f"does not fit the model: {shown}", where=where, cure="Give the configuration it was made with"
         )
-    model.load_state_dict(dict(state))
+    model.load_state_dict(state)
+    return notes

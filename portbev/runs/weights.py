@@ -43,8 +43,7 @@ def load_any(
             checkpoint = newest
         averaged = use_ema and checkpoint.ema is not None
         state = checkpoint.ema if averaged and checkpoint.ema is not None else checkpoint.model
-        load_weights(model, state, str(path))
-        return ("ema" if averaged else "model"), notes
+        return ("ema" if averaged else "model"), [*notes, *load_weights(model, state, str(path))]
     if not path.is_file():
         raise CheckpointError("no such checkpoint", where=str(path))
     content = read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path, trust_pickle=trust_pickle)
@@ -52,8 +51,7 @@ def load_any(
         raise CheckpointError(f"holds a {type(content).__name__}, not a state_dict", where=str(path))
     kind = "ema" if path.name in (EMA, "ema.pth") else "model"
     if path.name in (EMA, MODEL) or set(content) == set(model.state_dict()):
-        load_weights(model, _tensors(content, path), str(path))
-        return kind, []
+        return kind, load_weights(model, _tensors(content, path), str(path))
     try:
         imported = family.import_state(content, model)
     except CheckpointError as error:

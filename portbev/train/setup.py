@@ -49,12 +49,15 @@ def assemble(
     Args:
         notes: what the record notes of the preparation so far.
     """
+    checkpoints = Checkpoints(out / CHECKPOINTS, config.train.checkpoint.keep)
+    resumed = resume and bool(checkpoints.steps())  # then the weights that it started from are not needed
+    # A file of weights that is not there is told before any data are generated.
+    model, told = _build_model(config, comm, init=init, trust_pickle=trust_pickle, resumed=resumed)
     data = open_splits(config, data_root, comm)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
-    model, told = _build_model(config, init, trust_pickle, comm)
     prepared = backend.prepare_model(model, config.compute)
-    for note in prepared:
+    for note in [*told, *prepared]:
         say(f"note: {note}")
     model.to(device)
     record = new_record(
@@ -74,7 +77,7 @@ def assemble(
         ema=_average(config, model, len(data.train)),
         lr=lr,
         writer=RunWriter(out, record),
-        checkpoints=Checkpoints(out / CHECKPOINTS, config.train.checkpoint.keep),
+        checkpoints=checkpoints,
     )
     if resume and (out / RUN).is_file():
         take_up(parts, say)
@@ -84,14 +87,18 @@ def assemble(
 
 
 def _build_model(
-    config: RunConfig, init: Path | None, trust_pickle: bool, comm: Comm
+    config: RunConfig, comm: Comm, *, init: Path | None, trust_pickle: bool, resumed: bool
 ) -> tuple[DetectionModel, list[str]]:
-    """The model on the CPU with weights that depend on the seed alone, or those of ``init``; and notes about it."""
+    """The model on the CPU with weights that depend on the seed and the files of the configuration alone, or those of
+    ``init``; and notes about it. A run that is ``resumed`` gets its weights from its checkpoint later.
+    """
     family = plugins().models()[config.model.family]
     torch.manual_seed(config.train.seed)
     model = family.build(config.model)
     notes: list[str] = []
-    if init is not None:
+    if not resumed and init is None:
+        notes = model.load_pretrained()
+    elif not resumed and init is not None:
         kind, said = load_any(init, model, family, use_ema=True, trust_pickle=trust_pickle)
         notes = [f"started from the {kind} weights of {init}", *said]
     prepare_dropout(model, config.train.seed)

@@ -1,0 +1,80 @@
+"""Files of weights that a configuration names are read where a run starts anew, and nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from portbev.config import RunConfig, load_config
+from portbev.errors import CheckpointError, ConfigError
+from portbev.evaluate.checkpoints import evaluate_run
+from portbev.train import train
+
+Toy = Callable[..., RunConfig]
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def reads(toy_family: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The toy model starts from a file; what it read is listed."""
+    import toy_plugin
+
+    said: list[str] = []
+
+    def load_pretrained(self: Any) -> list[str]:
+        torch.nn.init.constant_(self.head.bias, 0.25)
+        said.append("toy.pth")
+        return ["started from toy.pth"]
+
+    monkeypatch.setattr(toy_plugin.ToyModel, "load_pretrained", load_pretrained)
+    return said
+
+
+def test_only_a_fresh_start_reads_the_files(toy: Toy, tiny_root: Path, tmp_path: Path, reads: list[str]) -> None:
+    out = tmp_path / "run"
+    steps: dict[str, Any] = {"backend": "cpu", "data_root": tiny_root, "out": out}
+    run = train(toy(train__max_steps=1), **steps)
+    assert reads == ["toy.pth"] and "started from toy.pth" in run.record.notes
+    train(toy(train__max_steps=2), **steps, resume=True)
+    evaluate_run(out, backend="cpu", data_root=tiny_root, out=tmp_path / "scored")
+    newest = run.checkpoints.path(run.checkpoints.steps()[-1])
+    other = train(toy(train__max_steps=1), **{**steps, "out": tmp_path / "other"}, init=newest)
+    assert reads == ["toy.pth"] and "started from toy.pth" not in other.record.notes
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_anew_from_the_files(
+    toy: Toy, tiny_root: Path, tmp_path: Path, reads: list[str]
+) -> None:
+    out = tmp_path / "run"
+    whole = train(toy(train__max_steps=1), backend="cpu", data_root=tiny_root, out=tmp_path / "whole")
+    shutil.copytree(whole.path, out)
+    shutil.rmtree(out / "checkpoints")
+    resumed = train(toy(train__max_steps=2), backend="cpu", data_root=tiny_root, out=out, resume=True)
+    assert reads == ["toy.pth", "toy.pth"]
+    assert resumed.scalars()[0].losses == whole.scalars()[0].losses
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "said"),
+    [
+        ("bevformer/tiny", ConfigError, "frozen_stages is 1 and frozen_norms is true"),
+        ("echofusion/rt_img", ConfigError, "frozen_stages is 1"),
+        ("bevdepth/r50_256x704_128x128_24e", ConfigError, "frozen_stages is 0"),
+        ("bevformer/tiny_test", CheckpointError, "gone.pth"),
+    ],
+)
+def test_what_is_wrong_with_the_weights_is_told_before_any_data_are_generated(
+    config: str, error: type[Exception], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "cache"))
+    changes = ["model.image_backbone.depth=18", "model.image_backbone.base_channels=4"]
+    changes += ["model.image_backbone.weights=gone.pth"] if "gone" in said else []
+    settings = load_config(str(CONFIGS / f"{config}.yaml"), changes)
+    with pytest.raises(error, match=said):
+        train(settings, backend="cpu", data_root="synthetic:?scenes=2&seed=77", out=tmp_path / "run")
+    assert not (tmp_path / "cache").exists()
