@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import traceback
 from typing import Any
 
 from portbev.errors import PortbevError
 
+_SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
+_SETTING = re.compile(r"^[A-Za-z_][\w-]*(\.[\w-]+)*=")
 _COMMANDS = {
     "train": ("portbev.cli.train", "Train a model and write a run directory."),
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
@@ -50,9 +53,30 @@ def _is_mine_to_say(error: PortbevError) -> bool:
     return not isinstance(error, EchoedError) and first_to_report(str(error))
 
 
+def _check_settings(arguments: list[str]) -> None:
+    """Refuse several KEY=VALUE after one option, as mmdet's tools take them: they would be taken for other arguments.
+
+    Raises:
+        PortbevError: and the line says how to write it.
+    """
+    option, value_is_next = "", False
+    for word in arguments:
+        if word in ("-set", "-cfg-options", "-kernel"):
+            raise PortbevError("unknown option", where=word, cure=f"Write it with two dashes: -{word}")
+        if word.startswith("-"):
+            option, _, value = word.partition("=")
+            value_is_next = not value and option in _SETTING_OPTIONS
+        elif value_is_next:
+            value_is_next = False
+        elif option in _SETTING_OPTIONS and _SETTING.match(word) and not os.path.exists(word):
+            cure = f"Repeat the option before each: {option} KEY=VALUE {option} {word}"
+            raise PortbevError(f"{word!r} stands without its option", where=option, cure=cure)
+
+
 def _run(arguments: list[str]) -> int:
     import typer
 
+    _check_settings(arguments)
     command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
         command.main(args=arguments, prog_name="portbev")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from portbev.config.layers import Layers, find_config, override, read_files
 from portbev.config.meaning import Meaning
 from portbev.config.schema import RunConfig
 from portbev.config.section import keys_of
@@ -36,18 +35,16 @@ def load_config(
         ConfigError: missing file, circular ``extends``, YAML error, unknown key (with the nearest name), wrong type.
     """
     if isinstance(source, Mapping):
-        where, raw = "configuration", copy.deepcopy(dict(source))
+        layers = Layers(copy.deepcopy(dict(source)), "configuration")
     else:
-        path = find_config(source)
-        where, raw = str(path), read_layers(path)
-    for item in overrides:
-        _override(raw, item)
-    found = among or plugins()
-    family = _family(raw, where, found)
+        layers = read_files(find_config(source))
+    override(layers, overrides)
+    raw, found = layers.raw, among or plugins()
+    family = _family(layers, found)
     if family is not None:
-        raw["model"] = _validate(family.config, raw["model"], where, prefix="model")
-        raw["data"] = _data_section(raw.get("data"), family, where, found)
-    config: RunConfig = _validate(RunConfig, raw, where)
+        raw["model"] = _validate(family.config, raw["model"], layers, ("model",))
+        raw["data"] = _data_section(family, layers, found)
+    config: RunConfig = _validate(RunConfig, raw, layers)
     agreement(config, among=found)
     return config
 
@@ -60,56 +57,6 @@ def agreement(config: RunConfig, *, among: Plugins | None = None) -> list[str]:
     """
     notes: list[str] = (among or plugins()).models()[config.model.family].agree(config)
     return notes
-
-
-def find_config(name: Path | str) -> Path:
-    """The file that ``name`` means: a path, or a configuration that comes with portbev."""
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = _shipped_root()
-    inner = Path(str(name).removeprefix("configs/"))
-    for candidate in (shipped / inner, shipped / inner.with_suffix(".yaml")):
-        if candidate.is_file():
-            return candidate
-    files = (p for p in shipped.rglob("*.yaml") if not p.name.startswith("_"))
-    known = [str(p.relative_to(shipped).with_suffix("")) for p in files]
-    cure = nearest(str(inner.with_suffix("")), known, label="With portbev come")
-    raise ConfigError("no such configuration", where=str(name), cure=cure)
-
-
-def read_layers(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A YAML file merged over the files that it ``extends`` (a name or a list, relative to it; later ones win)."""
-    path = path.resolve()
-    if path in _seen:
-        raise ConfigError("extends itself", where=" -> ".join(p.name for p in (*_seen, path)), cure="Break the circle")
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=str(path)) from error
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    if not isinstance(raw, dict):
-        raise ConfigError("holds no mapping", where=str(path), cure="A configuration is a mapping of sections")
-    bases = raw.pop("extends", [])
-    merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        target = path.parent / base
-        if not target.is_file():
-            raise ConfigError(f"extends {base!r}, which does not exist", where=str(path))
-        merged = merge(merged, read_layers(target, (*_seen, path)))
-    return merge(merged, raw)
-
-
-def merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
-    """``top`` over ``base``: mappings merge key by key, everything else is replaced."""
-    result = dict(base)
-    for key, value in top.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merge(result[key], value)
-        else:
-            result[key] = value
-    return result
 
 
 def dump_config(config: RunConfig) -> dict[str, Any]:
@@ -128,48 +75,34 @@ def meanings(config: RunConfig) -> dict[str, Meaning]:
     return {key: meaning for key, _, meaning in keys_of(config)}
 
 
-class _YamlLoader(yaml.SafeLoader):
-    """YAML 1.1 reads 1e-4 as text; people mean the number."""
-
-
-_YamlLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
-def _override(raw: dict[str, Any], item: str) -> None:
-    key, separator, text = item.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"cannot read {item!r}", where="--set", cure="Write key.path=value: optimizer.lr=1e-4")
-    try:
-        value = yaml.load(text, Loader=_YamlLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"value of {key} is not valid YAML: {text!r}", where="--set") from error
-    place = raw
-    *folders, leaf = key.split(".")
-    for folder in folders:
-        inner = place.setdefault(folder, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{folder!r} in {key!r} is a value, not a section", where="--set")
-        place = inner
-    place[leaf] = value
-
-
-def _validate(schema: type[Any], raw: Any, where: str, prefix: str = "") -> Any:
+def _validate(schema: type[Any], raw: Any, layers: Layers, prefix: tuple[str, ...] = ()) -> Any:
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         path = [str(part) for part in first["loc"]]
-        key = ".".join([prefix, *path] if prefix else path)
-        if first["type"] == "extra_forbidden":
+        key, where = ".".join([*prefix, *path]), layers.origin((*prefix, *path))
+        kind, given = first["type"], _short(first["input"])
+        if kind == "extra_forbidden":
             cure = _elsewhere(path[-1], key) or nearest(path[-1], _names(schema, path[:-1]), label="Known here")
             raise ConfigError(f"unknown key {key!r}", where=where, cure=cure) from error
-        if first["type"] == "missing":
+        if kind == "missing":
             raise ConfigError(f"key {key!r} is missing", where=where) from error
-        raise ConfigError(f"{key}: {first['msg']}, got {first['input']!r}", where=where) from error
+        if kind in ("model_type", "model_attributes_type"):
+            cure = nearest("", _names(schema, path), label="Its keys are")
+            raise ConfigError(f"{key}: should be a section, got {given}", where=where, cure=cure) from error
+        text = kind == "string_type" and isinstance(first["input"], (bool, int, float))
+        cure = f"""Quote it if it is meant as text: {key}='"{first["input"]}"'""" if text else ""
+        said = first["msg"].removeprefix("Value error, ")
+        what = f"{key}: {said}" if key else said
+        if not isinstance(first["input"], (Mapping, BaseModel)):
+            what += f", got {given}"
+        raise ConfigError(what, where=where, cure=cure) from error
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _names(schema: type[BaseModel], path: list[str]) -> list[str]:
@@ -195,47 +128,41 @@ def _elsewhere(name: str, key: str) -> str:
     return f"Did you mean {' or '.join(map(repr, homes))}?" if homes and key not in homes else ""
 
 
-def _family(raw: Mapping[str, Any], where: str, among: Plugins) -> ModelFamily | None:
+def _family(layers: Layers, among: Plugins) -> ModelFamily | None:
     """The model family that ``model`` names; None where the framework's own schema will say what is missing."""
-    section = raw.get("model")
+    section = layers.raw.get("model")
     if section is None:
         return None
     if not isinstance(section, Mapping):
-        raise ConfigError(f"model: should be a section, got {section!r}", where=where)
-    name, families = section.get("family"), among.models()
+        what = f"model: should be a section, got {_short(section)}"
+        raise ConfigError(what, where=layers.origin(("model",)))
+    name, families, where = section.get("family"), among.models(), layers.origin(("model", "family"))
     if name is None:
         raise ConfigError("key 'model.family' is missing", where=where, cure=nearest("", families))
-    if name not in families:
-        raise ConfigError(
-            f"unknown model family {name!r}", where=where, cure=nearest(str(name), families) + among.said()
-        )
+    if not isinstance(name, str) or name not in families:
+        cure = nearest(str(name), families) + among.said()
+        raise ConfigError(f"unknown model family {_short(name)}", where=where, cure=cure)
     return families[name]
 
 
-def _data_section(raw: Any, family: ModelFamily, where: str, among: Plugins) -> Any:
+def _data_section(family: ModelFamily, layers: Layers, among: Plugins) -> Any:
     """The ``data`` section by the schema of its kind; without a kind it is the first that the family takes."""
+    raw, where = layers.raw.get("data"), layers.origin(("data",))
     if raw is None:
         raise ConfigError("key 'data' is missing", where=where)
     if not isinstance(raw, Mapping):
-        raise ConfigError(f"data: should be a section, got {raw!r}", where=where)
-    kinds = among.data_kinds()
+        raise ConfigError(f"data: should be a section, got {_short(raw)}", where=where)
+    kinds, where = among.data_kinds(), layers.origin(("data", "kind"))
     takes = tuple(family.takes)
     name = raw.get("kind") or (takes[0] if takes else None)
     if name is None:
         raise ConfigError("key 'data.kind' is missing", where=where, cure=nearest("", kinds))
-    if name not in kinds:
+    if not isinstance(name, str) or name not in kinds:
         cure = nearest(str(name), kinds) + among.said()
-        raise ConfigError(f"unknown data.kind {name!r}", where=where, cure=cure)
+        raise ConfigError(f"unknown data.kind {_short(name)}", where=where, cure=cure)
     if takes and name not in takes:
         cure = f"Set data.kind to {' or '.join(takes)}, or choose a model that takes {name}"
         raise ConfigError(
             f"data.kind is {name}, which model family {family.name} does not take", where=where, cure=cure
         )
-    return _validate(kinds[name].section, {**raw, "kind": name}, where, prefix="data")
-
-
-def _shipped_root() -> Path:
-    """Configurations inside the installed package, or those of the source tree in an editable install."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
+    return _validate(kinds[name].section, {**raw, "kind": name}, layers, ("data",))

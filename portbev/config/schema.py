@@ -23,23 +23,26 @@ class ModelSection(Section):
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSection(Section):
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(2e-4, gt=0)
-    reference_batch: int | None = 64  # lr holds for this many samples a step, scaled linearly; null: as it is
+    reference_batch: int | None = Field(
+        64, ge=1
+    )  # lr holds for this many samples a step, scaled linearly; null: as it is
     weight_decay: float = Field(1e-7, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = 0.9  # sgd
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    momentum: Share = 0.9  # sgd
     # part of a parameter's name -> factor of its learning rate; the first that fits counts
     lr_multipliers: dict[str, NonNegative] = Field(default_factory=dict)
 
 
 class ScheduleSection(Section):
     name: Literal["constant", "multistep", "cosine", "onecycle"] = "constant"
-    milestones: tuple[int, ...] = ()  # epochs (multistep)
-    gamma: float = 0.1
+    milestones: tuple[Annotated[int, Field(ge=0)], ...] = ()  # epochs (multistep)
+    gamma: float = Field(0.1, gt=0)
     warmup_steps: int = Field(0, ge=0)
     warmup_start: float | None = Field(None, gt=0, le=1)  # factor of the first step; null: 1 / (warmup_steps + 1)
     final_factor: float = Field(0.01, ge=0)  # cosine, onecycle: last lr over the highest
@@ -60,13 +63,15 @@ class EmaSection(Section):
     enabled: bool = True
     decay: float = Field(0.9990, ge=0, lt=1)
     ramp: float = Field(2000.0, gt=0)
-    start_updates: int | None = None  # null: official quirk, len(dataset) * epochs, which makes the decay constant
+    start_updates: int | None = Field(
+        None, ge=0
+    )  # null: official quirk, len(dataset) * epochs, which makes the decay constant
 
 
 class CheckpointSection(Section):
     fields_mean: ClassVar[Meaning] = Meaning.WATCH
 
-    every_steps: int | None = None  # besides the end of each epoch
+    every_steps: int | None = Field(None, ge=1)  # besides the end of each epoch
     keep: int = Field(3, ge=1)
     best: str | None = None  # metric that chooses the best checkpoint; null: the benchmark's own
 
@@ -76,11 +81,11 @@ class TrainSection(Section):
     max_steps: Annotated[int | None, Meaning.WATCH] = Field(None, ge=1)  # stop after so many steps of the schedule
     batch_size: Annotated[int, Meaning.HOW] = Field(8, ge=1)  # per process; what counts is samples of a step over all
     accumulate: Annotated[int, Meaning.HOW] = Field(1, ge=1)
-    clip_grad_norm: float | None = 5.0
+    clip_grad_norm: float | None = Field(5.0, gt=0)
     sync_batchnorm: Annotated[bool, Meaning.HOW] = False
     find_unused_parameters: Annotated[bool, Meaning.HOW] = False  # several processes: a step may leave parameters out
     seed: Annotated[int, Meaning.HOW] = 0  # another draw of the same experiment
-    eval_every: Annotated[int | None, Meaning.WATCH] = None  # epochs; null: at the end only
+    eval_every: Annotated[int | None, Meaning.WATCH] = Field(None, ge=1)  # epochs; null: at the end only
     log_every: Annotated[int, Meaning.NEITHER] = Field(10, ge=1)  # steps between lines where there is no terminal
     tensorboard: Annotated[bool, Meaning.NEITHER] = False
     ema: EmaSection = EmaSection()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from portbev.config.meaning import Meaning
 
@@ -13,14 +13,35 @@ Key = tuple[str, Any, Meaning]
 
 
 class Section(BaseModel):
-    """Base of all sections: an unknown key is an error, values are checked when set.
+    """Base of all sections: an unknown key is an error, values are checked when set, numbers are finite.
 
     Attributes:
         fields_mean: what the fields mean that do not say it themselves (see :class:`Meaning`).
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
     fields_mean: ClassVar[Meaning] = Meaning.WHAT
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads yes, no, on and off as true and false, which would count as 1 and 0."""
+        if info.field_name is not None and _holds_bool(value):
+            types = set(_types(cls.model_fields[info.field_name].annotation))
+            if types & {int, float} and bool not in types:
+                raise ValueError("should be a number, not true or false")
+        return value
+
+
+def _holds_bool(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, (list, tuple)) and any(map(_holds_bool, value)))
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part)
 
 
 def keys_of(section: Section) -> Iterator[Key]:
