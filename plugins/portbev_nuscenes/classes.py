@@ -1,9 +1,15 @@
-"""Facts of the nuScenes detection task: classes, categories, attributes, evaluation ranges."""
+"""Facts of the nuScenes detection task: classes, categories, attributes, evaluation ranges, boxes that count."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portbev.errors import nearest
 
 DETECTION_CLASSES: Final[tuple[str, ...]] = (
     "car",
@@ -118,3 +124,54 @@ CLASS_ATTRIBUTES: Final = MappingProxyType(
 
 MAX_BOXES_PER_SAMPLE: Final = 500
 """The submission format allows at most this many boxes in a sample."""
+
+IGNORE: Final = "ignore"
+"""The class of categories that a mapping leaves out on purpose."""
+
+
+class Categories:
+    """Which detection class the boxes of each category have: nuScenes' own names, and those of a mapping.
+
+    Args:
+        mapping: the key ``data.categories``: category -> detection class or ``ignore``. It comes before the official
+            names, which keep working.
+
+    Raises:
+        ValueError: a class that the benchmark does not have; names the nearest.
+    """
+
+    def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
+        self._mapping = dict(mapping or {})
+        for category, name in self._mapping.items():
+            if name not in DETECTION_CLASSES and name != IGNORE:
+                known = nearest(name, (*DETECTION_CLASSES, IGNORE), label="The benchmark has")
+                raise ValueError(f"category {category!r} is given the unknown class {name!r}. {known}")
+
+    def class_of(self, category: str) -> str | None:
+        """Detection class of a category; None where it has none."""
+        name = self._mapping.get(category, CATEGORY_TO_CLASS.get(category))
+        return None if name == IGNORE else name
+
+    def is_ignored(self, category: str) -> bool:
+        """Whether a category is of no class on purpose, so that its boxes need no word."""
+        return self._mapping.get(category) == IGNORE or (
+            category not in self._mapping and category in IGNORED_CATEGORIES
+        )
+
+    def labels(self, categories: Iterable[str]) -> NDArray[np.int64]:
+        """(n,) label of each category, -1 for one without a detection class."""
+        names = [self.class_of(category) for category in categories]
+        return np.array([-1 if name is None else DETECTION_CLASSES.index(name) for name in names], np.int64)
+
+
+def counts(points: NDArray[np.integer], min_points: int = 1) -> NDArray[np.bool_]:
+    """(n,) which boxes have enough points to count: the one rule for training, drawing and scoring.
+
+    Args:
+        points: (n, 2) lidar and radar points inside each box. A negative number means that nobody counted, and such a
+            box counts.
+        min_points: the key ``data.min_points``: points of both sensors together that a box needs.
+    """
+    points = np.asarray(points)
+    total: NDArray[np.bool_] = np.maximum(points, 0).sum(1) >= min_points
+    return total | (points < 0).any(1)

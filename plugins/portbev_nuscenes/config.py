@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from portbev.config.data import CommonData
-from portbev.config.section import Section
+from portbev.config.section import Section, flatten
+from portbev_nuscenes.classes import Categories
 
 Triple = tuple[float, float, float]
+Pair = tuple[float, float]
+
+
+def _rising(pair: Pair) -> Pair:
+    if pair[0] > pair[1]:
+        raise ValueError("the lower end of a range comes first")
+    return pair
+
+
+def _positive(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if min(values) <= 0:
+        raise ValueError("every value must be above 0")
+    return values
 
 
 class ImageAug(Section):
@@ -17,29 +34,71 @@ class ImageAug(Section):
 
     final_size: tuple[int, int] = (256, 704)  # (height, width) of the network's input
     source_size: tuple[int, int] = (900, 1600)  # (height, width) of the files
-    resize: tuple[float, float] = (0.386, 0.55)
-    rotate: tuple[float, float] = (-5.4, 5.4)  # degrees
+    resize: Pair = (0.386, 0.55)
+    rotate: Pair = (-5.4, 5.4)  # degrees
     flip: bool = True
-    bottom_crop: tuple[float, float] = (0.0, 0.0)  # share of the height
+    bottom_crop: Pair = (0.0, 0.0)  # share of the height
     mean: Triple = (123.675, 116.28, 103.53)
     std: Triple = (58.395, 57.12, 57.375)
     reverse_channels: bool = True  # quirk of the original: RGB files are fed as BGR
+
+    _sizes = field_validator("final_size", "source_size", "resize", "std")(_positive)
+    _ranges = field_validator("resize", "rotate", "bottom_crop")(_rising)
 
 
 class BevAug(Section):
     """Augmentation of the bird's-eye view (BEVDepth's bda)."""
 
-    rotate: tuple[float, float] = (-22.5, 22.5)  # degrees
-    scale: tuple[float, float] = (0.95, 1.05)
+    rotate: Pair = (-22.5, 22.5)  # degrees
+    scale: Pair = (0.95, 1.05)
     flip_x: float = Field(0.5, ge=0, le=1)
     flip_y: float = Field(0.5, ge=0, le=1)
 
+    _sizes = field_validator("scale")(_positive)
+    _ranges = field_validator("rotate", "scale")(_rising)
 
-class NuscenesData(CommonData):
+
+class Tables(CommonData):
+    """What both kinds share: the tables of a version, and which of their boxes count."""
+
+    version: str = Field("v1.0-trainval", min_length=1)
+    cameras: tuple[str, ...]
+    categories: dict[str, str] = Field(default_factory=dict)
+    """Category of the tables -> detection class, for names that are not nuScenes' own; ``ignore``: of no class."""
+    min_points: int = Field(1, ge=0)
+    """Lidar and radar points that a box needs to be trained on, drawn and scored; a negative number in the tables means
+    unknown and counts as enough. 1 is the official benchmark's rule, 0 keeps every box."""
+    lidar_values: int = Field(5, ge=3)  # float32 values of a point in the lidar files; the first three are x, y, z [m]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_with_dots(cls, raw: Any) -> Any:
+        """On the command line ``data.categories.my.car=car`` arrives as nested sections."""
+        if isinstance(raw, Mapping) and isinstance(raw.get("categories"), Mapping):
+            return {**raw, "categories": flatten(dict(raw["categories"])) if raw["categories"] else {}}
+        return raw
+
+    @field_validator("categories")
+    @classmethod
+    def _of_known_classes(cls, mapping: dict[str, str]) -> dict[str, str]:
+        Categories(mapping)
+        return mapping
+
+    @field_validator("cameras")
+    @classmethod
+    def _each_once(cls, cameras: tuple[str, ...]) -> tuple[str, ...]:
+        if not cameras:
+            raise ValueError("at least one camera is needed")
+        doubled = [name for name, count in Counter(cameras).items() if count > 1]
+        if doubled:
+            raise ValueError(f"each camera once; doubled: {', '.join(doubled)}")
+        return cameras
+
+
+class NuscenesData(Tables):
     """nuScenes: key frames with sweeps and lidar depth, in the ego frame."""
 
     kind: Literal["nuscenes"] = "nuscenes"
-    version: str = "v1.0-trainval"
     cameras: tuple[str, ...] = (
         "CAM_FRONT_LEFT",
         "CAM_FRONT",
@@ -54,12 +113,20 @@ class NuscenesData(CommonData):
     bev: BevAug = BevAug()
     cbgs: bool = False  # class-balanced grouping and sampling of the training split
 
+    @field_validator("sweeps")
+    @classmethod
+    def _back_in_time(cls, sweeps: tuple[int, ...]) -> tuple[int, ...]:
+        if sweeps[:1] != (0,) or any(later <= earlier for earlier, later in pairwise(sweeps)):
+            raise ValueError(
+                "key frames back in time: 0, the current one, comes first, then rising numbers as in [0,1]"
+            )
+        return sweeps
 
-class NuscenesQueueData(CommonData):
+
+class NuscenesQueueData(Tables):
     """nuScenes: queues of key frames within a scene with CAN-bus data, in the lidar frame."""
 
     kind: Literal["nuscenes_queue"] = "nuscenes_queue"
-    version: str = "v1.0-trainval"
     cameras: tuple[str, ...] = (
         "CAM_FRONT",
         "CAM_FRONT_RIGHT",
@@ -77,6 +144,15 @@ class NuscenesQueueData(CommonData):
     photometric: bool = True  # distort the colours of training images
     grid_mask: bool = True  # mask stripes of training images
     point_cloud_range: tuple[float, float, float, float, float, float] = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
-    use_valid_flag: bool = True  # train on boxes with a lidar or radar point only
+    use_valid_flag: bool = True  # false trains on boxes without points too, whatever min_points says
     can_bus: Literal["auto", "files", "poses"] = "auto"  # from the CAN bus expansion, or derived from ego poses
     quirks: Literal["official", "fixed"] = "official"  # official: motion of the CAN bus message after the sample
+
+    _std = field_validator("std")(_positive)
+
+    @field_validator("point_cloud_range")
+    @classmethod
+    def _encloses_something(cls, area: tuple[float, ...]) -> tuple[float, ...]:
+        if any(low >= high for low, high in zip(area[:3], area[3:], strict=True)):
+            raise ValueError("[x_min, y_min, z_min, x_max, y_max, z_max], each minimum below its maximum")
+        return area

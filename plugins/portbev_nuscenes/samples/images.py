@@ -1,4 +1,8 @@
-"""Read camera images completely, and normalise them for the network."""
+"""Read camera images completely, and normalise them for the network.
+
+A picture becomes RGB of 8 bits whatever it holds: grey, palette, alpha (dropped) or CMYK; of 16 bits the upper eight
+remain. An orientation in EXIF is ignored, because intrinsics and boxes are of the pixels as they are stored.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cure: str = "") -> Image.Image:
-    """Read and decode an image as RGB.
+    """Read and decode an image as RGB of 8 bits; see the head of this file for other modes.
 
     Args:
         path: the file.
@@ -40,7 +44,7 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
     """
     suffix = f" (sample {token})" if token else ""
     with _errors(path, suffix), Image.open(path) as opened:
-        image = opened.convert("RGB")
+        image = to_rgb(opened)
 
     if image.size != (source_size[1], source_size[0]):
         width, height = image.size
@@ -50,6 +54,23 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
             cure=cure or f"Set data.image.source_size=[{height},{width}]",
         )
     return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An opened image, decoded as RGB of 8 bits.
+
+    Raises:
+        ValueError: pixels whose range is not known: floating point, or integers of more than 16 bits.
+        OSError: truncated or damaged.
+    """
+    if image.mode == "F":
+        raise ValueError("pixels are floating-point numbers, which have no known range: write 8 or 16 bits")
+    if not image.mode.startswith("I"):
+        return image.convert("RGB")
+    grey = np.asarray(image).astype(np.int64)
+    if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
+        raise ValueError("pixels are integers of more than 16 bits, which have no known range: write 8 or 16 bits")
+    return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
 
 
 @contextmanager

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev.data import BoxCounts, Part, Summary
+from portbev.data import Part, Summary
 from portbev.errors import DataError
-from portbev_nuscenes.classes import DETECTION_CLASSES, IGNORED_CATEGORIES
+from portbev_nuscenes.checks import files, frames, times
+from portbev_nuscenes.checks.problem import Problem, refuse
+from portbev_nuscenes.classes import DETECTION_CLASSES, Categories, counts
 from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
-from portbev_nuscenes.samples import truth
+from portbev_nuscenes.samples import summary, truth
+from portbev_nuscenes.samples.images import image_size
 from portbev_nuscenes.tables.cache import load_index
 from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import LIDAR
-from portbev_nuscenes.tables.splits import scene_names
+from portbev_nuscenes.tables.splits import find_split, other_splits
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,6 +36,7 @@ class KeyFrames:
         augmented: whether samples are augmented at random.
         root, version, split, part, seed: the data root, its version, the split, ``train`` or ``eval``, the seed.
         notes: repairs and omissions, for the run's record.
+        categories, min_points: which boxes count: the keys ``data.categories`` and ``data.min_points``.
     """
 
     benchmark = "nuscenes"
@@ -60,7 +64,9 @@ class KeyFrames:
         self._index = load_index(self.root, self.version, notes=self.notes)
         self._cameras = [self._index.channel(name) for name in section.cameras]
         self._lidar = self._index.channel(LIDAR) if lidar else -1
-        self._labels = truth.category_labels([name.decode() for name in self._index.categories])
+        self.categories, self.min_points = Categories(section.categories), section.min_points
+        self._labels = self.categories.labels(name.decode() for name in self._index.categories)
+        self._counted = counts(self._index.box_points, section.min_points)
         self.samples = self._of_split()
         self._check()
         self.tokens = [self._token(sample) for sample in self.samples]
@@ -83,24 +89,115 @@ class KeyFrames:
         return bool(self._box_rows().size)
 
     def check(self) -> None:
-        """Nothing yet."""
+        """Refuse what reading a sample or scoring the split would stumble over.
+
+        Raises:
+            DataError: see :meth:`problems`.
+        """
+        refuse(self.problems())
+
+    def problems(self) -> list[Problem]:
+        """What stops a run on this split: key frames, times, attributes, files, sizes of pictures, lidar layout."""
+        index, samples, folder = self._index, np.unique(self.samples), self.root / self.version
+        scored = self.part == "eval" and self.labelled
+        found = self._nothing_to_learn() if self.part == "train" else []
+        found += times.wrong_unit(index, samples, folder)
+        found += frames.doubled_key_frames(index, samples, self._columns(), folder)
+        if scored:
+            found += self._unscorable(samples)
+        if self.labelled:
+            found += frames.unknown_attributes(index, samples, self._labels, folder)
+        missing = files.missing_files(self.root, self._files())
+        return found + (missing or self._wrong_content())
+
+    def _nothing_to_learn(self) -> list[Problem]:
+        """The problem that no box is left to train on, with what leaves them out."""
+        learnt = self._boxes_by_class()
+        if learnt.kept:
+            return []
+        reasons = "; ".join(f"{count} {reason}" for reason, count in learnt.dropped.items())
+        cures = [summary.CURES[reason] for reason in learnt.dropped]
+        what = f"split {self.split!r} has no box to train on: {reasons}"
+        return [Problem(str(self.root / self.version / "sample_annotation.json"), what, "; ".join(cures))]
+
+    def _unscorable(self, samples: NDArray[np.int64]) -> list[Problem]:
+        """Scoring measures distances from the ego at the time of LIDAR_TOP, whether or not lidar is read."""
+        index, folder = self._index, self.root / self.version
+        if LIDAR.encode() in index.channels:
+            return frames.missing_key_frames(index, samples, [index.channel(LIDAR)], folder)
+        what = f"there is no {LIDAR}, at whose ego pose detections are scored"
+        return [Problem(str(folder / "sensor.json"), what, f"Add key frames of {LIDAR} with the ego's poses")]
+
+    def _wrong_content(self) -> list[Problem]:
+        """Problems inside the files; here of pictures' sizes, by the headers of the first sample."""
+        first = self._index.key_frames[self.samples[0], self._cameras]
+        names = [self._index.channels[column].decode() for column in self._cameras]
+        pictures = {name: self._file(frame) for name, frame in zip(names, first, strict=True)}
+        return files.picture_sizes(pictures, self._expected_size()) or self._sizes_by_the_tables(first)
+
+    def _sizes_by_the_tables(self, first: NDArray[np.int64]) -> list[Problem]:
+        """Pictures of another size than the first sample's, if the tables give sizes and were right about the first."""
+        index = self._index
+        told = index.frame_size[first[0]]
+        if not told.all() or image_size(self._file(first[0])) != (told[1], told[0]):
+            return []
+        used = index.key_frames[self._read_samples()][:, self._cameras].ravel()
+        sizes = index.frame_size[used]
+        other = used[sizes.all(1) & (sizes != told).any(1)]
+        if not len(other):
+            return []
+        width, height = index.frame_size[other[0]]
+        what = (
+            f"{len(other)} pictures are not {told[0]} x {told[1]} by the tables, this first one is {width} x {height}"
+        )
+        cure = "Scale the pictures of a data set to one size, and their camera_intrinsic with them"
+        return [Problem(str(self._file(other[0])), what, cure)]
+
+    def _expected_size(self) -> tuple[int, int] | None:
+        """(height, width) that pictures must have; None if any will do."""
+        return None
+
+    def _columns(self) -> list[int]:
+        """Channels whose files are read."""
+        return [*self._cameras, *([self._lidar] if self._lidar >= 0 else [])]
+
+    def _read_samples(self) -> NDArray[np.int64]:
+        """Rows of the samples whose key frames are read, history included."""
+        return np.unique(self.samples)
+
+    def _files(self) -> dict[str, list[str]]:
+        """The files that are read, by split and channel."""
+        index, samples = self._index, self._read_samples()
+        return {
+            f"{self.split} {index.channels[column].decode()}": index.files(index.key_frames[samples, column])
+            for column in self._columns()
+        }
 
     def summary(self) -> Summary:
-        """Samples and boxes by class."""
-        index, rows = self._index, self._box_rows()
-        labels = self._labels[index.box_category[rows]]
-        kept = (labels >= 0) & (index.box_points[rows].sum(1) > 0)
-        boxes = {
-            name: BoxCounts(read=int((labels == label).sum()), kept=int((labels[kept] == label).sum()))
-            for label, name in enumerate(self.classes)
+        """What is learnt from the split, or scored against, in numbers."""
+        return self._boxes_by_class().model_copy(update={"samples": len(self), "facts": self._facts()})
+
+    def _boxes_by_class(self) -> Summary:
+        return summary.of_boxes(
+            self._index, np.unique(self.samples), self._labels, self._counted, self.categories, self._in_range
+        )
+
+    def _in_range(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) whether boxes, rows of the index, are in the range that is trained on."""
+        return np.ones(len(rows), bool)
+
+    def _facts(self) -> dict[str, float | int | None]:
+        index = self._index
+        boxes = index.boxes_of(self.samples)
+        unknown = np.isnan(index.box_velocity[boxes][self._labels[index.box_category[boxes]] >= 0]).any(1)
+        return {
+            "boxes of unknown velocity": int(unknown.sum()),
+            "median time between key frames [s]": times.interval(index, self.samples),
         }
-        return Summary(samples=len(self), boxes=boxes)
 
     def _box_rows(self) -> NDArray[np.int64]:
         """Rows of the index with the boxes of the samples."""
-        starts = self._index.box_start
-        ranges = [np.arange(*starts[sample : sample + 2]) for sample in np.unique(self.samples)]
-        return np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
+        return self._index.boxes_of(self.samples)
 
     def digest(self) -> str:
         """sha256 of the split's rows in the tables: samples, files, calibrations, poses, boxes."""
@@ -135,42 +232,37 @@ class KeyFrames:
         return subset
 
     def _of_split(self) -> NDArray[np.int64]:
-        names = scene_names(self.split, self.root, self.version)
+        names, notes = find_split(self.split, self.root, self.version)
+        self.notes += notes
         chosen = self._index.samples_of(names)
         if not len(chosen):
             message = f"split {self.split!r} has no samples in {self.version}"
-            raise DataError(message, where=str(self.root), cure="Choose another split or version")
+            raise DataError(message, where=str(self.root), cure=other_splits(self.split, self.root, self.version))
         present = len(set(self._index.sample_scene[chosen].tolist()))
         if present < len(names):
             self.notes.append(f"split {self.split}: {present} of its {len(names)} scenes are in {self.version}")
         return chosen
 
     def _check(self) -> None:
-        """Check that samples have their key frames and that a training split has annotations; note unknown categories.
+        """Check what opening a data set needs: key frames, annotations to train on, categories that are known.
 
         Raises:
             DataError: missing key frames or annotations.
         """
         index, chosen, folder = self._index, self.samples, self.root / self.version
-        for column in [*self._cameras, *([self._lidar] if self._lidar >= 0 else [])]:
-            without = chosen[index.key_frames[chosen, column] < 0]
-            if len(without):
-                channel, first = index.channels[column].decode(), self._token(without[0])
-                message = f"{len(without)} samples have no {channel} key frame, the first is {first}"
-                raise DataError(message, where=str(folder / "sample_data.json"))
-        rows = np.concatenate([np.arange(*index.box_start[sample : sample + 2]) for sample in chosen])
-        if self.part == "train" and not len(rows):
+        refuse(frames.missing_key_frames(index, chosen, self._columns(), folder))
+        if self.part == "train" and not self.labelled:
             message = f"split {self.split!r} has no annotations to train on"
-            raise DataError(message, where=str(folder / "sample_annotation.json"))
-        counts = np.bincount(index.box_category[rows], minlength=len(index.categories))
-        for category in np.flatnonzero((self._labels < 0) & (counts > 0)):
-            name = index.categories[category].decode()
-            if name not in IGNORED_CATEGORIES:
-                omitted = f"{counts[category]} boxes of {self.split} are left out"
+            cure = "Train on a split with annotations; without them predictions can be made: portbev eval"
+            raise DataError(message, where=str(folder / "sample_annotation.json"), cure=cure)
+        refuse(frames.unknown_categories(index, chosen, self.categories, folder))
+        for name, count in frames.used_categories(index, chosen).items():
+            if self.categories.class_of(name) is None and not self.categories.is_ignored(name):
+                omitted = f"{count} boxes of {self.split} are left out (data.categories can map it)"
                 self.notes.append(f"category {name!r} belongs to no detection class: {omitted}")
 
     def _token(self, sample: int) -> str:
-        return str(self._index.sample_token[sample].decode())
+        return self._index.token(sample)
 
     def _file(self, frame: int) -> Path:
         return self.root / str(self._index.frame_file[frame].decode())
@@ -187,6 +279,6 @@ class KeyFrames:
             index.box_size[rows],
             index.box_rotation[rows],
             index.box_velocity[rows],
-            index.box_points[rows].sum(1),
+            self._counted[rows],
             keep,
         )

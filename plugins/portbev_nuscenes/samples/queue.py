@@ -24,8 +24,9 @@ from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
 from portbev.rng import generator
 from portbev_nuscenes.batches import QueueBatch, QueueSample, collate_queues
+from portbev_nuscenes.checks.problem import refuse
 from portbev_nuscenes.config import NuscenesQueueData
-from portbev_nuscenes.samples import can_bus
+from portbev_nuscenes.samples import can_bus, summary
 from portbev_nuscenes.samples.images import image_size, read_image
 from portbev_nuscenes.samples.keyframes import KeyFrames
 from portbev_nuscenes.samples.motion import split_motion
@@ -58,8 +59,10 @@ class QueueDataset(KeyFrames):
         motion = split_motion(self.root, index, self.samples, self._lidar, section.can_bus, section.quirks)
         self.notes += motion.notes
         self._motion, self._motion_digest = motion.values, motion.digest
+        self._counted = self._counted | (not section.use_valid_flag)
         self._keep = Keep(section.use_valid_flag, section.point_cloud_range)
         self._lidar2global = self._poses()
+        self._near = self._boxes_in_range()
         self._has_truth = self._samples_with_truth()
         self._source_size = self._picture_size()
         self._arrange(self.samples[self._scene_order(self.samples)])
@@ -139,6 +142,8 @@ class QueueDataset(KeyFrames):
         for steps in self._steps_back():
             missing += ~valid[np.maximum(np.arange(len(samples)) - steps, 0)]
         self._usable = self._by_time[valid & (missing <= self._dropped())]
+        if self.part == "train" and not self._has_truth[samples].any():
+            refuse(self._nothing_to_learn())
         if self.part == "train" and not len(self._usable):
             message = (
                 f"split {self.split!r} has no queue of {self.section.queue_length} frames that all have ground truth"
@@ -207,13 +212,34 @@ class QueueDataset(KeyFrames):
 
     def _samples_with_truth(self) -> NDArray[np.bool_]:
         """(S,) whether each sample has boxes to train on; False outside the split."""
-        index, has_truth = self._index, np.zeros(len(self._index.sample_token), bool)
-        points = index.box_points.sum(1)
+        index = self._index
+        kept = (self._labels[index.box_category] >= 0) & self._counted & self._near
+        before = np.concatenate([[0], np.cumsum(kept)])
+        has_truth: NDArray[np.bool_] = np.diff(before[index.box_start]) > 0
+        return has_truth & np.isin(np.arange(len(has_truth)), self.samples)
+
+    def _boxes_in_range(self) -> NDArray[np.bool_]:
+        """(G,) whether each box of the split is in the range that is trained on; False outside the split."""
+        index, near = self._index, np.zeros(len(self._index.box_category), bool)
+        anything = Keep(with_points=False, area=self.section.point_cloud_range)
         for sample in self.samples:
             rows = slice(*index.box_start[sample : sample + 2])
             centres = transform(inverse_pose(self._lidar2global[sample]), index.box_translation[rows])
-            has_truth[sample] = self._keep(self._labels[index.box_category[rows]], points[rows], centres).any()
-        return has_truth
+            near[rows] = anything(np.zeros(len(centres), np.int64), np.ones(len(centres), bool), centres)
+        return near
+
+    def _in_range(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self._near[rows]
+
+    def _facts(self) -> dict[str, float | int | None]:
+        steps = range(1, self.section.queue_length) if self.part == "train" else range(1, 2)
+        size = pixels.scaled_size(self._source_size, self.section.scale)
+        padded = pixels.padded_size(size, self.section.pad_divisor)
+        missing = summary.repeated_history(self._index, np.unique(self.samples), list(steps))
+        return super()._facts() | {
+            "share of history frames that are not of the scene": missing,
+            "share of padding in pictures": 1.0 - size[0] * size[1] / (padded[0] * padded[1]),
+        }
 
     def _note_rejected(self) -> None:
         without = int((~self._has_truth[self.samples]).sum())

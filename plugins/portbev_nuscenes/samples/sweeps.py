@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.data.base import Part
-from portbev.geometry import inverse_pose, mean_pose, pose
+from portbev.geometry import inverse_pose, mean_pose, pose, transform
 from portbev.rng import generator
 from portbev_nuscenes.batches import SweepBatch, SweepSample, collate_sweeps
+from portbev_nuscenes.checks import files
+from portbev_nuscenes.checks.problem import Problem
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.config import NuscenesData
-from portbev_nuscenes.samples import augment, lidar
+from portbev_nuscenes.samples import augment, lidar, summary
 from portbev_nuscenes.samples.images import normalise, read_image
 from portbev_nuscenes.samples.keyframes import KeyFrames
 from portbev_nuscenes.samples.sampling import balanced_indices
+from portbev_nuscenes.tables.chain import order_problems
 
 Array = NDArray[np.float64]
 Transforms = list[augment.ImageTransform]
@@ -33,9 +36,83 @@ class SweepDataset(KeyFrames):
     def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
         self.section, self.with_depth = section, part == "train" and section.depth_labels
         super().__init__(section, root, part, seed=seed, lidar=self.with_depth)
+        self._note_absent_history()
         if part == "train" and section.cbgs:
             self.samples = self._balanced()
             self.tokens = [self._token(sample) for sample in self.samples]
+
+    def problems(self) -> list[Problem]:
+        order = order_problems(self._index, self.samples) if len(self.section.sweeps) > 1 else []
+        return order + self._mostly_black() + super().problems()
+
+    def _mostly_black(self) -> list[Problem]:
+        """The problem that pictures hardly fill the input in training while they do in evaluation."""
+        aug = self.section.image
+        training, evaluation = summary.padding(aug)
+        if not self.augmented or training <= summary.BLACK_IN_TRAINING or evaluation >= summary.FULL_IN_EVALUATION:
+            return []
+        (height, width), (final_height, final_width) = aug.source_size, aug.final_size
+        low, high = summary.fitting_resize(aug)
+        what = (
+            f"{training:.0%} of each training picture is black padding and {evaluation:.0%} in evaluation: pictures of "
+            f"{width} x {height}, resized by {aug.resize[0]:g} to {aug.resize[1]:g}, do not fill "
+            f"{final_width} x {final_height}"
+        )
+        return [Problem("data.image.resize", what, f"Set data.image.resize=[{low},{high}]")]
+
+    def _wrong_content(self) -> list[Problem]:
+        found = super()._wrong_content()
+        if self.with_depth:
+            found += files.lidar_layout(self._lidar_files(), self.section.lidar_values) or self._unseen_lidar()
+        return found
+
+    def _lidar_files(self) -> list[Path]:
+        return [self._file(frame) for frame in self._index.key_frames[np.unique(self.samples), self._lidar]]
+
+    def _unseen_lidar(self) -> list[Problem]:
+        """The problem that no lidar point falls into a picture, so that there is no depth to learn from."""
+        if self._share_in_pictures() > 0:
+            return []
+        what = "no lidar point falls into a picture, in the samples looked at"
+        cure = "Check rotation, translation and camera_intrinsic, or set data.depth_labels=false"
+        return [Problem(str(self.root / self.version / "calibrated_sensor.json"), what, cure)]
+
+    def _share_in_pictures(self) -> float:
+        """Share of the lidar points of a few samples that fall into pictures; points in two pictures count twice."""
+        looked_at = np.unique(self.samples)[:: max(1, len(self.samples) // 3)][:3].tolist()
+        frames = self._index.key_frames[looked_at, self._lidar]
+        points = sum(len(self._cloud(key, int(frame))) for key, frame in zip(looked_at, frames, strict=True))
+        return sum(len(pixels) for key in looked_at for pixels in self._lidar_pixels(key)) / points
+
+    def _expected_size(self) -> tuple[int, int]:
+        return self.section.image.source_size
+
+    def _read_samples(self) -> NDArray[np.int64]:
+        keys = np.unique(self.samples)
+        before = [keys[~summary.absent(self._index, keys, step)] - step for step in self.section.sweeps]
+        return np.unique(np.concatenate(before))
+
+    def _note_absent_history(self) -> None:
+        keys = np.unique(self.samples)
+        for step in self.section.sweeps:
+            if summary.absent(self._index, keys, step).all():
+                self.notes.append(
+                    f"data.sweeps: no sample of {self.split} has a key frame {step} before it in its scene; "
+                    "the current one is repeated for all"
+                )
+
+    def _facts(self) -> dict[str, float | int | None]:
+        training, evaluation = summary.padding(self.section.image)
+        facts = super()._facts() | {"share of padding in pictures": training if self.augmented else evaluation}
+        if len(self.section.sweeps) > 1:
+            keys = np.unique(self.samples)
+            repeated = summary.repeated_history(self._index, keys, list(self.section.sweeps))
+            facts["share of repeated history frames"] = repeated
+        if self.with_depth:
+            lost, points = files.not_finite(self._lidar_files(), self.section.lidar_values)
+            facts["share of lidar points in pictures"] = self._share_in_pictures()
+            facts["share of lidar points without finite coordinates"] = lost / points
+        return facts
 
     def _balanced(self) -> NDArray[np.int64]:
         """The split's samples resampled by CBGS, so that the classes have about equal shares."""
@@ -126,28 +203,35 @@ class SweepDataset(KeyFrames):
             if sample in sweeps[:s]:  # a repeated key frame has the same pixels
                 images[s] = images[sweeps.index(sample)]
                 continue
-            for n, transform in enumerate(transforms):
+            for n, how in enumerate(transforms):
                 source = read_image(self._file(frames[s, n]), aug.source_size, token=self._token(sample))
-                images[s, n] = normalise(np.asarray(augment.transform_image(source, transform, aug.final_size)), aug)
+                images[s, n] = normalise(np.asarray(augment.transform_image(source, how, aug.final_size)), aug)
         return images
 
     def _depth(self, key: int, transforms: Transforms) -> NDArray[np.float32]:
         """Depth labels (N, H, W) of the key frame from its lidar sweep. They do not depend on the BEV augmentation."""
-        index, aug = self._index, self.section.image
-        frame = int(index.key_frames[key, self._lidar])
-        points = lidar.read_lidar(self._file(frame), token=self._token(key))[:, :3].T
-        points = lidar.rotate_shift(points, *self._calibration(frame))
-        points = lidar.rotate_shift(points, index.frame_rotation[frame], index.frame_translation[frame])
+        aug = self.section.image
         depth = np.empty((len(self._cameras), *aug.final_size), np.float32)
-        for n, transform in enumerate(transforms):
-            camera = int(index.key_frames[key, self._cameras[n]])
-            seen = lidar.shift_rotate_back(points, index.frame_rotation[camera], index.frame_translation[camera])
-            seen = lidar.shift_rotate_back(seen, *self._calibration(camera))
-            intrinsic = index.calibration_intrinsic[index.frame_calibration[camera]]
-            pixels = lidar.visible_points(seen, intrinsic, aug.source_size)
-            depth[n] = augment.transform_depth(pixels, transform, aug.final_size)
+        for n, pixels in enumerate(self._lidar_pixels(key)):
+            depth[n] = augment.transform_depth(pixels, transforms[n], aug.final_size)
         return depth
 
-    def _calibration(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        row = self._index.frame_calibration[frame]
-        return self._index.calibration_rotation[row], self._index.calibration_translation[row]
+    def _lidar_pixels(self, key: int) -> Iterator[NDArray[np.float32]]:
+        """For each camera the (m, 3) [u v depth] of the lidar points that it sees, in source pixels and metres."""
+        index = self._index
+        frame = int(index.key_frames[key, self._lidar])
+        points = self._cloud(key, frame)
+        lidar2global = self._sensor2global(frame)
+        for camera in index.key_frames[key, self._cameras]:
+            seen = transform(lidar.relative_pose(lidar2global, self._sensor2global(camera)), points)
+            intrinsic = index.calibration_intrinsic[index.frame_calibration[camera]]
+            yield lidar.visible_points(seen, intrinsic, self.section.image.source_size)
+
+    def _cloud(self, key: int, frame: int) -> NDArray[np.float32]:
+        """(n, 3) lidar points of a frame of sample ``key``, lidar frame [m]."""
+        return lidar.read_lidar(self._file(frame), token=self._token(key), values=self.section.lidar_values)[:, :3]
+
+    def _sensor2global(self, frame: int) -> Array:
+        index, row = self._index, self._index.frame_calibration[frame]
+        ego2global = pose(index.frame_rotation[frame], index.frame_translation[frame])
+        return ego2global @ pose(index.calibration_rotation[row], index.calibration_translation[row])

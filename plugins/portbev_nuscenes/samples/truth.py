@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from portbev.boxes import extents_from_wlh
 from portbev.geometry import inverse_pose, matrix_quaternion, quaternion_product, quaternion_yaw, transform
-from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev_nuscenes.classes import Categories
 
 
 class Keep(NamedTuple):
     """Filter: the boxes of detection classes that are trained on.
 
     Attributes:
-        with_points: keep only boxes with a lidar or radar point inside.
+        with_points: keep only boxes with enough lidar and radar points inside.
         area: (x_min, y_min, z_min, x_max, y_max, z_max) in the network's frame: keep only boxes whose centre is
             strictly inside in x and y. None: keep all.
     """
@@ -25,9 +25,15 @@ class Keep(NamedTuple):
     area: tuple[float, ...] | None = None
 
     def __call__(
-        self, labels: NDArray[np.int64], points: NDArray[np.int64], centres: NDArray[np.float64]
+        self, labels: NDArray[np.int64], points: NDArray[Any], centres: NDArray[np.float64]
     ) -> NDArray[np.bool_]:
-        """(n,) mask of boxes, given labels (n,), numbers of points (n,) and centres (n, 3) in the network's frame."""
+        """(n,) mask of boxes.
+
+        Args:
+            labels: (n,). centres: (n, 3) in the network's frame [m].
+            points: (n,) whether a box has enough points (see :func:`portbev_nuscenes.classes.counts`); numbers of
+                points do as well, of which 0 is not enough.
+        """
         kept = labels >= 0
         if self.with_points:
             kept &= points > 0
@@ -42,9 +48,8 @@ SEEN = Keep()
 
 
 def category_labels(categories: list[str]) -> NDArray[np.int64]:
-    """(n,) label of each category name, -1 for a category without a detection class."""
-    label_of = {name: DETECTION_CLASSES.index(label) for name, label in CATEGORY_TO_CLASS.items()}
-    return np.array([label_of.get(name, -1) for name in categories], np.int64)
+    """(n,) label of each of nuScenes' own category names, -1 for one without a detection class."""
+    return Categories().labels(categories)
 
 
 def ground_truth(
@@ -54,7 +59,7 @@ def ground_truth(
     size: NDArray[np.float64],
     rotation: NDArray[np.float64],
     velocity: NDArray[np.float64],
-    points: NDArray[np.int64],
+    points: NDArray[Any],
     keep: Keep = SEEN,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Boxes (m, 9) [x y z dx dy dz yaw vx vy] and labels (m,) in the network's frame.
@@ -65,7 +70,7 @@ def ground_truth(
     Args:
         frame2global: (4, 4) pose of the network's frame: BEVDepth's mean ego, BEVFormer's LIDAR_TOP.
         labels: (n,). translation, velocity: (n, 3) global frame. size: (n, 3) width, length, height. rotation: (n, 4).
-        points: (n,) lidar and radar points inside.
+        points: (n,) whether there are enough lidar and radar points inside, or their number.
         keep: filter on the boxes.
     """
     global2frame = inverse_pose(frame2global)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
-from portbev_nuscenes.tables.rows import Annotation, Instance, Named, encoded, follow, numbers, rows
+from portbev_nuscenes.tables.rows import Annotation, Instance, Named, Row, encoded, follow, numbers, rows
 
 MAX_TIME_DIFFERENCE = 1.5
 """Two annotations of an object give a velocity if at most this many seconds lie between them.
@@ -23,15 +23,20 @@ _TABLE = "sample_annotation"
 def annotated_boxes(folder: Path, position: dict[str, int], times: dict[str, float]) -> dict[str, NDArray[Any]]:
     """The ``box_*`` columns of an index, ordered by sample, with the names of categories and attributes.
 
+    A version whose ``sample_annotation`` is absent or has no rows is not annotated, like the official test set; then
+    ``instance``, ``category`` and ``attribute`` may be absent too.
+
     Args:
         folder: the tables.
         position: sample token -> row of the sample in the index.
         times: sample token -> timestamp in microseconds.
     """
-    categories, attributes = list(rows(folder, "category", Named)), list(rows(folder, "attribute", Named))
+    annotations = _where_present(folder, _TABLE, Annotation)
+    read = rows if annotations else _where_present
+    categories, attributes = list(read(folder, "category", Named)), list(read(folder, "attribute", Named))
     category_index = {row.token: i for i, row in enumerate(categories)}
     attribute_index = {row.token: i for i, row in enumerate(attributes)}
-    annotations, instances = _read(folder)
+    instances = list(rows(folder, "instance", Instance)) if annotations else []
     instance_index = {row.token: i for i, row in enumerate(instances)}
     instance_category = follow(
         category_index, [(row.token, row.category_token) for row in instances], folder, "instance", "category"
@@ -65,10 +70,9 @@ def annotated_boxes(folder: Path, position: dict[str, int], times: dict[str, flo
     }
 
 
-def _read(folder: Path) -> tuple[list[Annotation], list[Instance]]:
-    if folder.name.endswith("test") and not (folder / f"{_TABLE}.json").exists():
-        return [], []  # the official test set has no annotations
-    return list(rows(folder, _TABLE, Annotation)), list(rows(folder, "instance", Instance))
+def _where_present(folder: Path, table: str, row_type: type[Row]) -> list[Row]:
+    """The rows of a table; none where it is absent."""
+    return list(rows(folder, table, row_type)) if (folder / f"{table}.json").exists() else []
 
 
 def _sizes(annotations: list[Annotation], tokens: list[str], path: Path) -> NDArray[np.float64]:

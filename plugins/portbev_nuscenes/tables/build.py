@@ -91,11 +91,18 @@ def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, N
         "frame_sample": np.array(sample, np.int32),
         "frame_channel": channel,
         "frame_calibration": calibration,
+        "frame_size": _sizes(frames),
         "frame_time": np.array([row.timestamp for row in frames], np.float64),
         "frame_rotation": numbers([row.rotation for row in pose], 4, tokens, folder / "ego_pose.json"),
         "frame_translation": numbers([row.translation for row in pose], 3, tokens, folder / "ego_pose.json"),
         **_calibrations(folder, calibrated, np.array([channels[i] != LIDAR for i in calibration_channel], bool)),
     }
+
+
+def _sizes(frames: list[SampleData]) -> NDArray[np.int32]:
+    """(F, 2) width and height that the tables give, 0 where there is none or one that cannot be a number of pixels."""
+    sizes = np.array([(row.width or 0, row.height or 0) for row in frames], np.float64).reshape(-1, 2)
+    return np.where((sizes > 0) & (sizes < 2**31), sizes, 0).astype(np.int32)
 
 
 def _calibrations(
@@ -108,6 +115,11 @@ def _calibrations(
         if len(matrix) != 3 or any(len(row) != 3 for row in matrix):
             raise DataError(f"row with token {tokens[i]}: camera_intrinsic is not 3 x 3", where=str(path))
         intrinsic[i] = matrix
+    used = np.flatnonzero(is_camera)
+    numbers(intrinsic[used].tolist(), 9, [tokens[i] for i in used], path)
+    flat = used[(intrinsic[used, [0], [0]] <= 0) | (intrinsic[used, [1], [1]] <= 0)]
+    if len(flat):
+        raise DataError(f"row with token {tokens[flat[0]]}: a focal length is not positive", where=str(path))
     return {
         "calibration_rotation": numbers([row.rotation for row in calibrated], 4, tokens, path),
         "calibration_translation": numbers([row.translation for row in calibrated], 3, tokens, path),

@@ -19,7 +19,7 @@ from portbev_nuscenes.tables.build import build_index
 from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import INDEXED, version_folder
 
-FORMAT = 2
+FORMAT = 3
 """Version of the cached format; increase it whenever the arrays of an index change their meaning."""
 
 log = logging.getLogger("portbev.data")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from portbev.errors import DataError
+from portbev_nuscenes.checks.problem import Problem, refuse
 from portbev_nuscenes.tables.index import Index
 
 LONG_STEP = 1.5
@@ -24,29 +24,18 @@ def check_chain(index: Index, samples: NDArray[np.int64]) -> list[str]:
         samples: rows of the split's samples; scenes are complete.
 
     Raises:
-        DataError: two samples of a scene have the same time, or ``prev`` names a sample that is later or of another
-            scene, so that the order is unknown.
+        DataError: the order is unknown: see :func:`order_problems`.
     """
-    rows = np.unique(samples)
-    follows = np.zeros(len(rows), bool)
-    follows[1:] = (np.diff(rows) == 1) & (index.sample_scene[rows[1:]] == index.sample_scene[rows[:-1]])
-    later, before = rows[follows], index.sample_before[rows]
-    step = index.sample_time[later] - index.sample_time[later - 1]
-    if (step <= 0).any():
-        _refuse(index, int(later[step <= 0][0]), "has the time of another sample of its scene")
-    linked = before >= 0
-    target = before[linked]
-    wrong = index.sample_time[target] >= index.sample_time[rows[linked]]
-    if wrong.any():
-        _refuse(index, int(rows[linked][wrong][0]), "is linked behind a sample that is not earlier")
-    if (index.sample_scene[target] != index.sample_scene[rows[linked]]).any():
-        foreign = index.sample_scene[target] != index.sample_scene[rows[linked]]
-        _refuse(index, int(rows[linked][foreign][0]), "is linked behind a sample of another scene")
+    refuse(order_problems(index, samples))
+    rows, follows = _rows(index, samples)
+    before = index.sample_before[rows]
     notes = []
     skipping = rows[before != np.where(follows, rows - 1, -1)]
     if len(skipping):
         message = "are not linked to the sample before them, frames may be missing"
         notes.append(_note(index, skipping, message))
+    later = rows[follows]
+    step = index.sample_time[later] - index.sample_time[later - 1]
     usual = float(np.median(step)) if len(step) else 0.0
     slow = later[step > LONG_STEP * usual]
     if len(slow):
@@ -58,13 +47,39 @@ def check_chain(index: Index, samples: NDArray[np.int64]) -> list[str]:
     return notes
 
 
-def _refuse(index: Index, row: int, message: str) -> None:
-    scene = index.scenes[index.sample_scene[row]].decode()
-    raise DataError(
-        f"sample {index.sample_token[row].decode()} {message}",
-        where=f"sample.json, {scene}",
-        cure="Correct the times or the links: portbev data check nuscenes lists them",
-    )
+def order_problems(index: Index, samples: NDArray[np.int64]) -> list[Problem]:
+    """The problems that two samples of a scene have the same time, or that ``prev`` names a later sample or one of
+    another scene, so that the order is unknown."""
+    rows, follows = _rows(index, samples)
+    before, later = index.sample_before[rows], rows[follows]
+    same_time = later[index.sample_time[later] <= index.sample_time[later - 1]]
+    linked, target = rows[before >= 0], before[before >= 0]
+    not_earlier = linked[index.sample_time[target] >= index.sample_time[linked]]
+    foreign = linked[index.sample_scene[target] != index.sample_scene[linked]]
+    return [
+        _problem(index, found, message)
+        for found, message in (
+            (same_time, "has the time of another sample of its scene"),
+            (not_earlier, "is linked behind a sample that is not earlier"),
+            (foreign, "is linked behind a sample of another scene"),
+        )
+        if len(found)
+    ]
+
+
+def _rows(index: Index, samples: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The samples in order, and (n,) whether each is of the scene of the one before it and follows it directly."""
+    rows = np.unique(samples)
+    follows = np.zeros(len(rows), bool)
+    follows[1:] = (np.diff(rows) == 1) & (index.sample_scene[rows[1:]] == index.sample_scene[rows[:-1]])
+    return rows, follows
+
+
+def _problem(index: Index, rows: NDArray[np.int64], message: str) -> Problem:
+    scene = index.scenes[index.sample_scene[rows[0]]].decode()
+    others = f" (and {len(rows) - 1} others)" if len(rows) > 1 else ""
+    what, cure = f"sample {index.token(rows[0])} {message}{others}", "Correct the times or the links of the samples"
+    return Problem(f"sample.json, {scene}", what, cure)
 
 
 def _note(index: Index, rows: NDArray[np.int64], message: str) -> str:

@@ -24,6 +24,7 @@ class Index:
         channels: (C,) channel names.
         key_frames: (S, C) row of the key frame in the ``frame_*`` arrays, -1 where there is none.
         frame_file: (F,) path below the data root. frame_sample, frame_channel, frame_calibration: (F,) indices.
+        frame_size: (F, 2) width and height of the picture as the tables say, 0 where they do not.
         frame_time: (F,) microseconds. frame_rotation (F, 4), frame_translation (F, 3): ego pose, ego to global.
         calibration_rotation (K, 4), calibration_translation (K, 3): sensor to ego; calibration_intrinsic (K, 3, 3):
             zero for lidar.
@@ -45,6 +46,7 @@ class Index:
     frame_sample: NDArray[np.int32]
     frame_channel: NDArray[np.int16]
     frame_calibration: NDArray[np.int32]
+    frame_size: NDArray[np.int32]
     frame_time: NDArray[np.float64]
     frame_rotation: NDArray[np.float64]
     frame_translation: NDArray[np.float64]
@@ -83,6 +85,19 @@ class Index:
         names = {name.encode() for name in scenes}
         chosen = np.array([name in names for name in self.scenes.tolist()], bool)
         return np.flatnonzero(chosen[self.sample_scene]) if len(self.scenes) else np.zeros(0, np.int64)
+
+    def token(self, sample: int) -> str:
+        """Token of a sample."""
+        return str(self.sample_token[sample].decode())
+
+    def files(self, frames: NDArray[np.int64]) -> list[str]:
+        """Paths of frames below the data root."""
+        return [file.decode() for file in self.frame_file[frames].tolist()]
+
+    def boxes_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of the ``box_*`` arrays that belong to the samples, each once."""
+        ranges = [np.arange(*self.box_start[sample : sample + 2]) for sample in np.unique(samples)]
+        return np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
 
     def previous(self, sample: int, steps: int) -> int | None:
         """The sample ``steps`` key frames earlier in the same scene; None where there is none."""

@@ -90,6 +90,8 @@ class SampleData(FrameLink, gc=False):
     token: str
     timestamp: float
     filename: str
+    width: float | None = None
+    height: float | None = None
 
 
 class EgoPosition(msgspec.Struct, gc=False):

@@ -5,13 +5,16 @@ A split is a list of scene names.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from portbev.errors import DataError
+from portbev_nuscenes.tables.jsonrows import read_rows, table_names
+from portbev_nuscenes.tables.rows import Named
 
 _RANGES: Final = {
     "train": (
@@ -80,27 +83,92 @@ def is_official(split: str) -> bool:
     return split in OFFICIAL_SPLITS
 
 
+FILE: Final = "splits.json"
+
+
+class OwnSplit(NamedTuple):
+    """Scene names of a split of one's own, and the file that lists them."""
+
+    scenes: tuple[str, ...]
+    path: Path
+
+
+class Split(NamedTuple):
+    """A split as it is meant in one version: its scene names, and what is worth a note."""
+
+    scenes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
 def scene_names(split: str, data_root: Path | str, version: str) -> tuple[str, ...]:
-    """Scene names of a split: an official one, or one of ``<data_root>/<version>/splits.json``.
+    """Scene names of a split: see :func:`find_split`."""
+    return find_split(split, data_root, version).scenes
+
+
+def find_split(split: str, data_root: Path | str, version: str) -> Split:
+    """A split of a version: an official one, or one of ``splits.json`` in the version's folder or else in the root.
+
+    Of two splits with one name, that of the version's folder comes before that of the root. An official one comes
+    before both where the version's name says that it holds it and one of its scenes is there.
 
     Raises:
-        DataError: an official split of another version, or an unknown split.
+        DataError: an official split of another version, or an unknown split; lists those that can be used.
     """
+    root, own = Path(data_root), own_splits(data_root, version)
     official = OFFICIAL_SPLITS.get(split)
+    fits = official is not None and version.endswith(VERSION_OF[split])
+    if official is not None and fits and (split not in own or scenes_of(root, version) & {*official}):
+        clash = split in own and {*own[split].scenes} != {*official}
+        return Split(official, (f"split {split} is the official one, not that of {own[split].path}",) if clash else ())
+    if split in own:
+        scenes, path = own[split]
+        notes = [f"split {split} is that of {path}"] if path.parent == root or official is not None else []
+        if official is not None:
+            notes[0] += f", because {version} does not hold the official one"
+        return Split(scenes, tuple(notes))
+    what = f"unknown split {split!r}"
     if official is not None:
-        if not version.endswith(VERSION_OF[split]):
-            raise DataError(
-                f"split {split!r} belongs to a version that ends with {VERSION_OF[split]!r}, not to {version!r}",
-                where=str(data_root),
-                cure="Choose the version that holds it, or a split of this version",
-            )
-        return official
-    path = Path(data_root) / version / "splits.json"
-    custom = read_custom_splits(path)
-    if split not in custom:
-        names = ", ".join([*OFFICIAL_SPLITS, *custom])
-        raise DataError(f"unknown split {split!r}", where=str(path), cure=f"Known splits: {names}")
-    return custom[split]
+        what = f"split {split!r} belongs to a version that ends with {VERSION_OF[split]!r}, not to {version!r}"
+    raise DataError(what, where=str(root / version / FILE), cure=other_splits(split, root, version))
+
+
+def own_splits(data_root: Path | str, version: str) -> dict[str, OwnSplit]:
+    """The splits of ``splits.json`` in the root and in the version's folder, which comes first.
+
+    Raises:
+        DataError: a file that is not of the right form.
+    """
+    root = Path(data_root)
+    paths = (root / FILE, root / version / FILE)
+    return {name: OwnSplit(scenes, path) for path in paths for name, scenes in read_custom_splits(path).items()}
+
+
+def scenes_of(root: Path, version: str) -> set[str]:
+    """Names of the scenes in a version."""
+    return set(table_names(read_rows(root / version / "scene.json", Named)).values())
+
+
+def usable_splits(root: Path, version: str) -> dict[str, int]:
+    """The splits of which a version holds scenes, with their number: official ones that it may hold, and its own."""
+    here, own = scenes_of(root, version), own_splits(root, version)
+    official = {name: names for name, names in OFFICIAL_SPLITS.items() if version.endswith(VERSION_OF[name])}
+    found = {name: len(here & {*names}) for name, (names, _) in own.items()}
+    found.update((name, count) for name, names in official.items() if (count := len(here & {*names})))
+    return {name: count for name, count in found.items() if count}
+
+
+def other_splits(split: str, root: Path, version: str) -> str:
+    """The cure for a split that is not there: the nearest, and all that a version holds scenes of."""
+    try:
+        usable = usable_splits(root, version)
+    except DataError:
+        usable = {}
+    if not usable:
+        path = root / version / FILE
+        return f'{version} holds scenes of no known split: name some of its scenes in {path}, {{"mine": ["SCENE"]}}'
+    near = difflib.get_close_matches(split, usable, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{hint}Splits of {version}: " + ", ".join(f"{name} ({count} scenes)" for name, count in usable.items())
 
 
 def read_custom_splits(path: Path | str) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from portbev.geometry import mean_pose
+from portbev.geometry import mean_pose, pose, transform
 from portbev.models import Detections
 from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.config import BevAug, ImageAug
@@ -105,17 +105,38 @@ def test_depth_labels(pipe: Pipe) -> None:
         np.testing.assert_array_equal(depth[depth > 0], pipe.arrays[f"ida{i}_depth_val"])
 
 
-def test_lidar_points_in_the_camera(pipe: Pipe) -> None:
-    where = pipe.facts["lidar"]
+def _poses(pipe: Pipe) -> list[np.ndarray]:
+    """(4, 4) lidar to ego, ego to global at the lidar's time, ego to global at the camera's, camera to ego."""
+    rows = [pipe.facts["lidar"][name] for name in ("lidar_calib", "lidar_ego", "cam_ego", "cam_calib")]
+    return [pose(row["rotation"], row["translation"]) for row in rows]
+
+
+def _by_way_of_the_global_frame(pipe: Pipe) -> np.ndarray:
+    """(n, 3) lidar points in the camera frame by the original's steps: float32 after each of them."""
+    *forward, camera_ego, camera = _poses(pipe)
     points = pipe.arrays["lidar_pts"][:, :3].T
-    for frame in ("lidar_calib", "lidar_ego"):
-        points = lidar.rotate_shift(points, where[frame]["rotation"], where[frame]["translation"])
-    for frame in ("cam_ego", "cam_calib"):
-        points = lidar.shift_rotate_back(points, where[frame]["rotation"], where[frame]["translation"])
-    seen = lidar.visible_points(points, where["cam_calib"]["camera_intrinsic"], (900, 1600))
+    for step in forward:
+        points = (step[:3, :3] @ points).astype(np.float32) + step[:3, 3:].astype(np.float32)
+    for step in (camera_ego, camera):
+        points = (step[:3, :3].T @ (points - step[:3, 3:].astype(np.float32))).astype(np.float32)
+    return points.T
+
+
+def test_lidar_points_in_the_camera(pipe: Pipe) -> None:
+    intrinsic = pipe.facts["lidar"]["cam_calib"]["camera_intrinsic"]
+    seen = lidar.visible_points(_by_way_of_the_global_frame(pipe), intrinsic, (900, 1600))
     expected = pipe.arrays["lidar_img_xyd"]
     assert seen.shape == expected.shape
     np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_relative_poses_differ_from_the_original_by_its_rounding_alone(pipe: Pipe) -> None:
+    """The original's points are float32 at a kilometre from the global origin: a tenth of a millimetre each time."""
+    lidar2ego, ego2global, camera_ego2global, camera2ego = _poses(pipe)
+    relative = lidar.relative_pose(ego2global @ lidar2ego, camera_ego2global @ camera2ego)
+    points = transform(relative, pipe.arrays["lidar_pts"][:, :3])
+    resolution = float(np.spacing(np.float32(np.abs(ego2global[:3, 3]).max() + 100)))
+    np.testing.assert_allclose(points, _by_way_of_the_global_frame(pipe), rtol=0, atol=2 * resolution)
 
 
 def test_bev_augmentation_of_boxes(pipe: Pipe) -> None:

@@ -170,10 +170,14 @@ def test_a_cache_that_cannot_be_written_is_said(root: Path, tmp_path: Path, monk
     assert len(notes) == 1 and "not cached" in notes[0]
 
 
-def test_a_test_version_needs_no_annotations(copy: Path) -> None:
-    folder = (copy / VERSION).rename(copy / "v1.0-test")
-    (folder / "sample_annotation.json").unlink()
-    (folder / "instance.json").unlink()
+@pytest.mark.parametrize("how", ["no tables", "no rows", "no table of annotations"])
+def test_no_version_needs_annotations(copy: Path, how: str) -> None:
+    folder = (copy / VERSION).rename(copy / "drive7")
+    for name in ("sample_annotation", "instance", "category", "attribute"):
+        if how == "no tables" or (name == "sample_annotation" and how != "no rows"):
+            (folder / f"{name}.json").unlink()
+        elif how == "no rows":
+            (folder / f"{name}.json").write_text("[]")
     index = build_index(folder)
     assert index.box_start.tolist() == [0] * 10 and len(index.box_translation) == 0
 
@@ -207,7 +211,7 @@ def test_a_row_that_cannot_be_used_is_named(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["sample", "sample_data", "ego_pose", "sample_annotation", "category", "sensor"])
+@pytest.mark.parametrize("name", ["sample", "sample_data", "ego_pose", "instance", "category", "sensor"])
 def test_a_missing_table_is_named(copy: Path, name: str) -> None:
     (copy / VERSION / f"{name}.json").unlink()
     with pytest.raises(DataError, match=f"{name}.json"):
