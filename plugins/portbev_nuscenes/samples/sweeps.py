@@ -43,7 +43,7 @@ class SweepDataset(KeyFrames):
 
     def problems(self) -> list[Problem]:
         order = order_problems(self._index, self.samples) if len(self.section.sweeps) > 1 else []
-        return order + self._mostly_black() + super().problems()
+        return order + super().problems() + self._mostly_black()
 
     def _mostly_black(self) -> list[Problem]:
         """The problem that pictures hardly fill the input in training while they do in evaluation."""
