@@ -43,7 +43,13 @@ class Detections:
 
 
 class DetectionModel(nn.Module):
-    """The methods that training and evaluation call on a model. A batch is of the data kind that the family takes."""
+    """The methods that training and evaluation call on a model. A batch is of the data kind that the family takes.
+
+    Attributes:
+        classes: names of the classes that it finds; None: all of its data set.
+    """
+
+    classes: tuple[str, ...] | None = None
 
     def load_pretrained(self) -> list[str]:
         """Load the files of weights that the configuration names into the model as it was built.

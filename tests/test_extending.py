@@ -100,7 +100,10 @@ def test_the_printed_plugin_runs_every_printed_command(installed: Path) -> None:
         ),
         (["train", "marbles.yaml", "--out", "c", "--data-root", "marbles:?frame=9"], "Did you mean 'frames'?"),
         (["train", "marbles.yaml", "--out", "d", "--data-root", "marble:?frames=20"], "Did you mean 'marbles:'?"),
-        (["eval", "runs/none.json", "--data-root", "marbles:", "--split", "val"], "no such file"),
+        (
+            ["eval", "runs/none.json", "--data-root", "marbles:", "--split", "val"],
+            "no such run, checkpoint or file of results",
+        ),
     ],
 )
 def test_mistakes_of_a_plugin_s_user_get_one_line(installed: Path, words: list[str], line: str) -> None:

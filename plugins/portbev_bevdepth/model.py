@@ -36,6 +36,7 @@ class BEVDepth(DetectionModel):
     def __init__(self, config: BevDepthConfig) -> None:
         super().__init__()
         self.config = config
+        self.classes = tuple(name for task in config.head.tasks for name in task)
         self.backbone = (MatrixVT if config.variant == "matrixvt" else LSSFPN)(config)
         self.head = BEVDepthHead(config)
 

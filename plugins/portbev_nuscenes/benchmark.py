@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ import numpy as np
 
 from portbev.data.root import open_root
 from portbev.errors import PortbevError
-from portbev.evaluate.benchmark import ClassTable, Metric, Within
+from portbev.evaluate.benchmark import ClassTable, Metric
+from portbev.evaluate.distance import Within
+from portbev.evaluate.usable import LEFT_OUT, left_out_notes, usable
 from portbev.files import finite
 from portbev.runs.metrics import METRICS_SCHEMA
-from portbev_nuscenes.classes import DETECTION_CLASSES
+from portbev_nuscenes.classes import DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
 from portbev_nuscenes.metrics import (
+    DetectionConfig,
     DetectionMetrics,
     PredictionArrays,
     evaluate,
@@ -28,10 +32,11 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
-    from portbev.runs import Run
+    from portbev.runs.evaluated import Evaluated
     from portbev.viz.views import Views
 
 _ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "attribute")
+_HEAD = re.compile(rb'\s*\{.*"(meta|results)"\s*:', re.DOTALL)
 _WIDTHS = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
 
 
@@ -64,31 +69,35 @@ class NuscenesBenchmark:
         """The sample's boxes in the global frame."""
         from portbev_nuscenes.submission import to_submission
 
-        boxes = to_submission(found, token, frame2global)
-        return {name: getattr(boxes, name).tolist() for name in _ARRAYS}
+        scored, left = usable(found, limit=MAX_BOXES_PER_SAMPLE)
+        boxes = to_submission(scored, token, frame2global)
+        sample = {name: getattr(boxes, name).tolist() for name in _ARRAYS}
+        return {**sample, LEFT_OUT: left} if left else sample
 
     def write(self, samples: Sequence[dict[str, Any]], dataset: Dataset, path: Path) -> list[str]:
         """Write the submission."""
         write_predictions(path, _merge(samples, dataset.tokens))
-        return []
+        return left_out_notes(samples)
 
     def score(
         self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
     ) -> dict[str, Any]:
         """Score against the tables."""
         truth = load_ground_truth(dataset.root, dataset.version, dataset.split)
-        result = evaluate(_merge(samples, dataset.tokens), truth.select(dataset.tokens))
-        return metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
+        result = evaluate(_merge(samples, dataset.tokens), truth.select(dataset.tokens), _config(within))
+        record = metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
+        record["notes"] += left_out_notes(samples)
+        return record
 
     def recognises(self, path: Path, start: bytes) -> bool:
         """A submission is a JSON file with ``meta`` and ``results``; it names no schema."""
-        return path.suffix == ".json" and b'"schema"' not in start
+        return path.suffix == ".json" and b'"schema"' not in start and _HEAD.match(start) is not None
 
-    def open_views(self, run: Run, *, data_root: str | Path | None, version: str | None) -> Views:
-        """The samples of a run's submission."""
+    def open_views(self, evaluated: Evaluated, *, data_root: str | Path | None, version: str | None) -> Views:
+        """The samples of an evaluation's submission."""
         from portbev_nuscenes.views import open_nuscenes
 
-        return open_nuscenes(run, data_root, version)
+        return open_nuscenes(evaluated, data_root, version)
 
     def score_file(
         self,
@@ -103,7 +112,7 @@ class NuscenesBenchmark:
         if version is None:
             cure = "For example: --version v1.0-trainval"
             raise PortbevError("a submission needs --version", where=str(results), cure=cure)
-        return evaluate_submission(results, data_root=data_root, version=version, split=split)
+        return evaluate_submission(results, data_root=data_root, version=version, split=split, within=within)
 
     def class_table(self, record: Mapping[str, Any]) -> ClassTable:
         """AP, true-positive errors and counts per class."""
@@ -136,19 +145,26 @@ def metrics_record(result: DetectionMetrics, *, samples: int, split: str, versio
     keys = ("mean_ap", "nd_score", "tp_errors", "tp_scores", "label_aps", "mean_dist_aps", "label_tp_errors")
     record = {"schema": METRICS_SCHEMA, "benchmark": "nuscenes", **{key: summary[key] for key in keys}}
     counts = {"ground_truth": dict(result.ground_truth_counts), "predictions": dict(result.prediction_counts)}
-    record.update(samples=samples, split=split, version=version, boxes=counts, notes=list(result.notes))
+    record.update(samples=samples, split=split, version=version, boxes=counts, by_distance=list(result.by_distance))
+    record.update(notes=list(result.notes))
     cleaned: dict[str, Any] = finite(record)
     return cleaned
 
 
-def evaluate_submission(results: Path, *, data_root: Path | str | None, version: str, split: str) -> dict[str, Any]:
+def evaluate_submission(
+    results: Path, *, data_root: Path | str | None, version: str, split: str, within: Within | None = None
+) -> dict[str, Any]:
     """Score anyone's nuScenes detection submission.
 
     Returns:
         The content of ``metrics.json``.
     """
-    metrics = evaluate_files(results, open_root(data_root), version, split)
+    metrics = evaluate_files(results, open_root(data_root), version, split, config=_config(within))
     return metrics_record(metrics, samples=metrics.samples, split=split, version=version)
+
+
+def _config(within: Within | None) -> DetectionConfig:
+    return DetectionConfig() if within is None else DetectionConfig().within(*within)
 
 
 def _merge(samples: Sequence[dict[str, Any]], tokens: Sequence[str]) -> PredictionArrays:

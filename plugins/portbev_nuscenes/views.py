@@ -11,12 +11,12 @@ from portbev.boxes import extents_from_wlh
 from portbev.data.root import open_root
 from portbev.errors import DataError, PortbevError
 from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
-from portbev.runs import Run
+from portbev.runs.evaluated import Evaluated
 from portbev.viz.canvas import Image
 from portbev.viz.palette import Classes, Colour
 from portbev.viz.scene import Array, Camera, Objects, View
 from portbev.viz.surround import draw_view
-from portbev.viz.views import Views, run_title
+from portbev.viz.views import Views
 from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
 from portbev_nuscenes.metrics.arrays import PredictionArrays
 from portbev_nuscenes.metrics.submission import load_predictions
@@ -148,12 +148,11 @@ class NuscenesViews(Views):
         return Objects(boxes, all_.label[rows].astype(np.int64), all_.score[rows])
 
 
-def open_nuscenes(run: Run, data_root: str | Path | None, version: str | None) -> NuscenesViews:
-    """The samples of a run's predictions; see :func:`portbev.viz.open_views`."""
-    data = run.record.data
-    root = open_root(data_root or data.root)
-    index = load_index(root, version or data.version)
-    return NuscenesViews(root, index, load_predictions(run.predictions), run_title(run))
+def open_nuscenes(evaluated: Evaluated, data_root: str | Path | None, version: str | None) -> NuscenesViews:
+    """The samples of an evaluation's predictions; see :func:`portbev.viz.open_views`."""
+    root = open_root(data_root or evaluated.root)
+    index = load_index(root, version or evaluated.version)
+    return NuscenesViews(root, index, load_predictions(evaluated.predictions), evaluated.title)
 
 
 def _boxes(translation: Array, size: Array, rotation: Array, velocity: Array) -> Array:

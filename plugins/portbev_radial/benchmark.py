@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from portbev.evaluate.benchmark import ClassTable, Metric, Within
+from portbev.errors import PortbevError
+from portbev.evaluate.benchmark import ClassTable, Metric
+from portbev.evaluate.distance import Within
+from portbev.evaluate.usable import LEFT_OUT, left_out_notes, usable
 from portbev.files import finite
 from portbev.runs.metrics import METRICS_SCHEMA
 from portbev_radial.metrics import (
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
-    from portbev.runs import Run
+    from portbev.runs.evaluated import Evaluated
     from portbev.viz.views import Views
 
 
@@ -91,30 +94,34 @@ class RadialBenchmark:
 
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """The sample's boxes in the radar's frame; RADIal has one class, so labels say nothing."""
-        return {"rows": bottom_rows(found.boxes, found.scores).tolist()}
+        scored, left = usable(found)
+        sample = {"rows": bottom_rows(scored.boxes, scored.scores).tolist()}
+        return {**sample, LEFT_OUT: left} if left else sample
 
     def write(self, samples: Sequence[dict[str, Any]], dataset: Dataset, path: Path) -> list[str]:
         """Write ``portbev.radial/1``."""
         meta = {"benchmark": self.name, "split": dataset.split, "version": dataset.version}
         write_boxes(path, _merge(samples, dataset.tokens), meta=meta)
-        return []
+        return left_out_notes(samples)
 
     def score(
         self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
     ) -> dict[str, Any]:
         """Score against the data set's boxes."""
-        result = evaluate(_merge(samples, dataset.tokens), ground_truth(cast("Annotated", dataset)))
-        return metrics_record(result, split=dataset.split, version=dataset.version)
+        result = evaluate(_merge(samples, dataset.tokens), ground_truth(cast("Annotated", dataset)), within)
+        record = metrics_record(result, split=dataset.split, version=dataset.version)
+        record["notes"] += left_out_notes(samples)
+        return record
 
     def recognises(self, path: Path, start: bytes) -> bool:
         """Our format names its schema; the original's results are a NumPy file."""
         return path.suffix == ".npy" or b'"portbev.radial/1"' in start
 
-    def open_views(self, run: Run, *, data_root: str | Path | None, version: str | None) -> Views:
-        """The frames of a run's predictions. There is one version of RADIal."""
+    def open_views(self, evaluated: Evaluated, *, data_root: str | Path | None, version: str | None) -> Views:
+        """The frames of an evaluation's predictions. There is one version of RADIal."""
         from portbev_radial.views import open_radial
 
-        return open_radial(run, data_root)
+        return open_radial(evaluated, data_root, version)
 
     def score_file(
         self,
@@ -126,7 +133,9 @@ class RadialBenchmark:
         within: Within | None = None,
     ) -> dict[str, Any]:
         """Score results in our format or the original's; see :func:`evaluate_results`. There is one version."""
-        return evaluate_results(results, data_root=data_root, split=split)
+        if version is not None:
+            raise PortbevError("this data has no versions", where="--version", cure="Leave it out")
+        return evaluate_results(results, data_root=data_root, split=split, within=within)
 
     def class_table(self, record: Mapping[str, Any]) -> ClassTable:
         """AP and recall per overlap, IoU threshold and range; pairs and counts under the mended rules."""
@@ -163,11 +172,14 @@ def metrics_record(result: RadialMetrics, *, split: str, version: str) -> dict[s
     return cleaned
 
 
-def evaluate_results(results: Path | str, *, data_root: Path | str | None, split: str) -> dict[str, Any]:
+def evaluate_results(
+    results: Path | str, *, data_root: Path | str | None, split: str, within: Within | None = None
+) -> dict[str, Any]:
     """Score anyone's results on a split: ``portbev.radial/1``, or the original's ``results_3d.npy``.
 
     Args:
         data_root: raw recordings or the converted layout.
+        within: score only what lies at these distances.
 
     Returns:
         The content of ``metrics.json``.
@@ -182,7 +194,7 @@ def evaluate_results(results: Path | str, *, data_root: Path | str | None, split
 
     section = RadialData(eval_split=split, radar="none", camera=False)
     dataset = RadialDataset(section, open_root(data_root), "eval", seed=0)
-    result = evaluate_files(results, ground_truth(dataset))
+    result = evaluate_files(results, ground_truth(dataset), within)
     return metrics_record(result, split=split, version=dataset.version)
 
 

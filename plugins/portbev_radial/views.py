@@ -1,9 +1,8 @@
-"""Samples of radar and camera with a run's detections."""
+"""Samples of radar and camera with the detections of an evaluation."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import cv2
 import numpy as np
@@ -11,11 +10,11 @@ from numpy.typing import NDArray
 
 from portbev.data.root import open_root
 from portbev.errors import DataError, PortbevError
-from portbev.runs import Run
+from portbev.runs.evaluated import Evaluated
 from portbev.signal import read_calibration
 from portbev.viz.canvas import Image
 from portbev.viz.scene import Array, Camera, Objects
-from portbev.viz.views import Views, run_title
+from portbev.viz.views import Views
 from portbev_radial.classes import CAR
 from portbev_radial.config import RadialData
 from portbev_radial.dataset import RadialDataset
@@ -79,14 +78,19 @@ class RadialViews(Views):
         return AzimuthMap(amplitude[:, order], azimuth[order], source.description.range_max)
 
 
-def open_radial(run: Run, data_root: str | Path | None) -> RadialViews:
-    """The samples of a run's predictions; see :func:`portbev.viz.open_views`."""
-    root = open_root(data_root or run.record.data.root)
-    found = read_boxes(run.predictions, scored=True)
-    own = cast("RadialData", run.config.data)
-    split = own.eval_split if run.metrics is None else run.metrics.split
-    section = own.model_copy(update={"eval_split": split, "camera": True, "signal_on": "loader", "radar": "ra"})
-    title = run_title(run)
+def open_radial(evaluated: Evaluated, data_root: str | Path | None, version: str | None) -> RadialViews:
+    """The samples of an evaluation's predictions; see :func:`portbev.viz.open_views`.
+
+    Raises:
+        PortbevError: a version, of which there is one.
+    """
+    if version is not None:
+        raise PortbevError("this data has no versions", where="--version", cure="Leave it out")
+    root = open_root(data_root or evaluated.root)
+    found = read_boxes(evaluated.predictions, scored=True)
+    own = RadialData.model_validate({"kind": "radial", **evaluated.section})
+    changes = {"eval_split": evaluated.split, "camera": True, "signal_on": "loader", "radar": "ra"}
+    section, title = own.model_copy(update=changes), evaluated.title
     try:
         dataset = RadialDataset(section, root, "eval", seed=0)
     except DataError as error:  # no usable calibration table, or a converted layout without azimuth maps

@@ -13,6 +13,8 @@ from portbev.cli.options import DATA_ROOT, kernel_settings
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from portbev.evaluate.benchmark import ClassTable
+
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the command to ``app``."""
@@ -20,6 +22,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     what: Path = typer.Argument(..., metavar="RUN|CHECKPOINT|RESULTS", help="What to evaluate."),  # noqa: B008
     config: str | None = typer.Option(
         None, "--config", help="Configuration, for a checkpoint that does not carry its own."
@@ -29,6 +32,12 @@ def evaluate(
     data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
     split: str | None = typer.Option(None, "--split", help="Split to evaluate on."),
     version: str | None = typer.Option(None, "--version", help="Version of the data, where there are several."),
+    range_: str | None = typer.Option(
+        None,
+        "--range",
+        metavar="NEAR-FAR",
+        help="Score only what lies this far away [m]: 0-30, or 30- for beyond.",
+    ),
     out: Path | None = typer.Option(None, "--out", help="Folder for predictions.json and metrics.json."),  # noqa: B008
     benchmark: str | None = typer.Option(
         None, "--benchmark", metavar="NAME", help="Whose results the file holds, where it does not show."
@@ -43,37 +52,95 @@ def evaluate(
     ),
 ) -> None:
     """Score a run again, a checkpoint (ours or an original implementation's), or anyone's file of results."""
-    overrides = [*set_, *kernel_settings(kernel)]
-    if benchmark is not None or _is_results(what):
-        _score_results(what, benchmark, data_root=data_root, split=split, version=version, out=out)
+    from portbev.evaluate.distance import parse_range
+    from portbev.evaluate.recognise import recognise
+
+    within = None if range_ is None else parse_range(range_)
+    kind = "results" if benchmark is not None and not (what / "run.json").is_file() else recognise(what)
+    if kind == "run" and config is not None:
+        kind = "checkpoint"
+    _refuse_idle(context, kind, what)
+    if kind == "results":
+        from portbev.evaluate.results import evaluate_results
+
+        show(
+            evaluate_results(
+                what, benchmark=benchmark, data_root=data_root, split=split, version=version, within=within, out=out
+            )
+        )
+        if out is not None:
+            print(f"written: {out / 'metrics.json'}")
         return
     from portbev.evaluate.checkpoints import evaluate_checkpoint, evaluate_run
     from portbev.progress import Reporter
 
+    overrides = [*set_, *kernel_settings(kernel)]
     reporter = Reporter(quiet=_rank() != 0)
     common: dict[str, Any] = {"backend": backend, "emulate": emulate, "data_root": data_root, "reporter": reporter}
-    if (what / "run.json").is_file() and config is None:
-        record = evaluate_run(
-            what, split=split, version=version, out=out, checkpoint=checkpoint, overrides=overrides, **common
-        )
+    common |= {"out": out, "within": within}
+    if kind == "run":
+        record = evaluate_run(what, split=split, version=version, checkpoint=checkpoint, overrides=overrides, **common)
     else:
         settings = _settings(what, config, overrides, split, version)
-        record = evaluate_checkpoint(what, settings, out=out, trust_pickle=trust_pickle, **common)
+        record = evaluate_checkpoint(what, settings, trust_pickle=trust_pickle, **common)
     if _rank() == 0:
         show(record)
+
+
+_NAMES = {"set_": "--set", "range_": "--range"}
+_IDLE = {
+    "run": ("benchmark", "trust_pickle"),
+    "checkpoint": ("benchmark", "checkpoint"),
+    "results": ("config", "backend", "emulate", "checkpoint", "set_", "kernel", "trust_pickle"),
+}
+"""Options that do nothing for what is evaluated."""
+_SAID = {"run": "a run", "checkpoint": "a checkpoint", "results": "a file of results"}
+
+
+def _refuse_idle(context: typer.Context, kind: str, what: Path) -> None:
+    """Raise for options that were given and would do nothing."""
+    from portbev.errors import PortbevError
+
+    idle = list(_IDLE[kind])
+    if kind == "checkpoint" and (what.is_dir() or what.suffix == ".safetensors"):
+        idle.append("trust_pickle")  # no pickle is read
+    given = [name for name in idle if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if given:
+        options = [_NAMES.get(name, "--" + name.replace("_", "-")) for name in given]
+        said = f"{', '.join(options)} {'does' if len(options) == 1 else 'do'} nothing for {_SAID[kind]}"
+        raise PortbevError(said, where=str(what), cure="Leave it out" if len(options) == 1 else "Leave them out")
 
 
 def show(record: dict[str, Any], console: Console | None = None) -> None:
     """A table of ``metrics.json`` by class, and the benchmark's figures."""
     from rich.console import Console
-    from rich.table import Table
 
-    from portbev.evaluate.benchmark import benchmark_of, headline
+    from portbev.evaluate.benchmark import benchmark_of, distance_table, headline
 
     benchmark = benchmark_of(record)
-    content = benchmark.class_table(record)
     version = f" ({record['version']})" if record.get("version") else ""
-    table = Table(title=f"{record['samples']} samples of {record['split']}{version}", title_justify="left")
+    title = f"{record['samples']} samples of {record['split']}{version}{_range_of(record)}"
+    console = console or Console(highlight=False)
+    if record.get("scored", True):
+        _print_table(benchmark.class_table(record), title, console)
+        console.print(headline(benchmark, record).replace("  ", "   "))
+        if "mean_ap_own_classes" in record:
+            console.print(f"mAP over the model's own classes {_cell(record['mean_ap_own_classes'])}")
+        if record.get("by_distance"):
+            _print_table(distance_table(record["by_distance"]), "by distance", console)
+    else:
+        console.print(f"{title}: not scored", markup=False, soft_wrap=True)
+    inference = record.get("inference")
+    if inference and inference["fps"] is not None:
+        console.print(f"inference {inference['fps']:.2f} samples/s ({inference['method']})", soft_wrap=True)
+    for note in record["notes"]:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def _print_table(content: ClassTable, title: str, console: Console) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
     table.add_column(content.head, no_wrap=True)
     for name in content.columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -82,54 +149,21 @@ def show(record: dict[str, Any], console: Console | None = None) -> None:
     if content.total is not None:
         table.add_section()
         table.add_row(content.total[0], *map(_cell, content.total[1]))
-    console = console or Console(highlight=False)
     # a file has room; a terminal may wrap the lines, but no figure or name is cut
     console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
     console.print(table, soft_wrap=True)
-    console.print(headline(benchmark, record).replace("  ", "   "))
-    inference = record.get("inference")
-    if inference and inference["fps"] is not None:
-        console.print(f"inference {inference['fps']:.2f} samples/s ({inference['method']})", soft_wrap=True)
-    for note in record["notes"]:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
-def _is_results(what: Path) -> bool:
-    """Whether to take ``what`` for a file of results, and not for a run or a checkpoint."""
-    from portbev.evaluate.benchmark import benchmarks_of_file
+def _range_of(record: dict[str, Any]) -> str:
+    """The distances to which the scoring was confined, as part of a title."""
+    import math
 
-    if what.suffix == ".json":
-        return not what.is_dir()
-    return what.is_file() and bool(benchmarks_of_file(what))
+    from portbev.evaluate.distance import range_name
 
-
-def _score_results(
-    results: Path,
-    benchmark: str | None,
-    *,
-    data_root: str | None,
-    split: str | None,
-    version: str | None,
-    out: Path | None,
-) -> None:
-    from portbev.errors import PortbevError
-    from portbev.evaluate.benchmark import benchmark_of_file, find_benchmark
-    from portbev.files import write_json
-    from portbev.runs.layout import METRICS
-
-    if not results.is_file():
-        raise PortbevError("no such file", where=str(results))
-    cure = "Say on what they were made: --data-root FOLDER --split NAME"
-    if data_root is None:
-        raise PortbevError("a file of results needs --data-root", where=str(results), cure=cure)
-    if split is None:
-        raise PortbevError("a file of results needs --split", where=str(results), cure=cure)
-    judge = benchmark_of_file(results) if benchmark is None else find_benchmark(benchmark)
-    record = judge.score_file(results, data_root=data_root, version=version, split=split)
-    show(record)
-    if out is not None:
-        write_json(out / METRICS, record)
-        print(f"written: {out / METRICS}")
+    if not record.get("within"):
+        return ""
+    near, far = record["within"]
+    return f" within {range_name((near, math.inf if far is None else far))}"
 
 
 def _settings(what: Path, config: str | None, overrides: list[str], split: str | None, version: str | None) -> Any:
@@ -142,8 +176,6 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
 
     if config is not None:
         return with_data(load_config(config, overrides), split=split, version=version)
-    if not what.exists():
-        raise CheckpointError("no such run, checkpoint or file of results", where=str(what))
     meta = (what if what.is_dir() else what.parent) / "meta.json"
     if not meta.is_file():
         cure = "Give the configuration of the model: --config CONFIG; or, if these are results, whose: --benchmark NAME"

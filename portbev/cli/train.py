@@ -87,8 +87,9 @@ def _show(run: Run) -> None:
     assert metrics is not None  # the run is finished
     console = Console(highlight=False, soft_wrap=True)
     samples = f"{metrics.samples} samples of {metrics.split} ({metrics.weights} weights)"
-    console.print(f"{record.name} on {record.backend.label}: {samples}")
-    for metric in headline_metrics(find_benchmark(run.benchmark)):
+    unscored = "" if metrics.scored else ", not scored: the split has no annotations"
+    console.print(f"{record.name} on {record.backend.label}: {samples}{unscored}")
+    for metric in headline_metrics(find_benchmark(run.benchmark)) if metrics.scored else []:
         console.print(f"  {metric.name}  {_number(metric.of(metrics.content), 4)}")
     speed = f"training {_number(record.training.fps, 2)}, inference {_number(metrics.inference.fps, 2)} samples/s"
     console.print(f"  FPS  {speed}")

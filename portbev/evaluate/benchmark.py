@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from pydantic import Field
 
 from portbev.errors import ConfigError, PortbevError, nearest
+from portbev.evaluate.distance import Within
 from portbev.plugins import plugins
 from portbev.runs.layout import METRICS
 
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 
     from portbev.data.base import Dataset
     from portbev.models import Detections
-    from portbev.runs import Run
+    from portbev.runs.evaluated import Evaluated
     from portbev.viz.views import Views
-
-Within = tuple[float, float]
-"""Nearest and farthest horizontal distance from the sensor's vehicle [m]: scored is what lies from the first up to, and
-without, the second."""
 
 BEGINNING = 4096
 """Bytes of a results file that a benchmark is shown to recognise it."""
@@ -78,6 +75,13 @@ class ClassTable:
     head: str = "class"
 
 
+def distance_table(rings: Sequence[Mapping[str, Any]]) -> ClassTable:
+    """The entry ``by_distance`` of ``metrics.json`` as a table: rings with ``from`` and ``to`` [m], and figures."""
+    columns = [key for key in (rings[0] if rings else {}) if key not in ("from", "to")]
+    rows = [(f"{ring['from']:g}-{ring['to']:g} m", [ring.get(column) for column in columns]) for ring in rings]
+    return ClassTable([column.replace("_", " ") for column in columns], rows, head="distance")
+
+
 class Benchmark(Protocol):
     """A way to score detections.
 
@@ -109,7 +113,8 @@ class Benchmark(Protocol):
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """Detections of one sample as JSON values, which keep every bit; done in the process that found them.
 
-        Boxes that cannot be scored (not finite, without extent, too many) are left out and counted, not refused.
+        Boxes that cannot be scored (not finite, without extent, too many) are left out and counted, not refused; see
+        :func:`portbev.evaluate.usable.usable`.
         """
         ...
 
@@ -125,6 +130,8 @@ class Benchmark(Protocol):
         self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
     ) -> dict[str, Any]:
         """The content of ``metrics.json`` for all encoded samples in the data set's order; done in one process.
+
+        It may have ``by_distance``, a list of rings around the vehicle: ``from``, ``to`` [m], and figures by name.
 
         Args:
             within: score only what lies at these distances.
@@ -151,8 +158,8 @@ class Benchmark(Protocol):
         """
         ...
 
-    def open_views(self, run: Run, *, data_root: str | Path | None, version: str | None) -> Views:
-        """The samples of a run's predictions, to be drawn.
+    def open_views(self, evaluated: Evaluated, *, data_root: str | Path | None, version: str | None) -> Views:
+        """The samples of an evaluation's predictions, to be drawn; by default on the data that they were made on.
 
         Raises:
             PortbevError: data that is missing, does not fit the predictions, or cannot be drawn.

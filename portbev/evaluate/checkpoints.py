@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,18 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig, dump_config, load_config
 from portbev.config.load import agreement
-from portbev.data import build_dataset, open_root
-from portbev.errors import ConfigError, PortbevError
+from portbev.data import Dataset, build_dataset, open_root
+from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark
-from portbev.evaluate.inference import evaluate_model
+from portbev.evaluate.distance import Within, checked_range
+from portbev.evaluate.folders import claim_folder, folder_of_run
+from portbev.evaluate.inference import evaluate_model, identity
 from portbev.files import prepare_folder
 from portbev.models import DetectionModel, ModelFamily
 from portbev.plugins import plugins
 from portbev.progress import Reporter
 from portbev.runs import Run, load_run
+from portbev.runs.evaluated import root_again
 from portbev.runs.weights import load_any
 from portbev.runtime import activate, find_backend
 
@@ -34,30 +37,45 @@ def evaluate_run(
     out: Path | None = None,
     checkpoint: str = "latest",
     overrides: Sequence[str] = (),
+    within: Within | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run's checkpoint again, on its own device or another, on its own split or another.
+    """Evaluate a run's checkpoint again, on its own device or another, on its own data or other data.
 
     Args:
-        data_root, split, version: those of the run by default.
-        out: folder for ``predictions.json`` and ``metrics.json``. By default the run's own where its last weights are
-            scored as the run itself does, else one inside it that is named for what is different.
+        data_root, split, version: those that the run was made on by default.
+        out: folder for ``predictions.json`` and ``metrics.json``. By default one inside the run that is named for what
+            is different; the run's own where it is finished and has no results.
         checkpoint: ``latest``, ``best`` or a step.
         overrides: ``key=value`` items over the run's configuration.
+        within: score only what lies at these distances.
 
     Returns:
         The content of ``metrics.json``.
     """
     run = run if isinstance(run, Run) else load_run(run)
     folder = _checkpoint_folder(run, checkpoint)
-    config = with_data(_overridden(run.config, overrides), split=split, version=version)
+    own = run.config
+    config = _overridden(own, overrides)
+    changed = dump_config(config) != dump_config(own)
+    config = with_data(config, split=split, version=version)
     chosen = find_backend(backend, emulate=emulate) if isinstance(backend, str) else backend
-    if out is None:
-        out = _default_folder(run, config, chosen, checkpoint, changed=bool(overrides))
-    if reporter is not None:
-        reporter.say(f"writing to {out}")
-    root = data_root or config.data.root or run.record.data.source
-    return evaluate_checkpoint(folder, config, backend=chosen, data_root=root, out=out, reporter=reporter)
+    asked_for = None if config.data.root == own.data.root else config.data.root
+
+    def place(dataset: Dataset) -> Path:
+        return folder_of_run(
+            run, config, dataset, backend=chosen, checkpoint=checkpoint, within=within, changed=changed
+        )
+
+    return evaluate_checkpoint(
+        folder,
+        config,
+        backend=chosen,
+        data_root=data_root or asked_for or root_again(run.record.data),
+        out=out or place,
+        within=within,
+        reporter=reporter,
+    )
 
 
 def evaluate_checkpoint(
@@ -67,15 +85,26 @@ def evaluate_checkpoint(
     backend: Backend | str = "auto",
     emulate: bool = False,
     data_root: Path | str | None = None,
-    out: Path | None = None,
+    out: Path | Callable[[Dataset], Path] | None = None,
     trust_pickle: bool = False,
+    within: Within | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint of ours or of an original implementation (see :func:`portbev.runs.weights.load_any`).
 
+    Args:
+        out: folder for ``predictions.json`` and ``metrics.json``, or what names one for the opened data. None: nothing
+            is written.
+        within: score only what lies at these distances.
+
     Returns:
         The content of ``metrics.json``.
+
+    Raises:
+        PortbevError: data or checkpoint cannot be used, ``out`` holds something else, or there would be nothing to
+            score and nowhere to write.
     """
+    within = None if within is None else checked_range(within)
     chosen = activate(
         backend,
         emulate=emulate,
@@ -85,25 +114,63 @@ def evaluate_checkpoint(
     )
     told = [*chosen.prepare_host(config.compute), *agreement(config)]
     family: ModelFamily = plugins().models()[config.model.family]
-    dataset = build_dataset(config.data, open_root(data_root or config.data.root), "eval", seed=config.train.seed)
+    source = data_root or config.data.root
+    dataset = build_dataset(config.data, open_root(source), "eval", seed=config.train.seed)
     dataset.check()
-    told += find_benchmark(dataset.benchmark).check(dataset) if dataset.labelled else []
+    told += _scorable(dataset, out is not None)
     model: DetectionModel = family.build(config.model)
     told += chosen.prepare_model(model, config.compute)
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema, trust_pickle=trust_pickle)
-    if reporter is not None:
-        for note in [*told, *notes]:
-            reporter.say(f"note: {note}")
     step = int(checkpoint.name.removeprefix("step_")) if checkpoint.name.startswith("step_") else 0
+    origin = str(checkpoint.resolve())
     with comms.join(chosen) as comm:
         model.to(chosen.device(comms.local_rank(chosen)))
+        folder = None
         if out is not None:
-            comm.on_main(lambda: prepare_folder(out))
+            named = identity(dataset, config, chosen, source=source, checkpoint=origin, within=within)
+            folder = Path(comm.on_main(lambda: str(_prepared(out, dataset, named))))
+        if reporter is not None:
+            for line in [
+                *([] if folder is None else [f"writing to {folder}"]),
+                *(f"note: {n}" for n in [*told, *notes]),
+            ]:
+                reporter.say(line)
         record = evaluate_model(
-            model, dataset, config, backend=chosen, comm=comm, out=out, step=step, weights=weights, reporter=reporter
+            model,
+            dataset,
+            config,
+            backend=chosen,
+            comm=comm,
+            out=folder,
+            step=step,
+            weights=weights,
+            source=source,
+            checkpoint=origin,
+            within=within,
+            reporter=reporter,
         )
     assert record is not None  # nothing asks it to stop
     return record
+
+
+def _scorable(dataset: Dataset, is_written: bool) -> list[str]:
+    """Notes of the benchmark on scoring against ``dataset``; raises what would make an evaluation of no use."""
+    if dataset.labelled:
+        return find_benchmark(dataset.benchmark).check(dataset)
+    if not is_written:
+        what = f"split {dataset.split!r} has no annotations, so there is nothing to score"
+        raise DataError(what, where=str(dataset.root), cure="Name a folder for the predictions: --out DIR")
+    return []
+
+
+def _prepared(out: Path | Callable[[Dataset], Path], dataset: Dataset, named: Mapping[str, Any]) -> Path:
+    """The folder to write to, which is there and writable."""
+    if isinstance(out, Path):
+        claim_folder(out, named)
+        return out
+    folder = out(dataset)
+    prepare_folder(folder)
+    return folder
 
 
 def with_data(config: RunConfig, *, split: str | None, version: str | None) -> RunConfig:
@@ -117,22 +184,6 @@ def with_data(config: RunConfig, *, split: str | None, version: str | None) -> R
         raise ConfigError(f"data of kind {config.data.kind!r} has no versions", where="--version")
     data = config.data.model_copy(update={key: value for key, value in changes.items() if value is not None})
     return config.model_copy(update={"data": data})
-
-
-def _default_folder(run: Run, config: RunConfig, backend: Backend, checkpoint: str, *, changed: bool) -> Path:
-    """The run's own folder, unless that would replace its results by those of something else."""
-    own, new = run.config.data, config.data
-    parts = []
-    if backend.label != run.record.backend.label:
-        parts.append(backend.name)
-    old_data, new_data = ([getattr(data, "version", None), data.eval_split] for data in (own, new))
-    if new_data != old_data:
-        parts += [name for name in new_data if name]
-    if checkpoint != "latest":
-        parts.append(checkpoint)
-    if changed:
-        parts.append("changed")
-    return run.path / "_".join(["eval", *parts]) if parts else run.path
 
 
 def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:

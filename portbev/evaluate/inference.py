@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,9 @@ from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.data import Dataset
 from portbev.data.loader import Loader, build_loader
+from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import Benchmark, find_benchmark
+from portbev.evaluate.distance import Within, range_record
 from portbev.files import write_json
 from portbev.models import DetectionModel, move_batch
 from portbev.outputs import in_float32
@@ -39,15 +41,21 @@ def evaluate_model(
     out: Path | None = None,
     step: int = 0,
     weights: str = "model",
+    source: Path | str | None = None,
+    checkpoint: str | None = None,
+    within: Within | None = None,
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any] | None:
     """Score ``model`` on ``dataset``; with ``out``, write ``predictions.json`` and ``metrics.json`` there.
 
-    The samples are shared out over the processes; submission and metrics are those of one process.
+    The samples are shared out over the processes; submission and metrics are those of one process. The predictions are
+    written before they are scored, and stay where the scoring is refused.
 
     Args:
-        step, weights: written into the metrics: which weights these are.
+        step, weights, checkpoint: written into the metrics: which weights these are.
+        source: written into the metrics: the data root as it was given.
+        within: score only what lies at these distances.
         stop: asked after every batch; True gives up.
 
     Returns:
@@ -62,14 +70,47 @@ def evaluate_model(
     def score() -> dict[str, Any]:
         benchmark = find_benchmark(dataset.benchmark)
         notes = [] if out is None else benchmark.write(samples, dataset, out / PREDICTIONS)
-        record = benchmark.score(samples, dataset) if dataset.labelled else unscored(dataset)
-        record.update(step=step, weights=weights, inference=inference, notes=[*record["notes"], *notes])
+        try:
+            record = benchmark.score(samples, dataset, within=within) if dataset.labelled else unscored(dataset)
+        except PortbevError as error:
+            raise error if out is None else _kept(error, out / PREDICTIONS) from error
+        record.update(identity(dataset, config, backend, source=source, checkpoint=checkpoint, within=within))
+        record.update(step=step, weights=weights, inference=inference)
+        notes = [*record["notes"], *notes, *own_classes(record, benchmark, model.classes)]
+        record["notes"] = list(dict.fromkeys(notes))
         if out is not None:
             write_json(out / METRICS, record)
         return record
 
     record: dict[str, Any] = comm.on_main(score)
     return record
+
+
+def identity(
+    dataset: Dataset,
+    config: RunConfig,
+    backend: Backend,
+    *,
+    source: Path | str | None = None,
+    checkpoint: str | None = None,
+    within: Within | None = None,
+) -> dict[str, Any]:
+    """The entries of ``metrics.json`` that say which evaluation it is."""
+    return {
+        "benchmark": dataset.benchmark,
+        "name": config.name,
+        "backend": backend.label,
+        "checkpoint": checkpoint,
+        "within": None if within is None else range_record(within),
+        "data": {
+            "root": str(dataset.root.resolve()),
+            "source": str(source or dataset.root),
+            "version": dataset.version,
+            "split": dataset.split,
+            "section": config.data.model_dump(mode="json"),
+            "digest": dataset.digest(),
+        },
+    }
 
 
 def unscored(dataset: Dataset) -> dict[str, Any]:
@@ -83,6 +124,33 @@ def unscored(dataset: Dataset) -> dict[str, Any]:
         "version": dataset.version,
         "notes": [f"split {dataset.split} has no annotations: the predictions are written and not scored"],
     }
+
+
+def own_classes(record: dict[str, Any], benchmark: Benchmark, classes: Sequence[str] | None) -> list[str]:
+    """Add ``mean_ap_own_classes`` to the record of a model that finds fewer classes than the benchmark averages over.
+
+    Args:
+        classes: what the model finds; None: whatever the benchmark asks for.
+
+    Returns:
+        A note about it; none for other models.
+    """
+    if classes is None or record.get("scored") is False:
+        return []
+    figures = benchmark.class_figures(record)
+    own = [name for name in figures if name in classes]
+    if not own or len(own) == len(figures):
+        return []
+    values = [value for value in (figures[name] for name in own) if value is not None]
+    record["mean_ap_own_classes"] = sum(values) / len(own) if len(values) == len(own) else None
+    others = ", ".join(name for name in figures if name not in classes)
+    return [f"the model does not find {others}: they count 0 in mAP; mAP over its own {len(own)} is beside it"]
+
+
+def _kept(error: PortbevError, path: Path) -> PortbevError:
+    """``error`` with the place of the predictions that were written before it."""
+    cure = f"{error.cure}. " if error.cure else ""
+    return type(error)(error.what, where=error.where, cure=f"{cure}The predictions are kept in {path}")
 
 
 def predict(

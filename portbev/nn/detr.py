@@ -83,9 +83,11 @@ def best_queries(logits: Tensor, limit: int) -> tuple[Tensor, Tensor]:
 def within(codes: Tensor, bounds: Sequence[float]) -> Tensor:
     """Which boxes have their centre in ``bounds`` (x0, y0, z0, x1, y1, z1), borders included: (n,) bool.
 
+    A centre that is NaN is nowhere; it counts as inside, so that it is not left out without a word.
+
     Args:
         codes: (n, code) box codes with the centre's x, y and z in columns 0, 1 and 4.
     """
     centers = codes[:, [0, 1, 4]]
     low, high = (centers.new_tensor(list(corner)) for corner in (bounds[:3], bounds[3:]))
-    return ((centers >= low) & (centers <= high)).all(-1)
+    return ~((centers < low) | (centers > high)).any(-1)

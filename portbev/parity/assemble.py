@@ -112,6 +112,8 @@ def _remarks(run: LabelledRun, baseline: LabelledRun) -> list[str]:
         remarks.append(f"not finished ({record.status} at step {progress.step} of {progress.total_steps}){error}")
     if run.metrics is None:
         remarks.append("not evaluated: no metrics.json")
+    elif not run.metrics.scored:
+        remarks.append(f"not scored: split {run.metrics.split} has no annotations")
     if run is not baseline:
         remarks += _against(run, baseline)
     times = len(record.resumed)

@@ -60,6 +60,8 @@ def why_not_comparable(run: LabelledRun, baseline: LabelledRun) -> str | None:
     for one in (run, baseline):
         if one.metrics is None:
             return f"{one.label} was not evaluated"
+        if not one.metrics.scored:
+            return f"{one.label} was not scored"
         if not one.finished:
             return f"{one.label} is not finished ({one.record.status})"
     for name, text in (("step", "step"), ("weights", "weights"), ("split", "split"), ("samples", "sample count")):

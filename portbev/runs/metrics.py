@@ -1,4 +1,4 @@
-"""``metrics.json``: what an evaluation found."""
+"""``metrics.json``: what an evaluation found, and of what."""
 
 from __future__ import annotations
 
@@ -19,18 +19,43 @@ class Inference(BaseModel):
     peak_memory: int | None = None
 
 
+class EvaluatedData(BaseModel):
+    """The data of an evaluation: ``source`` is the root as it was given, ``root`` the folder that it meant.
+
+    ``section`` is the configuration's data section as plain values, ``digest`` that of the split's content; both are
+    absent where results came as a file.
+    """
+
+    root: str
+    source: str
+    version: str
+    split: str
+    section: dict[str, Any] = Field(default_factory=dict)
+    digest: str | None = None
+
+
 class Metrics(BaseModel):
     """What the metrics of every benchmark have; ``content`` is the whole file, of which the benchmark knows the rest.
 
-    ``step`` and ``weights`` say which weights were evaluated; results that came as a file have none.
+    ``step`` and ``weights`` say which weights were evaluated, ``checkpoint`` where they lay; results that came as a
+    file (``results``) have none. ``scored`` is false for a split without annotations. ``within``: the distances [m] to
+    which the scoring was confined. ``name`` is the configuration's.
     """
 
     schema_: Literal["portbev.metrics/1"] = Field(alias="schema")
     benchmark: str
     samples: int
     split: str
+    version: str | None = None
+    scored: bool = True
     step: int | None = None
     weights: str | None = None
+    name: str | None = None
+    backend: str | None = None
+    checkpoint: str | None = None
+    results: str | None = None
+    within: tuple[float, float | None] | None = None
+    data: EvaluatedData | None = None
     inference: Inference = Inference()
     content: dict[str, Any]
 

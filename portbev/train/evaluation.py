@@ -36,6 +36,7 @@ def evaluate_now(parts: Parts, at: Position, reporter: Reporter, *, final: bool,
             out=parts.writer.path if final else None,
             step=at.step,
             weights="ema" if averaged else "model",
+            source=parts.data.source,
             reporter=reporter,
             stop=stop,
         )

@@ -1,4 +1,4 @@
-"""Samples of a run with what was detected in them."""
+"""Samples of an evaluation with what was detected in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import find_benchmark
-from portbev.runs import Run, load_run
+from portbev.runs.evaluated import load_evaluated
 
 if TYPE_CHECKING:
     from portbev.viz.canvas import Image
@@ -50,24 +50,16 @@ class Views(ABC):
             raise PortbevError(what, where="--tokens", cure=f"For example: {', '.join(self.tokens[:3])}")
 
 
-def open_views(run: Path | str, *, data_root: str | Path | None = None, version: str | None = None) -> Views:
-    """The samples of a run's ``predictions.json``.
+def open_views(folder: Path | str, *, data_root: str | Path | None = None, version: str | None = None) -> Views:
+    """The samples of the predictions in a run directory, or in another folder that an evaluation wrote.
 
     Args:
-        run: run directory.
-        data_root: folder or ``synthetic:...``; by default the one that the run was made on.
-        version: folder of the tables; by default the run's.
+        folder: the directory.
+        data_root: folder or ``synthetic:...``; by default the one that the predictions were made on.
+        version: folder of the tables; by default that of the predictions.
 
     Raises:
-        PortbevError: no run, not evaluated, or data that is missing or does not fit the predictions.
+        PortbevError: no such folder, no predictions, or data that is missing or does not fit them.
     """
-    loaded = load_run(run)
-    if not loaded.predictions.is_file():
-        cure = f"Evaluate it first: portbev eval {run}"
-        raise PortbevError("the run has no predictions.json", where=str(run), cure=cure)
-    return find_benchmark(loaded.benchmark).open_views(loaded, data_root=data_root, version=version)
-
-
-def run_title(run: Run) -> str:
-    """What stands above a run's pictures."""
-    return f"{run.record.name}   run {run.path.resolve().name}   {run.record.backend.label}"
+    evaluated = load_evaluated(folder)
+    return find_benchmark(evaluated.benchmark).open_views(evaluated, data_root=data_root, version=version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES, EVALUATION_CLASSES, MAX_BOXES_PER_SAMPLE
@@ -50,6 +50,11 @@ class DetectionConfig:
             raise ValueError(f"class_range must name exactly the ten classes: {', '.join(DETECTION_CLASSES)}")
         if self.tp_threshold not in self.distance_thresholds:
             raise ValueError(f"tp_threshold {self.tp_threshold} must be one of {self.distance_thresholds}")
+
+    def within(self, near: float, far: float) -> DetectionConfig:
+        """The same settings for boxes from ``near`` up to ``far`` [m]; the class ranges still apply."""
+        ranges = {name: min(limit, far) for name, limit in self.class_range.items()}
+        return replace(self, class_range=ranges, min_distance=max(self.min_distance, near))
 
     @property
     def first_recall_index(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portbev_nuscenes.classes import DETECTION_CLASSES, EVALUATION_CLASSES
 from portbev_nuscenes.metrics.arrays import GroundTruthArrays, PredictionArrays
@@ -19,6 +20,7 @@ from portbev_nuscenes.metrics.curves import curve
 from portbev_nuscenes.metrics.filters import filter_boxes
 from portbev_nuscenes.metrics.matching import by_rank, candidates, match
 from portbev_nuscenes.metrics.result import ABBREVIATIONS, DetectionMetrics
+from portbev_nuscenes.metrics.rings import rings
 from portbev_nuscenes.metrics.submission import load_predictions
 from portbev_nuscenes.metrics.tables import load_ground_truth
 from portbev_nuscenes.metrics.tp_errors import tp_errors
@@ -108,8 +110,7 @@ def distance_bands(
     config = config or DetectionConfig()
     rows = []
     for low, high in pairwise(edges):
-        ranges = {name: min(limit, high) for name, limit in config.class_range.items()}
-        band = evaluate(predictions, ground_truth, replace(config, class_range=ranges, min_distance=low))
+        band = evaluate(predictions, ground_truth, config.within(low, high))
         rows.append({"band": f"{low:g}-{high:g} m", **_present(band)})
     return pd.DataFrame(rows).set_index("band")
 
@@ -158,7 +159,8 @@ def _evaluate(
         ground_truth_counts=dict(zip(DETECTION_CLASSES, truth_counts.tolist(), strict=True)),
         prediction_counts=dict(zip(DETECTION_CLASSES, np.diff(first).tolist(), strict=True)),
         samples=len(ground_truth.sample_tokens),
-        notes=_notes(kept),
+        notes=(*_notes(kept), *_truth_notes(truth_counts, config)),
+        by_distance=rings(kept, truth, order, pairs, config),
     )
 
 
@@ -169,6 +171,16 @@ def _notes(predictions: PredictionArrays) -> tuple[str, ...]:
     if not unknown:
         return ()
     return (f"{unknown} predicted boxes have an unknown (NaN) velocity and do not count in mAVE.",)
+
+
+def _truth_notes(counts: NDArray[np.int64], config: DetectionConfig) -> list[str]:
+    """What is missing from the ground truth, which the devkit counts as not found."""
+    if not counts.any():
+        return ["No ground truth counts: no annotation of the ten classes has points and is within range."]
+    absent = [name for name in EVALUATION_CLASSES if not counts[DETECTION_CLASSES.index(name)]]
+    if not absent:
+        return []
+    return [f"There is no ground truth of {', '.join(absent)}; each counts 0 in mAP, as in the devkit."]
 
 
 def _renumbered(predictions: PredictionArrays, tokens: Sequence[str]) -> PredictionArrays:

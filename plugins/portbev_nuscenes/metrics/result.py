@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ class DetectionMetrics:
         samples: number of samples evaluated.
         eval_time: seconds of wall-clock time, or None.
         notes: remarks for the reader of the numbers, a line each.
+        by_distance: mAP and counts in rings around the ego (see :mod:`portbev_nuscenes.metrics.rings`).
     """
 
     curves: Mapping[tuple[str, float], Curve]
@@ -49,6 +50,7 @@ class DetectionMetrics:
     samples: int = 0
     eval_time: float | None = None
     notes: tuple[str, ...] = ()
+    by_distance: Sequence[Mapping[str, Any]] = ()
     label_aps: dict[str, dict[float, float]] = field(init=False)
     """Class -> distance threshold [m] -> AP."""
     label_tp_errors: dict[str, dict[str, float]] = field(init=False)

@@ -15,13 +15,20 @@ from portbev_radial.metrics.files import read_boxes
 from portbev_radial.metrics.original import read_original
 from portbev_radial.metrics.reported import reported_scores
 from portbev_radial.metrics.result import RadialMetrics, Scores
+from portbev_radial.metrics.rings import rings, within
 from portbev_radial.metrics.training import training_score
 
 
-def evaluate(predictions: FrameBoxes, ground_truth: FrameBoxes) -> RadialMetrics:
+def evaluate(
+    predictions: FrameBoxes, ground_truth: FrameBoxes, bounds: tuple[float, float] | None = None
+) -> RadialMetrics:
     """Score predictions.
 
     Frames are evaluated in the ground truth's order, which breaks ties between equal scores.
+
+    Args:
+        predictions, ground_truth: boxes of the same frames.
+        bounds: evaluate only boxes whose centre is at horizontal distances from the first up to the second [m].
 
     Raises:
         ResultsError: frames without predictions, or predictions of frames that the ground truth does not have.
@@ -31,6 +38,8 @@ def evaluate(predictions: FrameBoxes, ground_truth: FrameBoxes) -> RadialMetrics
     _check_frames(predictions.frames, ground_truth.frames)
     if predictions.frames != ground_truth.frames:
         predictions = predictions.select(ground_truth.frames)
+    if bounds is not None:
+        predictions, ground_truth = within(predictions, *bounds), within(ground_truth, *bounds)
     return RadialMetrics(
         official=_scores(predictions, ground_truth, "official"),
         fixed=_scores(predictions, ground_truth, "fixed"),
@@ -38,6 +47,7 @@ def evaluate(predictions: FrameBoxes, ground_truth: FrameBoxes) -> RadialMetrics
         ground_truth=len(ground_truth.rows),
         predictions=len(predictions.rows),
         notes=_notes(predictions, ground_truth),
+        by_distance=rings(predictions, ground_truth),
     )
 
 
@@ -56,21 +66,24 @@ def evaluate_arrays(
     return evaluate(frame_boxes(per_frame, truth.frames, scored=True), truth)
 
 
-def evaluate_files(results: Path | str, ground_truth: FrameBoxes | Path | str) -> RadialMetrics:
+def evaluate_files(
+    results: Path | str, ground_truth: FrameBoxes | Path | str, bounds: tuple[float, float] | None = None
+) -> RadialMetrics:
     """Score a results file.
 
     Args:
         results: ``portbev.radial/1`` JSON, or the original's ``results_3d.npy``, whose frames are taken in the order
             of the ground truth.
         ground_truth: boxes, or a ``portbev.radial/1`` file of them.
+        bounds: as in :func:`evaluate`.
 
     Raises:
         ResultsError: a file that cannot be scored; names the frame and the box.
     """
     truth = ground_truth if isinstance(ground_truth, FrameBoxes) else read_boxes(ground_truth, scored=False)
     if Path(results).suffix == ".npy":
-        return evaluate(read_original(results, truth.frames), truth)
-    return evaluate(read_boxes(results, scored=True), truth)
+        return evaluate(read_original(results, truth.frames), truth, bounds)
+    return evaluate(read_boxes(results, scored=True), truth, bounds)
 
 
 def _scores(predictions: FrameBoxes, ground_truth: FrameBoxes, quirks: Quirks) -> Scores:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,7 @@ class RadialMetrics:
         fixed: computed without the quirks.
         frames, ground_truth, predictions: numbers of frames and boxes.
         notes: remarks for the reader of the numbers, a line each.
+        by_distance: AP and counts in rings around the radar (see :mod:`portbev_radial.metrics.rings`).
     """
 
     official: Scores
@@ -70,6 +71,7 @@ class RadialMetrics:
     ground_truth: int
     predictions: int
     notes: tuple[str, ...] = ()
+    by_distance: Sequence[Mapping[str, Any]] = ()
 
     def scores(self, quirks: Quirks) -> Scores:
         """The numbers under one set of rules."""
@@ -83,6 +85,7 @@ class RadialMetrics:
                 "fixed": self.fixed.summary(),
                 "frames": self.frames,
                 "boxes": {"ground_truth": self.ground_truth, "predictions": self.predictions},
+                "by_distance": list(self.by_distance),
                 "notes": list(self.notes),
             }
         )

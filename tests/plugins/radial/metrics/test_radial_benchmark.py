@@ -12,7 +12,6 @@ from radial_cases import car, random_frames
 from portbev.config import RunConfig
 from portbev.config.schema import ModelSection
 from portbev.data import build_dataset
-from portbev.errors import ResultsError
 from portbev.evaluate.benchmark import benchmark_of, find_benchmark, find_metric, headline
 from portbev.evaluate.inference import evaluate_model
 from portbev.models import DetectionModel, Detections
@@ -54,7 +53,9 @@ def scored(predictions, dataset, out=None):
     benchmark = find_benchmark("radial")
     frames = zip(predictions, dataset.tokens, strict=True)
     samples = [json.loads(json.dumps(benchmark.encode(detections(rows), token, np.eye(4)))) for rows, token in frames]
-    return benchmark.score(samples, dataset, out)
+    if out is not None:
+        benchmark.write(samples, dataset, out / "predictions.json")
+    return benchmark.score(samples, dataset)
 
 
 def test_detections_are_scored_as_their_arrays_are(tmp_path):
@@ -106,13 +107,19 @@ def test_no_detections_score_zero_and_say_so():
     assert len(find_benchmark("radial").class_table(record).rows) == 18
 
 
-def test_detection_that_is_not_finite_names_its_frame():
-    broken = detections([car(20, 0, score=0.5)])
-    broken.boxes[0, 3] = np.nan
-    benchmark = find_benchmark("radial")
-    samples = [benchmark.encode(found, "", np.eye(4)) for found in (detections([]), broken)]
-    with pytest.raises(ResultsError, match=r"frame 000001, box 0: .*not finite"):
-        benchmark.score(samples, Annotated([[], []]), None)
+def test_boxes_that_mean_nothing_are_left_out_and_counted():
+    """A NaN, a size that overflowed and one that underflowed beside a good box: the score is that of the good one."""
+    found = detections([car(20, 0, score=score) for score in (0.9, 0.8, 0.7, 0.6)])
+    found.boxes[1, 0], found.boxes[2, 3], found.boxes[3, 4] = np.nan, np.inf, 0
+    benchmark, dataset = find_benchmark("radial"), Annotated([[car(20, 0)], []])
+    samples = [benchmark.encode(one, "", np.eye(4)) for one in (found, detections([]))]
+    record = benchmark.score(samples, dataset)
+    assert record["notes"] == [
+        "2 predicted boxes that are not finite are left out, in 1 samples",
+        "1 predicted boxes without extent are left out, in 1 samples",
+    ]
+    assert record["boxes"] == {"ground_truth": 1, "predictions": 1}
+    assert record["fixed"]["mean_ap"]["bev"]["overall"] == pytest.approx(100)
 
 
 @pytest.fixture(scope="module")
