@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from portbev.config.meaning import Meaning
 from portbev.config.schema import ModelSection
 from portbev.config.section import Section
 from portbev_nuscenes.classes import DETECTION_CLASSES
@@ -69,6 +70,8 @@ class LossSection(Section):
 
 class DecodeSection(Section):
     """``min_radius`` holds a squared distance in m^2 for each task, as in the original: 4 means 2 m."""
+
+    fields_mean: ClassVar[Meaning] = Meaning.SCORE
 
     nms: Literal["circle", "size_aware_circle", "none"] = "circle"
     min_radius: tuple[float, ...] = (4.0, 12.0, 10.0, 1.0, 0.85, 0.175)

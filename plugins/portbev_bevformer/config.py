@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -54,6 +54,8 @@ class LossSection(detr_config.LossSection):
 
 
 class DecodeSection(Section):
+    fields_mean: ClassVar[Meaning] = Meaning.SCORE
+
     max_detections: int = Field(300, ge=1)
     score_threshold: float | None = None
     center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -101,6 +101,8 @@ class LossSection(detr_config.LossSection):
 
 
 class DecodeSection(Section):
+    fields_mean: ClassVar[Meaning] = Meaning.SCORE
+
     max_detections: int = Field(10, ge=1)
     center_range: Range = (0.0, -103.0, -5.0, 103.0, 103.0, 3.0)
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from portbev.config.data import CommonData
 from portbev.config.meaning import Meaning
+from portbev.config.section import Place
 
 ComplexType = Literal["complex64", "complex128"]
 Triple = tuple[float, float, float]
@@ -17,10 +18,10 @@ class RadialData(CommonData):
     """RADIal: a radar's samples and a camera, in the radar frame (x forward, y left, z up)."""
 
     kind: Literal["radial"] = "radial"
-    eval_split: str = "test"
+    eval_split: Annotated[str, Meaning.SCORE] = Field("test", min_length=1)
     layout: Literal["auto", "raw", "converted"] = "auto"  # raw recordings, or EchoFusion's KITTI-like layout
     # the re-annotated boxes, where raw recordings lack radial_bbox_labels.csv; the data's digest says what they are
-    boxes: Annotated[str | None, Meaning.NEITHER] = None
+    boxes: Annotated[Place | None, Meaning.NEITHER] = None
     tolerance: int = Field(20_000, ge=0)  # microseconds between a radar frame and the other sensors
     radar: Literal["rt", "ra", "rd", "adc", "pc", "none"] = "rt"  # what the model takes of the radar
     # who computes the radar's maps; device: batches hold the chips' samples

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from portbev.config.meaning import Meaning
-from portbev.config.section import Section
+from portbev.config.section import Section, absolute
+
+
+def _absolute_root(text: str) -> str:
+    """A folder as it is found from anywhere; data that are generated keep their name."""
+    return text if not text or _GENERATED.match(text) else absolute(text)
+
+
+_GENERATED = re.compile(r"[A-Za-z_]\w+:(\?|$)")
+Root = Annotated[str, AfterValidator(_absolute_root)]
 
 
 class CommonData(Section):
     """Base of the ``data`` sections; ``kind`` says whose it is (see :class:`portbev.data.kinds.DataKind`)."""
 
     kind: str
-    root: Annotated[str | None, Meaning.NEITHER] = None  # a folder, or "NAME:?seed=1": generated on first use
+    root: Annotated[Root | None, Meaning.NEITHER] = None  # a folder, or "NAME:?seed=1": generated on first use
     train_split: str = Field("train", min_length=1)
-    eval_split: str = Field("val", min_length=1)
+    eval_split: Annotated[str, Meaning.SCORE] = Field("val", min_length=1)
     workers: Annotated[int, Meaning.NEITHER] = Field(4, ge=0)
     eval_stride: Annotated[int, Meaning.WATCH] = Field(1, ge=1)  # evaluate every n-th sample during training only
     augment: bool = True

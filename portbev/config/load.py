@@ -66,7 +66,7 @@ def dump_config(config: RunConfig) -> dict[str, Any]:
 
 def config_digest(config: RunConfig) -> str:
     """SHA-256 of what is computed: runs of one digest are the same experiment, whatever they are computed with."""
-    content = {key: value for key, value, meaning in keys_of(config) if meaning is Meaning.WHAT}
+    content = {key: value for key, value, meaning in keys_of(config) if meaning.is_experiment}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

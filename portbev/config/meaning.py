@@ -13,6 +13,8 @@ class Meaning(str, Enum):
 
     - ``WHAT`` is computed: the experiment itself. Runs that differ in such a key are not compared.
     - ``HOW`` it is computed: kernels, precision, threads, the split into processes. Runs stand side by side.
+    - ``SCORE``: on what and by what the figures come about: the split, the decoding. Runs that differ in such a key are
+      not compared; but it changes no weight, so a run may be resumed with another value.
     - ``WATCH``: what is scored and kept on the way, and when to stop. It changes no weight, so a run may be resumed
       with another value.
     - ``NEITHER``: names, places and logging. No number depends on it.
@@ -20,13 +22,19 @@ class Meaning(str, Enum):
 
     WHAT = "what"
     HOW = "how"
+    SCORE = "score"
     WATCH = "watch"
     NEITHER = "neither"
 
     @property
     def may_change_on_resume(self) -> bool:
         """Whether a run may go on with another value."""
-        return self in (Meaning.WATCH, Meaning.NEITHER)
+        return self in (Meaning.SCORE, Meaning.WATCH, Meaning.NEITHER)
+
+    @property
+    def is_experiment(self) -> bool:
+        """Whether another value makes another experiment."""
+        return self in (Meaning.WHAT, Meaning.SCORE)
 
     @property
     def is_reported(self) -> bool:

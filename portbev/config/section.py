@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, get_args
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from portbev.config.meaning import Meaning
 
@@ -31,6 +32,15 @@ class Section(BaseModel):
             if types & {int, float} and bool not in types:
                 raise ValueError("should be a number, not true or false")
         return value
+
+
+def absolute(text: str) -> str:
+    """A path as it is found from any folder: ``~`` written out, relative to where this process runs."""
+    return str(Path(text).expanduser().absolute())
+
+
+Place = Annotated[str, AfterValidator(absolute)]
+"""A field that names a file or folder; the record keeps it as it is found from anywhere."""
 
 
 def _holds_bool(value: Any) -> bool:

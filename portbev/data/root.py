@@ -39,6 +39,12 @@ def open_root(text: str | Path | None) -> Path:
     raise DataError(what, where=str(text), cure="Give the folder of the data set")
 
 
+def lasting_root(text: str | Path) -> str:
+    """``text`` as it means the same from anywhere: a folder written out; data that are generated keep their name."""
+    prefix, colon, _ = str(text).partition(":")
+    return str(text) if colon and prefix + colon in _schemes() else str(Path(text).expanduser().absolute())
+
+
 def _schemes() -> dict[str, Scheme[Any]]:
     """The schemes of all data sets, by prefix."""
     generated = (data_set.generated for data_set in plugins().datasets().values())

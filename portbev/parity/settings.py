@@ -31,7 +31,7 @@ def differing_keys(first: RunRecord, second: RunRecord) -> dict[str, Meaning]:
 
 def other_experiment(first: RunRecord, second: RunRecord) -> list[str]:
     """Why two runs are not the same experiment: keys that say what is computed, and the samples of a step."""
-    keys = [key for key, meaning in differing_keys(first, second).items() if meaning is Meaning.WHAT]
+    keys = [key for key, meaning in differing_keys(first, second).items() if meaning.is_experiment]
     return keys if first.samples_per_step == second.samples_per_step else [*keys, SAMPLES]
 
 

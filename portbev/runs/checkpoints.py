@@ -72,6 +72,10 @@ class Checkpoints:
             write_json(self.folder / "best.json", record.model_dump())
             self._drop_old()
 
+    def forget_best(self) -> None:
+        """No checkpoint is the best one any more: what is judged by other settings cannot be compared."""
+        (self.folder / "best.json").unlink(missing_ok=True)
+
     def best(self) -> Best | None:
         """``best.json``, if the checkpoint that it names is still there."""
         try:

@@ -74,6 +74,9 @@ def _note(parts: Parts, at: Position, metrics: dict[str, Any], stride: int) -> N
     )
     if parts.config.train.eval_every:
         metric = find_metric(parts.benchmark, parts.config.train.checkpoint.best)
+        if parts.judged_anew:
+            parts.checkpoints.forget_best()
+            parts.judged_anew = False
         parts.checkpoints.mark_best(at.step, metric.key, metric.of(metrics), better=metric.better)
     if parts.board is not None:
         parts.board.add_metrics({metric.key: metric.of(metrics) for metric in parts.benchmark.metrics}, at.step)

@@ -33,6 +33,7 @@ class Parts:
         wrapped: what is called in training: the model, in DDP with several processes.
         lr: the highest learning rate.
         checkpoint: where to continue, if anywhere.
+        judged_anew: earlier evaluations of the run were made with other settings, so that none of them is compared.
     """
 
     config: RunConfig
@@ -50,6 +51,7 @@ class Parts:
     checkpoints: Checkpoints
     checkpoint: Checkpoint | None = None
     board: TensorBoard | None = None
+    judged_anew: bool = False
 
     @property
     def benchmark(self) -> Benchmark:

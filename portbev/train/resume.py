@@ -4,65 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from portbev.config import RunConfig
-from portbev.config.section import keys_of
 from portbev.errors import CheckpointError, PortbevError
 from portbev.runs import load_run
+from portbev.runs.layout import METRICS, PREDICTIONS
 from portbev.runs.record import Resumption, RunRecord
 from portbev.runs.writer import now
+from portbev.train.changes import Change, changes, check_changes, keep_results, notes_on
 from portbev.train.parts import Parts
 
 
 def take_up(parts: Parts, say: Callable[[str], None]) -> None:
     """Continue the run in the output directory: its checkpoint and what its record keeps go into ``parts``.
 
-    A run that is finished and has no steps left is marked so and otherwise left alone.
+    A run that is finished and has no steps left is marked so and otherwise left alone. One without a checkpoint starts
+    anew, with whatever configuration.
 
     Raises:
-        PortbevError: it is not the same run, or none of its checkpoints is whole.
+        PortbevError: it is not the same run, it is finished and only its evaluation would change, or none of its
+            checkpoints is whole.
     """
     run, writer = load_run(parts.writer.path), parts.writer
     old, new, where = run.record, writer.record, str(writer.path)
-    _check_same_run(run.config, parts.config, old, new, where)
-    if old.status == "finished" and old.progress.step >= parts.total_steps:
+    found = changes(run.config, parts.config)
+    kept = bool(parts.checkpoints.steps())
+    if kept or old.status == "finished":
+        check_changes(found, parts.config, where)
+        _check_same_run(old, new, where)
+    if old.status == "finished" and old.progress.step == parts.total_steps:
+        _check_nothing_to_judge(found, where)
         new.status = "finished"
         return
+    if old.status == "finished" and not kept:
+        raise CheckpointError("the run is finished and its checkpoints are gone", where=where, cure="Use another --out")
     damaged: list[str] = []
     parts.checkpoint = parts.checkpoints.newest(damaged)
     _check_checkpoint(parts, where)
     step = 0 if parts.checkpoint is None else parts.checkpoint.step
     new.created, new.command, new.training, new.warnings = old.created, old.command, old.training, old.warnings
-    new.notes = [*old.notes, *(note for note in new.notes if note not in old.notes)]
+    told = notes_on(found, parts.config, step, len(parts.data.train))
+    if old.status == "finished":
+        moved = parts.comm.on_main(lambda: keep_results(writer.path, step, (METRICS, PREDICTIONS)))
+        told += [moved] if moved else []
+    new.notes = list(dict.fromkeys([*old.notes, *new.notes, *told]))
+    parts.judged_anew = any(change.judges for change in found) and bool(old.evaluations)
     new.evaluations = [evaluation for evaluation in old.evaluations if evaluation.step <= step]
     new.resumed = [*old.resumed, Resumption(step=step, time=now(), after=old.status)]
     for note in damaged:
         say(f"warning: {note}")
         writer.warn(note)
+    for note in told:
+        say(f"note: {note}")
     say(f"resuming at step {step}" if step else "no checkpoint yet: starting at step 0")
 
 
-def changed_keys(old: RunConfig, new: RunConfig) -> list[str]:
-    """Keys with another value in ``new`` that a run must keep while it lives."""
-    values = [{key: value for key, value, _ in keys_of(config)} for config in (old, new)]
-    fixed = {key for config in (old, new) for key, _, meaning in keys_of(config) if not meaning.may_change_on_resume}
-    absent = object()
-    return sorted(key for key in fixed if values[0].get(key, absent) != values[1].get(key, absent))
+def _check_nothing_to_judge(found: list[Change], where: str) -> None:
+    judged = [change for change in found if change.judges]
+    if judged:
+        settings = " ".join(f"--set {change.key}={change.after}" for change in judged)
+        what = f"the run is finished; {', '.join(map(str, judged))} would not change its results"
+        raise PortbevError(what, where=where, cure=f"Evaluate it again: portbev eval {where} {settings}")
 
 
-def _check_same_run(old_config: RunConfig, config: RunConfig, old: RunRecord, new: RunRecord, where: str) -> None:
-    keys = changed_keys(old_config, config)
-    if keys:
-        what = f"the run was made with another configuration; these keys differ: {', '.join(keys)}"
-        raise PortbevError(what, where=where, cure="Give the same configuration, or start anew with another --out")
+def _check_same_run(old: RunRecord, new: RunRecord, where: str) -> None:
     for name in ("name", "emulated", "world_size"):
         before, now_ = getattr(old.backend, name), getattr(new.backend, name)
         if before != now_:
             what = f"the run was made with backend {name} {before!r}, not {now_!r}"
-            cure = "Continue it the same way, or start anew from its weights: --init"
+            cure = f"Continue it the same way, or start anew from its weights: --init {where} --out NEW"
+            if name == "world_size" and before > 1:
+                cure = (
+                    f"Start as before: torchrun --nproc-per-node N -m portbev ..., {before} processes in all; or {cure}"
+                )
             raise PortbevError(what, where=where, cure=cure)
     for name in ("digest", "version"):
-        if getattr(old.data, name) != getattr(new.data, name):
-            what = f"the training data changed ({name})"
+        before, now_ = getattr(old.data, name), getattr(new.data, name)
+        if before != now_:
+            both = f"{name} {before[:16]} of {old.data.root}, now {now_[:16]} of {new.data.root}"
+            what = f"the training data changed: {both}"
             raise PortbevError(what, where=where, cure="Give the data it was made with")
 
 
@@ -70,7 +88,12 @@ def _check_checkpoint(parts: Parts, where: str) -> None:
     if parts.checkpoint is None:
         return
     if parts.checkpoint.step > parts.total_steps:
-        what = f"the run is at step {parts.checkpoint.step}, beyond train.max_steps"
-        raise PortbevError(what, where=where, cure="Raise train.max_steps")
+        settings = parts.config.train
+        limit = f"train.epochs={settings.epochs}"
+        if settings.max_steps is not None and settings.max_steps < parts.schedule_steps:
+            limit = f"train.max_steps={settings.max_steps}"
+        what = f"the run is at step {parts.checkpoint.step}, beyond {limit} (step {parts.total_steps})"
+        key = limit.partition("=")[0]
+        raise PortbevError(what, where=where, cure=f"Raise {key}, or evaluate an earlier checkpoint: portbev eval")
     if (parts.ema is None) != (parts.checkpoint.ema is None):
         raise CheckpointError("the average of the weights is missing", where=where)

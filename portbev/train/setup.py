@@ -13,10 +13,12 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.load import agreement
+from portbev.config.section import absolute
 from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
 from portbev.plugins import plugins
+from portbev.runs import load_run
 from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
 from portbev.runs.weights import load_any
@@ -50,6 +52,10 @@ def assemble(
         notes: what the record notes of the preparation so far.
     """
     checkpoints = Checkpoints(out / CHECKPOINTS, config.train.checkpoint.keep)
+    if resume and not (out / RUN).is_file():
+        say(f"no run in {out} yet: starting one")
+    elif resume and data_root is None and config.data.root is None:
+        data_root = load_run(out).record.data.source
     resumed = resume and bool(checkpoints.steps())  # then the weights that it started from are not needed
     # A file of weights that is not there is told before any data are generated.
     model, told = _build_model(config, comm, init=init, trust_pickle=trust_pickle, resumed=resumed)
@@ -100,7 +106,7 @@ def _build_model(
         notes = model.load_pretrained()
     elif not resumed and init is not None:
         kind, said = load_any(init, model, family, use_ema=True, trust_pickle=trust_pickle)
-        notes = [f"started from the {kind} weights of {init}", *said]
+        notes = [f"started from the {kind} weights of {absolute(str(init))}", *said]
     prepare_dropout(model, config.train.seed)
     if config.train.sync_batchnorm and comm.size > 1:
         notes.append(

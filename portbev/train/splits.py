@@ -9,6 +9,7 @@ from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.data import Dataset, Summary, build_dataset, open_root
 from portbev.data.loader import build_loader
+from portbev.data.root import lasting_root
 from portbev.errors import DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark, find_metric
 
@@ -18,7 +19,7 @@ class Splits:
     """Training and evaluation split.
 
     Attributes:
-        source: the data root as it was given.
+        source: the data root as it was given, with a folder written out.
         train_summary, eval_summary: what is learnt from and scored against; in the first process only.
         notes: what the looking over found worth a note.
     """
@@ -26,7 +27,7 @@ class Splits:
     train: Dataset
     eval: Dataset
     steps_per_epoch: int
-    source: Path | str | None
+    source: str | None
     train_summary: Summary | None = None
     eval_summary: Summary | None = None
     notes: tuple[str, ...] = ()
@@ -48,7 +49,8 @@ def open_splits(config: RunConfig, data_root: Path | str | None, comm: Comm) -> 
     Raises:
         PortbevError: the data cannot be used, are too few for a step, or cannot be evaluated as configured.
     """
-    source = data_root or config.data.root
+    given = data_root or config.data.root
+    source = lasting_root(given) if given else None
     opened: list[Dataset] = []
 
     def load() -> None:

@@ -196,6 +196,7 @@ def test_every_key_says_what_it_means_where_it_is_defined(toys: Plugins) -> None
     assert {key for key, meaning in meant.items() if meaning is Meaning.HOW and not key.startswith("compute.")} == {
         "train.batch_size", "train.accumulate", "train.sync_batchnorm", "train.find_unused_parameters", "train.seed",
     }  # fmt: skip
+    assert {key for key, meaning in meant.items() if meaning is Meaning.SCORE} == {"data.eval_split"}
     assert {meaning for key, meaning in meant.items() if key.startswith("compute.")} == {Meaning.HOW}
     assert meant["compute.kernels.fft"] is Meaning.HOW
     assert {meant[key] for key in ("model.width", "data.cameras", "optimizer.lr", "train.ema.decay")} == {Meaning.WHAT}

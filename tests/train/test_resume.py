@@ -200,7 +200,7 @@ def test_a_changed_configuration_is_refused_with_its_keys_and_harmless_ones_pass
 ) -> None:
     train(toy(train__max_steps=2), backend="cpu", data_root=tiny_root, out=tmp_path)
     changed = toy(train__max_steps=4, optimizer__lr=0.5, model__channels=8)
-    with pytest.raises(PortbevError, match=r"these keys differ: model\.channels, optimizer\.lr"):
+    with pytest.raises(PortbevError, match=r"these keys differ: model\.channels 4 -> 8, optimizer\.lr 0\.01 -> 0\.5\."):
         train(changed, backend="cpu", data_root=tiny_root, out=tmp_path, resume=True)
     harmless = toy(train__max_steps=3, train__log_every=7, data__workers=1, train__eval_every=1)
     assert train(harmless, backend="cpu", data_root=tiny_root, out=tmp_path, resume=True).record.progress.step == 3
@@ -214,7 +214,9 @@ def test_changed_data_are_refused(toy: Toy, tiny_root: Path, tmp_path: Path) -> 
     rows = json.loads(table.read_text())
     rows = [{**row, "size": [2 * side for side in row["size"]]} for row in rows]
     table.write_text(json.dumps(rows))
-    with pytest.raises(PortbevError, match="training data changed"):
+    with pytest.raises(
+        PortbevError, match=r"training data changed: digest [0-9a-f]{16} of .*tiny, now [0-9a-f]{16} of .*other"
+    ):
         train(toy(train__max_steps=4), backend="cpu", data_root=other, out=tmp_path / "run", resume=True)
 
 
