@@ -37,7 +37,7 @@ class MsDeformAttnCall(NamedTuple):
     value: Tensor  # (B, S, M, D), float: B images, S pixels of all levels, M heads of D channels
     locations: Tensor  # (R, M, L, P, 2), float32 or float64: (x, y) from 0 to 1, for each of R queries, sorted by image
     weights: Tensor  # (R, M, L, P), the same dtype
-    counts: list[int]  # queries of each image
+    counts: Tensor  # (B,), int64, on the host: queries of each image; a list would fix B in exported programs
     shapes: list[int]  # height and width of each level: h0, w0, h1, w1, ...
 
     def levels(self) -> list[Level]:
@@ -48,10 +48,21 @@ class MsDeformAttnCall(NamedTuple):
             first += height * width
         return levels
 
+    def queries(self) -> list[int]:
+        """``counts`` as Python integers, found right.
+
+        Raises:
+            ValueError: they are not those of the rows.
+        """
+        counts, rows = self.counts.tolist(), self.locations.shape[0]
+        need("ms_deform_attn_ragged", all(count >= 0 for count in counts), f"counts are at least 0, not {counts}")
+        need("ms_deform_attn_ragged", sum(counts) == rows, f"counts add up to {sum(counts)}, not {rows} rows")
+        return counts
+
     def images(self) -> Iterator[tuple[int, slice]]:
         """(image, its queries) of every image that has queries."""
         first = 0
-        for image, count in enumerate(self.counts):
+        for image, count in enumerate(self.queries()):
             if count:
                 yield image, slice(first, first + count)
             first += count
@@ -65,7 +76,7 @@ class MsDeformAttnCall(NamedTuple):
 def definition(call: MsDeformAttnCall) -> Tensor:
     """Sum over levels and points: the weight of the point times the value of its image at its location."""
     value, locations, weights, counts, _ = call
-    image = torch.arange(len(counts), device=value.device).repeat_interleave(value.new_tensor(counts).long())
+    image = torch.arange(len(counts)).repeat_interleave(counts.cpu()).to(value.device)
     out = value.new_zeros(len(locations), *value.shape[2:])
     for level in call.levels():
         h, w = level.height, level.width
@@ -114,13 +125,15 @@ def ms_deform_attn(value: Tensor, spatial_shapes: Shapes, locations: Tensor, wei
     need(name, weights.dim() == 5, f"weights are (B, Q, M, L, P), not {tuple(weights.shape)}")
     _check(name, value, spatial_shapes, locations, weights, tuple(locations.shape[:2]))
     images, queries = locations.shape[:2]
-    need(name, images == value.shape[0], f"locations of {images} images for values of {value.shape[0]}")
-    out = _run(value, spatial_shapes, locations.flatten(0, 1), weights.flatten(0, 1), [queries] * images)
+    fits = images == value.shape[0]
+    need(name, fits, f"locations {tuple(locations.shape)} and value {tuple(value.shape)} are of as many images")
+    counts = torch.full((images,), queries, dtype=torch.int64, device="cpu")
+    out = _run(value, spatial_shapes, locations.flatten(0, 1), weights.flatten(0, 1), counts)
     return out.unflatten(0, (images, queries))
 
 
 def ms_deform_attn_ragged(
-    value: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor, counts: Sequence[int]
+    value: Tensor, spatial_shapes: Shapes, locations: Tensor, weights: Tensor, counts: Sequence[int] | Tensor
 ) -> Tensor:
     """:func:`ms_deform_attn` with a number of queries of its own for each image, without padding.
 
@@ -129,7 +142,8 @@ def ms_deform_attn_ragged(
         spatial_shapes: (h, w) of each of the L levels.
         locations: (R, M, L, P, 2), float; the rows of image 0 first, then those of image 1, and so on.
         weights: (R, M, L, P), float.
-        counts: how many of the R rows belong to each of the B images, Python integers; zeros are fine.
+        counts: how many of the R rows belong to each of the B images, Python integers or a tensor (B,) int64 on the
+            host; zeros are fine. The values are looked at where the operator is computed, not where it is traced.
 
     Returns:
         (R, M*D) in the dtype of ``value``.
@@ -141,14 +155,17 @@ def ms_deform_attn_ragged(
     need(name, locations.dim() == 5, f"locations are (R, M, L, P, 2), not {tuple(locations.shape)}")
     need(name, weights.dim() == 4, f"weights are (R, M, L, P), not {tuple(weights.shape)}")
     _check(name, value, spatial_shapes, locations, weights, (locations.shape[0],))
-    counts = [int(count) for count in counts]
-    need(name, len(counts) == value.shape[0], f"counts: {len(counts)} for {value.shape[0]} images")
-    need(name, all(count >= 0 for count in counts), f"counts are at least 0, not {counts}")
-    need(name, sum(counts) == locations.shape[0], f"counts add up to {sum(counts)}, not {locations.shape[0]} rows")
+    if isinstance(counts, Tensor):
+        fits = counts.dim() == 1 and counts.dtype == torch.int64 and counts.device.type == "cpu"
+        need(name, fits, f"counts are (B,) int64 on the host, not {counts.dtype} on {counts.device}")
+    else:
+        counts = torch.tensor([int(count) for count in counts], dtype=torch.int64)
+    fits = counts.shape[0] == value.shape[0]
+    need(name, fits, f"counts {tuple(counts.shape)} have one for each image of value {tuple(value.shape)}")
     return _run(value, spatial_shapes, locations, weights, counts)
 
 
-def _run(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor, counts: list[int]) -> Tensor:
+def _run(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
     value = autocast_to_float32(value)
     wide = widened(value).dtype  # a location rounded to bfloat16 would be off by pixels
     flat = [int(size) for shape in shapes for size in shape]

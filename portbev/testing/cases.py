@@ -109,7 +109,7 @@ def _attention(name: str, counts: list[int], levels: list[tuple[int, int]], poin
         value=tensor(12, len(counts), pixels, 2, channels),
         locations=0.5 + 0.4 * tensor(13, *samples, 2),
         weights=tensor(14, *samples),
-        counts=counts,
+        counts=torch.tensor(counts),
         shapes=[size for level in levels for size in level],
     )
     return Case(name, "ms_deform_attn", call)

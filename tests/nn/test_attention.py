@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from portbev.errors import ConfigError
 from portbev.nn.attention import FeedForward, MultiheadAttention, direction_bias
@@ -88,3 +88,26 @@ def test_a_pyramid_with_norms_has_no_biases() -> None:
     assert not [name for name in pyramid.state_dict() if name.endswith("conv.bias")]
     norm = pyramid.fpn_convs[0].bn
     assert norm.eps == 1e-3 and norm.momentum == 0.01
+
+
+def test_deformable_attention_exports_with_a_batch_of_any_size() -> None:
+    torch.manual_seed(0)
+    layer = MultiScaleDeformableAttention(16, 4, levels=2, points=2).eval()
+    shapes = [(3, 4), (2, 2)]
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, query: Tensor, value: Tensor, reference: Tensor) -> Tensor:
+            return self.layer(query, value, reference, shapes)
+
+    def inputs(batch: int) -> tuple[Tensor, ...]:
+        return torch.randn(batch, 5, 16), torch.randn(batch, 16, 16), torch.rand(batch, 5, 2)
+
+    size = torch.export.Dim("batch", max=64)
+    program = torch.export.export(Model(), inputs(3), dynamic_shapes=({0: size}, {0: size}, {0: size}))
+    for batch in (1, 2, 7):
+        arguments = inputs(batch)
+        assert torch.equal(program.module()(*arguments), layer(*arguments, shapes))

@@ -43,7 +43,11 @@ SMALL: dict[str, Any] = {
     "fft of reals": FftCall(normal(2, 5), False, "ortho"),
     "fft of complex": FftCall(normal(2, 6, dtype=torch.complex128), True, "backward"),
     "ms_deform_attn": MsDeformAttnCall(
-        normal(3, 10, 2, 3), 0.5 + 0.4 * normal(5, 2, 2, 2, 2), normal(5, 2, 2, 2), [3, 0, 2], [2, 3, 4, 1]
+        normal(3, 10, 2, 3),
+        0.5 + 0.4 * normal(5, 2, 2, 2, 2),
+        normal(5, 2, 2, 2),
+        torch.tensor([3, 0, 2]),
+        [2, 3, 4, 1],
     ),
     "voxel_pool": VoxelPoolCall(normal(2, 9, 3), cells(2, 9), [3, 2, 3]),
     "voxel_pool_lift": VoxelPoolLiftCall(normal(1, 2, 3, 2, 2), normal(1, 2, 2, 2, 2), cells(1, 2, 3, 2, 2), [3, 2, 3]),

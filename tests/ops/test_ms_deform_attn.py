@@ -64,7 +64,7 @@ def case(
 def expected(shapes: Shapes, counts: list[int], tensors: list[Tensor]) -> Tensor:
     value, locations, weights = (t.detach().double() for t in tensors)
     flat = [size for shape in shapes for size in shape]
-    defined: Tensor = MS_DEFORM_ATTN.definition(MsDeformAttnCall(value, locations, weights, counts, flat))
+    defined: Tensor = MS_DEFORM_ATTN.definition(MsDeformAttnCall(value, locations, weights, torch.tensor(counts), flat))
     return defined
 
 

@@ -31,6 +31,7 @@ GEOMETRY = ([1, 1], [1, 1], [1, 1], 2, 2)
 POINTS = indices(2, 9)
 MAPS = [(3, 4), (2, 2)]
 ATTENTION = (normal(2, 16, 2, 3), normal(2, 5, 2, 2, 3, 2, seed=1).sigmoid(), normal(2, 5, 2, 2, 3, seed=2))
+COUNTS = torch.tensor([4, 0, 3])
 RAGGED = (normal(3, 16, 2, 3), normal(7, 2, 2, 3, 2, seed=1).sigmoid(), normal(7, 2, 2, 3, seed=2))
 DEPTH, CONTEXT, VOXELS = normal(2, 2, 3, 2, 2), normal(2, 2, 5, 2, 2, seed=1), indices(2, 2, 3, 2, 2)
 
@@ -61,8 +62,11 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "deform_conv2d_backward v1": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, None, *GEOMETRY)),
     "deform_conv2d_backward v2": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, MASK, *GEOMETRY)),
-    "ms_deform_attn": (OPS.ms_deform_attn, (*RAGGED, [4, 0, 3], [3, 4, 2, 2])),
-    "ms_deform_attn_backward": (OPS.ms_deform_attn_backward, (normal(7, 6), *RAGGED, [4, 0, 3], [3, 4, 2, 2])),
+    "ms_deform_attn": (OPS.ms_deform_attn, (*RAGGED, COUNTS, [3, 4, 2, 2])),
+    "ms_deform_attn_backward": (
+        OPS.ms_deform_attn_backward,
+        (normal(7, 6), *RAGGED, COUNTS, [3, 4, 2, 2]),
+    ),
     "voxel_pool": (OPS.voxel_pool, (normal(2, 9, 4), indices(2, 9), [3, 2, 2])),
     "voxel_pool_backward": (OPS.voxel_pool_backward, (normal(2, 2, 3, 4), indices(2, 9), [3, 2, 2])),
     "voxel_pool_lift": (OPS.voxel_pool_lift, (DEPTH, CONTEXT, VOXELS, [3, 2, 2])),
@@ -85,8 +89,12 @@ def serving(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(KERNELS, "_active", KERNELS.rank("cpu", plugins().kernels()) if fast else {})
 
 
+def _float(value: Any) -> bool:
+    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+
+
 def with_gradients(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(t.clone().requires_grad_() if isinstance(t, Tensor) and t.dtype != torch.int32 else t for t in tensors)
+    return tuple(t.clone().requires_grad_() if _float(t) else t for t in tensors)
 
 
 def values_and_gradients(function: Function, tensors: tuple[Tensor, ...]) -> list[Tensor]:
@@ -145,6 +153,69 @@ def test_exports(name: str) -> None:
     program = torch.export.export(Model(), tensors)
     assert any(f"portbev.{name.split(maxsplit=1)[0]}." in str(node.target) for node in program.graph.nodes)
     assert torch.equal(program.module()(*tensors), function(*tensors))
+
+
+DYNAMIC: dict[str, tuple[Function, tuple[int, ...]]] = {
+    # the arguments of PUBLIC whose first axis is the batch, with what else of the call depends on its size
+    "deform_conv2d v1": (lambda x, o, w: deform_conv2d(x, o, w, padding=1, groups=2, deform_groups=2), (0, 1)),
+    "deform_conv2d v2": (
+        lambda x, o, w, m, b: deform_conv2d(x, o, w, b, m, padding=1, groups=2, deform_groups=2),
+        (0, 1, 3),
+    ),
+    "ms_deform_attn": (lambda v, x, w: ms_deform_attn(v, MAPS, x, w), (0, 1, 2)),
+    "voxel_pool": (lambda f, i: voxel_pool(f, i, (3, 2, 2)), (0, 1)),
+    "voxel_pool_lift": (lambda d, c, i: voxel_pool_lift(d, c, i, (3, 2, 2)), (0, 1, 2)),
+    "fft": (lambda x: torch.view_as_real(fft(x, dim=1)), (0,)),
+    "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (0,)),
+}
+MORE = {"voxel_pool": (POINTS,), "voxel_pool_lift": (VOXELS,)}
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("name", [*DYNAMIC, "ms_deform_attn fast"])
+def test_exports_with_a_batch_of_any_size(name: str, strict: bool) -> None:
+    function, batched = DYNAMIC[name.removesuffix(" fast")]
+    tensors = (*PUBLIC[name][1], *MORE.get(name, ()))
+
+    class Model(nn.Module):
+        def forward(self, inputs: list[Tensor]) -> Tensor:
+            return function(*inputs)
+
+    def of_size(batch: int) -> list[Tensor]:
+        return [
+            torch.cat([tensor] * batch)[:batch].contiguous() if index in batched else tensor
+            for index, tensor in enumerate(tensors)
+        ]
+
+    size = torch.export.Dim("batch", min=1, max=64)
+    shapes = [{0: size} if index in batched else None for index in range(len(tensors))]
+    program = torch.export.export(Model(), (of_size(2),), dynamic_shapes=(shapes,), strict=strict)
+    assert any(f"portbev.{name.split(maxsplit=1)[0]}." in str(node.target) for node in program.graph.nodes)
+    for batch in (1, 2, 5):
+        assert torch.equal(program.module()(of_size(batch)), function(*of_size(batch)))
+
+
+def test_ragged_attention_exports_with_a_tensor_of_counts_for_any_images_and_queries() -> None:
+    class Model(nn.Module):
+        def forward(self, v: Tensor, x: Tensor, w: Tensor, counts: Tensor) -> Tensor:
+            return ms_deform_attn_ragged(v, MAPS, x, w, counts)
+
+    images, rows = torch.export.Dim("images", min=1, max=64), torch.export.Dim("rows", max=1000)
+    program = torch.export.export(
+        Model(), (*RAGGED, torch.tensor([4, 0, 3])), dynamic_shapes=({0: images}, {0: rows}, {0: rows}, {0: images})
+    )
+    value, locations, weights = RAGGED
+    for counts in ([4, 0, 3], [1, 4], [5]):
+        few = value[: len(counts)], locations[: sum(counts)], weights[: sum(counts)]
+        found = program.module()(*few, torch.tensor(counts))
+        assert torch.equal(found, ms_deform_attn_ragged(few[0], MAPS, *few[1:], counts))
+
+
+@pytest.mark.parametrize("counts", [torch.tensor([4, 0, 2]), torch.tensor([8, -1, 0]), torch.tensor([4.0, 0, 3])])
+def test_a_tensor_of_counts_that_does_not_fit_the_rows_is_told(counts: Tensor) -> None:
+    value, locations, weights = RAGGED
+    with pytest.raises(ValueError, match=r"^ms_deform_attn_ragged: counts"):
+        ms_deform_attn_ragged(value, MAPS, locations, weights, counts)
 
 
 def strided(tensor: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ def _blocks(queries: slice, terms_each: int, limit: int) -> Iterator[slice]:
 
 def forward(call: MsDeformAttnCall) -> Tensor:
     """Result (R, M*D); see :func:`portbev.ops.ms_deform_attn_ragged`."""
-    if all(_few(call, count) for count in call.counts):
+    if all(_few(call, count) for count in call.queries()):
         return reference.forward(call)
     value, locations, weights, _, _ = wide = _widened(call)
     (M, D), (L, P) = value.shape[2:], locations.shape[2:4]
@@ -159,7 +159,7 @@ def forward(call: MsDeformAttnCall) -> Tensor:
 
 def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients by value, locations and weights."""
-    if all(_few(call, count) for count in call.counts):
+    if all(_few(call, count) for count in call.queries()):
         return reference.backward(grad_out, call)
     value, locations, weights, _, _ = wide = _widened(call)
     (M, D), P = value.shape[2:], locations.shape[3]

@@ -95,7 +95,8 @@ class _MultiScaleDeformableAttention(torch.autograd.Function):
 
 def _rows(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> MsDeformAttnCall:
     images, queries = locations.shape[:2]
-    return MsDeformAttnCall(value, locations.flatten(0, 1), weights.flatten(0, 1), [queries] * images, shapes)
+    counts = torch.full((images,), queries)
+    return MsDeformAttnCall(value, locations.flatten(0, 1), weights.flatten(0, 1), counts, shapes)
 
 
 def _long(ranks: Sequence[Tensor]) -> list[Tensor]:

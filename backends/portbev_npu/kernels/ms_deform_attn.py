@@ -43,7 +43,7 @@ def forward(call: MsDeformAttnCall) -> Tensor:
     """Result (R, M*D); see :func:`portbev.ops.ms_deform_attn_ragged`."""
     maps = _maps(call)
     wide = call._replace(value=widened(call.value))
-    parts = [_attend(_dense(wide.part(images, rows)), maps).flatten(0, 1) for images, rows in calls(call.counts)]
+    parts = [_attend(_dense(wide.part(images, rows)), maps).flatten(0, 1) for images, rows in calls(call.queries())]
     return torch.cat(parts).to(call.value.dtype)
 
 
@@ -52,7 +52,7 @@ def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, 
     maps = _maps(call)
     wide = call._replace(value=widened(call.value))
     grad_value, grad_locations, grad_weights = wide.value.new_zeros(wide.value.shape), [], []
-    for images, rows in calls(call.counts):
+    for images, rows in calls(call.queries()):
         dense = _dense(wide.part(images, rows))
         grad_part = widened(grad_out[rows]).unflatten(0, dense.locations.shape[:2])
         found = gradients(lambda leaves: _attend(leaves, maps), dense, ("value", "locations", "weights"), grad_part)

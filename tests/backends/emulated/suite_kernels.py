@@ -190,13 +190,14 @@ def test_images_with_queries_are_one_call_each_and_alike_ones_together() -> None
 )
 def test_mx_driving_attention_says_its_limits(value: tuple[int, ...], locations: tuple[int, ...], reason: str) -> None:
     where = torch.empty(locations, device="meta")
-    call = MsDeformAttnCall(torch.empty(value, device="meta"), where, where[..., 0], [5], [2, 2])
+    call = MsDeformAttnCall(torch.empty(value, device="meta"), where, where[..., 0], torch.tensor([5]), [2, 2])
     assert ms_deform_attn.supports(call) == reason
 
 
 def test_mx_driving_attention_leaves_float64_to_others() -> None:
     value, locations, weights = (t.double() for t in attention_inputs(1, 3))
-    assert "float64" in str(ms_deform_attn.supports(MsDeformAttnCall(value, locations, weights, [3], [5, 6, 2, 3])))
+    call = MsDeformAttnCall(value, locations, weights, torch.tensor([3]), [5, 6, 2, 3])
+    assert "float64" in str(ms_deform_attn.supports(call))
 
 
 def test_no_point_in_the_grid_gives_zeros_without_asking_the_vendor() -> None:
