@@ -82,14 +82,18 @@ class Backend:
     def prepare_model(self, model: nn.Module, compute: ComputeSection) -> list[str]:
         """Make a model compute as asked for: the memory format of its image path. Doing it again changes nothing.
 
+        Layers that must not see that format stay out of it (:mod:`portbev.nn.contiguous_conv`).
+
         It comes after the model is built and before it is wrapped for data parallelism. Parameters, their names and
         their values stay.
 
         Returns:
             Notes for people: what ``compute`` asks for and cannot be done.
         """
-        from portbev.nn.image_path import set_image_format  # layers stand above devices
+        from portbev.nn.contiguous_conv import keep_contiguous  # layers stand above devices
+        from portbev.nn.image_path import set_image_format
 
+        keep_contiguous(model)
         notes = []
         wanted = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[compute.memory_format]
         if not set_image_format(model, wanted) and compute.memory_format == "channels_last":

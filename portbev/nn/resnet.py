@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from portbev.errors import ConfigError
+from portbev.nn.contiguous_conv import keep_contiguous
 from portbev.nn.deform_conv import ModulatedDeformConv2d
 from portbev.nn.recompute import recomputed
 
@@ -198,6 +199,7 @@ class ResNet(nn.Module):
         self.unbuilt = tuple(f"layer{stage}" for stage in range(max(self.reads) + 1, len(strides) + 1))
         for name in self.unbuilt:
             delattr(self, name)
+        keep_contiguous(self)
         for module in self._frozen():
             module.requires_grad_(False)
         self.train()  # puts the frozen modules in eval mode from the start
