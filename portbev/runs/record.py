@@ -121,6 +121,7 @@ class RunRecord(Part):
     meanings: dict[str, Meaning]
     samples_per_step: int  # of an optimizer step, over all processes
     model: ModelFacts
+    init: str | None = None  # checkpoint whose weights it started from
     seed: int
     backend: BackendFacts
     environment: dict[str, Any]

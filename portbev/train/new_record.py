@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from portbev import __version__
 from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import Meaning, RunConfig, config_digest, dump_config, meanings
+from portbev.config.section import absolute
 from portbev.models import DetectionModel
 from portbev.runs.record import BackendFacts, DataFacts, ModelFacts, RunRecord
 from portbev.runs.writer import now
@@ -21,6 +24,7 @@ def new_record(
     comm: Comm,
     data: Splits,
     model: DetectionModel,
+    init: Path | None,
     command: list[str],
     notes: list[str],
 ) -> RunRecord:
@@ -35,6 +39,7 @@ def new_record(
         meanings={key: meaning for key, meaning in meanings(config).items() if meaning is not Meaning.WHAT},
         samples_per_step=samples_per_step(config, comm),
         model=ModelFacts(family=config.model.family, parameters=sum(p.numel() for p in model.parameters())),
+        init=None if init is None else absolute(str(init)),
         seed=config.train.seed,
         backend=_backend_facts(backend, comm),
         environment=backend.environment(),

@@ -56,6 +56,8 @@ def assemble(
         say(f"no run in {out} yet: starting one")
     elif resume and data_root is None and config.data.root is None:
         data_root = load_run(out).record.data.source
+    if resume and init is None and (out / RUN).is_file():  # it may have been stopped before its first checkpoint
+        init = Path(recorded) if (recorded := load_run(out).record.init) else None
     resumed = resume and bool(checkpoints.steps())  # then the weights that it started from are not needed
     # A file of weights that is not there is told before any data are generated.
     model, told = _build_model(config, comm, init=init, trust_pickle=trust_pickle, resumed=resumed)
@@ -67,7 +69,14 @@ def assemble(
         say(f"note: {note}")
     model.to(device)
     record = new_record(
-        config, backend=backend, comm=comm, data=data, model=model, command=command, notes=[*notes, *told, *prepared]
+        config,
+        backend=backend,
+        comm=comm,
+        data=data,
+        model=model,
+        init=init,
+        command=command,
+        notes=[*notes, *told, *prepared],
     )
     lr = scaled_lr(config.optimizer, samples_per_step(config, comm))
     parts = Parts(

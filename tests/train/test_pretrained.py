@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,14 @@ def reads(toy_family: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
+def stopped_early(run: Path, copy: Path) -> None:
+    """A copy of a run as if it had been stopped before its first checkpoint."""
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checkpoints")
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**record, "status": "interrupted", "finished": None}))
+
+
 def test_only_a_fresh_start_reads_the_files(toy: Toy, tiny_root: Path, tmp_path: Path, reads: list[str]) -> None:
     out = tmp_path / "run"
     steps: dict[str, Any] = {"backend": "cpu", "data_root": tiny_root, "out": out}
@@ -52,11 +61,24 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew_from_the_files(
 ) -> None:
     out = tmp_path / "run"
     whole = train(toy(train__max_steps=1), backend="cpu", data_root=tiny_root, out=tmp_path / "whole")
-    shutil.copytree(whole.path, out)
-    shutil.rmtree(out / "checkpoints")
+    stopped_early(whole.path, out)
     resumed = train(toy(train__max_steps=2), backend="cpu", data_root=tiny_root, out=out, resume=True)
     assert reads == ["toy.pth", "toy.pth"]
     assert resumed.scalars()[0].losses == whole.scalars()[0].losses
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_anew_from_the_checkpoint_it_was_given(
+    toy: Toy, tiny_root: Path, tmp_path: Path
+) -> None:
+    how: dict[str, Any] = {"backend": "cpu", "data_root": tiny_root}
+    donor = train(toy(train__max_steps=3), **how, out=tmp_path / "donor")
+    init = donor.checkpoints.path(donor.checkpoints.steps()[-1])
+    whole = train(toy(train__max_steps=1), **how, out=tmp_path / "whole", init=init)
+    assert whole.record.init == str(init)
+    stopped_early(whole.path, tmp_path / "run")
+    resumed = train(toy(train__max_steps=1), **how, out=tmp_path / "run", resume=True)
+    assert resumed.scalars()[0].losses == whole.scalars()[0].losses
+    assert resumed.record.init == str(init)
 
 
 @pytest.mark.parametrize(
