@@ -90,21 +90,33 @@ def convert(
 
 
 def check(
-    root: str = typer.Argument(..., metavar="ROOT", help="Raw recordings, or synthetic-radial:?..."),
+    root: str = typer.Argument(..., metavar="ROOT", help="Raw recordings, converted ones, or synthetic-radial:?..."),
+    radar: str = typer.Option(
+        "",
+        "--radar",
+        help="To be trained on: rt, rd, ra, adc, pc or none. Default: rt; converted: all there is.",
+    ),
+    camera: bool = typer.Option(True, "--camera/--no-camera", help="Whether pictures are trained on."),
     boxes: Path | None = typer.Option(  # noqa: B008
         None, "--boxes", help="The re-annotated boxes; default: radial_bbox_labels.csv in ROOT."
     ),
+    tolerance: int | None = typer.Option(
+        None, "--tolerance", help="Microseconds between a radar frame and other sensors; default: data.tolerance's."
+    ),
     decode: bool = typer.Option(False, "--decode", help="Read every labelled frame, pictures included."),
 ) -> None:
-    """Check raw RADIal recordings; one line per problem. Exit status 2 when there are any."""
+    """Check RADIal data as training reads them; one line per problem. Exit status 2 when there are any."""
     from portbev.data import open_root
     from portbev_radial.check import check_root
 
     folder = open_root(root)
     count = 0
-    for problem in check_root(folder, boxes=boxes, decode=decode, progress=True):
-        print(problem)
-        count += 1
+    found = check_root(
+        folder, radar=radar, camera=camera, boxes=boxes, tolerance=tolerance, decode=decode, progress=True
+    )
+    for finding in found:
+        print(finding.text)
+        count += finding.needed
     if count:
         print(f"{folder}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)

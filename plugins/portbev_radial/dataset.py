@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,14 +15,18 @@ from numpy.typing import NDArray
 
 from portbev.boxes import wrap_angle
 from portbev.data import BoxCounts, Part, Summary
+from portbev.data.pictures.pixels import padded_size, scaled_size
 from portbev.errors import DataError
 from portbev.models import Batch
 from portbev.rng import generator
+from portbev.signal import read_calibration
 from portbev_radial.batches import RadialBatch
 from portbev_radial.classes import CAR, DETECTION_CLASSES
 from portbev_radial.config import RadialData
+from portbev_radial.looks import SIZE_CURE, facts, picture_size
 from portbev_radial.pictures import network_input
 from portbev_radial.sources import Source, open_source
+from portbev_radial.truth import counting, told
 
 Array = NDArray[np.float64]
 
@@ -64,12 +69,21 @@ class RadialDataset:
         self.source: Source = open_source(section, self.root, self.split, self.notes)
         self.version = self.source.version
         self._calibration = self._camera() if section.camera else {}
-        self._boxes = [self.source.boxes(number) for number in self.source.numbers]
+        self._size: tuple[int, int] | None = None
+        self._read = [self.source.boxes(number) for number in self.source.numbers]
+        self._boxes, self._dropped = self._counting()
         self.samples = self._choose()
         self.tokens = [self._token(sample) for sample in self.samples]
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def _counting(self) -> tuple[list[Array], list[Counter[str]]]:
+        """The boxes of each sample that count, and why its others do not."""
+        both = [counting(boxes, self.section) for boxes in self._read]
+        dropped = [reasons for _, reasons in both]
+        self.notes += told(sum(dropped, Counter()), self.section, self.split)
+        return [boxes for boxes, _ in both], dropped
 
     def _choose(self) -> NDArray[np.int64]:
         """Indices of the samples among those of the source."""
@@ -78,11 +92,14 @@ class RadialDataset:
             message = f"split {self.split!r} has no samples that can be read"
             first = f"The first problem: {self.notes[0]}" if self.notes else "Choose another split"
             raise DataError(message, where=str(self.root), cure=first)
-        self._filled = np.array([i for i in range(count) if len(self._boxes_in_range(i))], np.int64)
+        self._filled = np.array([i for i in range(count) if len(self._boxes[i])], np.int64)
         if self.part == "eval":
             return np.arange(count)
         if not len(self._filled):
-            raise DataError(f"split {self.split!r} has no boxes to train on", where=str(self.root))
+            reasons = ", ".join(f"{n} {reason}" for reason, n in sum(self._dropped, Counter()).items())
+            what = f"split {self.split!r} has no boxes to train on" + (f" ({reasons})" if reasons else "")
+            cure = "Widen data.x_range and data.y_range" if reasons else f"Look at {self.source.boxes_name}"
+            raise DataError(what, where=str(self.root), cure=cure)
         empty = count - len(self._filled)
         if empty and self.section.filter_empty:
             self.notes.append(f"{empty} samples of {self.split} without boxes are replaced by others when they come up")
@@ -110,13 +127,38 @@ class RadialDataset:
         return True
 
     def check(self) -> None:
-        """Nothing yet."""
+        """Sizes of files and pictures, and the calibrations, before the first step.
+
+        Raises:
+            DataError: a truncated or overlong file, pictures of several sizes or of another size than the calibration
+                is for, or a calibration table that is needed and cannot be read.
+        """
+        self.source.check()
+        if self.section.radar in ("ra", "pc") and self.source.radar_kind == "raw":
+            read_calibration(self.source.table_file, self.source.description)
+        if self.section.camera:
+            self._size = picture_size(self.source, self.root)
 
     def summary(self) -> Summary:
-        """Samples and boxes."""
-        read = sum(len(self._boxes[sample]) for sample in self.samples)
-        kept = sum(len(self._boxes_in_range(int(sample))) for sample in self.samples)
-        return Summary(samples=len(self), boxes={self.classes[CAR]: BoxCounts(read=read, kept=kept)})
+        """Samples and boxes, each once, whatever ``data.repeat`` is."""
+        samples = np.unique(self.samples)
+        read = sum(len(self._read[sample]) for sample in samples)
+        boxes = [self._boxes[sample] for sample in samples]
+        dropped = sum((self._dropped[sample] for sample in samples), Counter[str]())
+        return Summary(
+            samples=len(samples),
+            boxes={self.classes[CAR]: BoxCounts(read=read, kept=sum(map(len, boxes)))},
+            dropped=dict(dropped),
+            facts=facts(boxes, self.source, self._padding()),
+        )
+
+    def _padding(self) -> float | None:
+        """Share of the network's input that is padding; None before :meth:`check` or without pictures."""
+        if self._size is None:
+            return None
+        height, width = scaled_size(self._size, self.section.scale)
+        padded = padded_size((height, width), self.section.pad_divisor)
+        return 1 - height * width / (padded[0] * padded[1])
 
     def streams(self) -> list[list[int]] | None:
         """None: samples are independent of each other."""
@@ -127,11 +169,11 @@ class RadialDataset:
         digest = hashlib.sha256(self.source.identity(self.section.radar in ("ra", "pc")).encode())
         for sample in np.unique(self.samples):
             digest.update(f"{self._token(sample)} {self.source.frame_name(self.source.numbers[sample])}\n".encode())
-            digest.update(np.ascontiguousarray(self._boxes[sample]).tobytes())
+            digest.update(np.ascontiguousarray(self._read[sample]).tobytes())
         return digest.hexdigest()
 
     def truth(self, index: int) -> tuple[Array, NDArray[np.int64]]:
-        """Ground truth of the evaluation: all boxes (n, 9) of a sample, at any range, and labels (n,)."""
+        """Ground truth of the evaluation: the boxes (n, 9) of a sample that count, and labels (n,)."""
         boxes = self._boxes[self.samples[index]]
         return boxes, np.full(len(boxes), CAR, np.int64)
 
@@ -147,8 +189,10 @@ class RadialDataset:
         rng = generator(self.seed, "radial augment", epoch, index) if training and self.section.augment else None
         image, size = None, (0, 0)
         if self.section.camera:
-            image, size = network_input(self.source.picture(number), self.section, rng)
-        boxes = self._boxes_in_range(position) if training else self._boxes[position]
+            image, size = network_input(self._picture(number), self.section, rng)
+        boxes = self._boxes[position].copy()
+        if training:
+            boxes[:, 6] = wrap_angle(boxes[:, 6])
         return Sample(
             image=image,
             image_size=size,
@@ -165,19 +209,21 @@ class RadialDataset:
 
     def _refill(self, position: int, index: int, epoch: int) -> int:
         """The sample itself; in training, if it has no boxes, a random one that has."""
-        if self.part == "eval" or not self.section.filter_empty or len(self._boxes_in_range(position)):
+        if self.part == "eval" or not self.section.filter_empty or len(self._boxes[position]):
             return position
         rng = generator(self.seed, "radial refill", epoch, index)
         return int(self._filled[int(rng.integers(len(self._filled)))])
 
-    def _boxes_in_range(self, position: int) -> Array:
-        """Boxes whose centre lies strictly inside the ranges, yaw in [-pi, pi)."""
-        boxes, section = self._boxes[position].copy(), self.section
-        kept = np.ones(len(boxes), bool)
-        for axis, (low, high) in enumerate((section.x_range, section.y_range)):
-            kept &= (boxes[:, axis] > low) & (boxes[:, axis] < high)
-        boxes[:, 6] = wrap_angle(boxes[:, 6])
-        return np.asarray(boxes[kept])
+    def _picture(self, number: int) -> NDArray[np.uint8]:
+        """A picture, which must have the size of the others."""
+        picture = self.source.picture(number)
+        if self._size is None:  # of another process, which has not looked at all of them
+            self._size = _size(self.source.picture(self.source.numbers[0]))
+        if _size(picture) != self._size:
+            sizes = " x ".join(map(str, _size(picture)[::-1])), " x ".join(map(str, self._size[::-1]))
+            what = f"the picture of sample {number:06d} is {sizes[0]}, others are {sizes[1]}"
+            raise DataError(what, where=str(self.root), cure=SIZE_CURE)
+        return picture
 
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:
@@ -203,3 +249,7 @@ class RadialDataset:
             frame2global=identity,
         )
         return batch
+
+
+def _size(picture: NDArray[np.uint8]) -> tuple[int, int]:
+    return int(picture.shape[0]), int(picture.shape[1])

@@ -20,6 +20,7 @@ from portbev.files import atomic_write, write_json, write_text
 from portbev_radial.chain import Chain
 from portbev_radial.converted.infos import write_infos
 from portbev_radial.converted.kitti import DTYPES, FOLDERS, part_file, split_file
+from portbev_radial.recordings.alike import alike
 from portbev_radial.recordings.labels import NO_BOX, Label
 from portbev_radial.recordings.layout import (
     CAMERA,
@@ -86,7 +87,8 @@ def convert(
 
     Raises:
         ConfigError: a part that does not exist.
-        DataError: ``root`` has no labels, ``out`` is the conversion of something else, or the disk is too small.
+        DataError: ``root`` has no labels, or ones that would be paired with other frames; ``out`` is the conversion of
+            something else; or the disk is too small.
     """
     for part in parts:
         if part not in PARTS:
@@ -101,10 +103,11 @@ def convert(
     chosen = _without_table(source, chosen, problems)
     if "labels_x" in chosen or "infos" in chosen:
         source.boxes  # noqa: B018  (an unreadable table raises here, not in every worker)
+    source.check_pairing(list(source.labels.values()))
     labels = source.usable(list(source.labels.values()), _sensors(chosen))
     _check_room(out, source, labels, chosen)
-    problems += [*source.problems, *source.dropped]
-    lost = set()
+    problems += [*source.notes, *alike(source.problems), *source.told_of_dropped()]
+    lost, failed = set(), list[str]()
     jobs = [label.number for label in labels]
     target = "portbev_radial.converted.convert:sample_job"
     with reporter(progress, "Converting samples", len(jobs)) as report:
@@ -114,8 +117,9 @@ def convert(
         ):
             if problem:
                 lost.add(jobs[position])
-                problems.append(f"sample {jobs[position]:06d} is left out: {problem}")
+                failed.append(f"sample {jobs[position]:06d} is left out: {problem}")
             report(done, len(jobs))
+    problems += alike(failed)
     complete = [label for label in labels if label.number not in lost]
     _finish(source, out, complete, chosen, problems)
     (out / _STATE).unlink(missing_ok=True)

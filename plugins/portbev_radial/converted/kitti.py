@@ -20,7 +20,7 @@ from portbev_radial.recordings.calibration import CameraCalibration, read_camera
 from portbev_radial.recordings.description import read_description
 from portbev_radial.recordings.labels import box_array, read_box_file
 from portbev_radial.recordings.layout import CAMERA_CALIBRATION, RADAR_CALIBRATION, SPLITS
-from portbev_radial.recordings.sensors import FETCH_AGAIN
+from portbev_radial.recordings.sensors import AS_STORED, FETCH_AGAIN
 
 FOLDERS = {
     "images": "images",
@@ -99,7 +99,7 @@ class ConvertedRoot:
             DataError: missing or damaged.
         """
         path = part_file(self.root, "images", number)
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.exists() else None
+        image = cv2.imread(str(path), AS_STORED) if path.exists() else None
         if image is None:
             message = "picture is damaged" if path.exists() else "picture is missing"
             raise DataError(message, where=str(path), cure=FETCH_AGAIN)

@@ -6,8 +6,9 @@ objects. ``radial_bbox_labels.csv`` has re-annotated boxes (Liu et al., "Echoes 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import codecs
+import csv
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,13 @@ BOX_COLUMNS = ("numSample", "X", "Y", "Z", "dimX", "dimY", "dimZ", "rotation_y",
 """Geometric centre and extents in metres, yaw in radians; radar frame, x forward, y left, z up. Class -1: no object."""
 
 NO_BOX = ("-1",) * (len(BOX_COLUMNS) - 1)
-_SEPARATOR = re.compile("[\t,;]")
+CONVERT_AGAIN = "Remove the file and convert again"
+ABSENT = "nan"
+"""Stands in the rows of a label for a column that the table does not have."""
+
+_NEEDED = ("numSample", "dataset", "index")
+_ALIASES = {"radar_D_mps": "radar_D", "radar_P_db": "radar_P", "Difficult": "Annotation"}
+_SEPARATORS = ",;\t"
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Label:
     Attributes:
         number: its numSample.
         sequence, index: folder, and index among the folder's synchronised frames.
-        rows: its rows in labels.csv, all 17 fields as text.
+        rows: its rows in labels.csv, all 17 fields as text, :data:`ABSENT` where the table lacks the column.
     """
 
     number: int
@@ -45,16 +52,19 @@ class Label:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def read_labels(path: Path) -> tuple[dict[int, Label], list[str]]:
+def read_labels(path: Path, notes: list[str] | None = None) -> tuple[dict[int, Label], list[str]]:
     """Labels by numSample in ascending order, and a line for each row that cannot be used.
 
+    Of the columns only numSample, dataset and index are needed. ``notes`` gets a line on those that are absent.
+
     Raises:
-        DataError: the file is missing or lacks a column.
+        DataError: the file is missing or lacks a column that is needed.
     """
     labels: dict[int, Label] = {}
     problems: list[str] = []
     dataset, index = LABEL_COLUMNS.index("dataset"), LABEL_COLUMNS.index("index")
-    for line, row in _rows(path, LABEL_COLUMNS, {"radar_D_mps": "radar_D"}, problems):
+    absent: list[str] = []
+    for line, row in _rows(path, LABEL_COLUMNS, problems, needed=_NEEDED, aliases=_ALIASES, absent=absent):
         try:
             label = Label(_whole(row[0]), row[dataset], _whole(row[index]))
         except ValueError as error:
@@ -66,6 +76,8 @@ def read_labels(path: Path) -> tuple[dict[int, Label], list[str]]:
             problems.append(f"{path}:{line}: {conflict}; the row is left out")
             continue
         first.rows.append(row)
+    if absent and notes is not None:
+        notes.append(f"{path} has no column {', '.join(absent)}: {ABSENT} stands for it in converted labels")
     return dict(sorted(labels.items())), problems
 
 
@@ -77,7 +89,7 @@ def read_boxes(path: Path) -> tuple[dict[int, list[tuple[str, ...]]], list[str]]
     """
     boxes: dict[int, list[tuple[str, ...]]] = {}
     problems: list[str] = []
-    for line, row in _rows(path, BOX_COLUMNS, {}, problems):
+    for line, row in _rows(path, BOX_COLUMNS, problems, needed=BOX_COLUMNS):
         try:
             number = _whole(row[0])
             values = [float(token) for token in row[1:]]
@@ -105,7 +117,7 @@ def read_box_file(path: Path) -> list[tuple[str, ...]]:
     except FileNotFoundError as error:
         raise DataError("file is missing", where=str(path), cure="Check the data root") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path)) from error
+        raise DataError(f"cannot be read: {error}", where=str(path), cure=CONVERT_AGAIN) from error
     return rows
 
 
@@ -131,39 +143,81 @@ def box_array(rows: list[tuple[str, ...]]) -> NDArray[np.float64]:
 
 
 def _rows(
-    path: Path, columns: tuple[str, ...], aliases: dict[str, str], problems: list[str]
+    path: Path,
+    columns: tuple[str, ...],
+    problems: list[str],
+    *,
+    needed: Collection[str],
+    aliases: Mapping[str, str] | None = None,
+    absent: list[str] | None = None,
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield the number of each line of a table and its fields in the order of ``columns``.
 
-    ``aliases``: column -> another name that it may have. A line with too few fields is added to ``problems``.
+    The separator is a comma, a semicolon or a tab; fields may be quoted. With another separator than a comma, numbers
+    may have decimal commas. Each line is parsed by itself, so that an unclosed quotation mark costs its own line.
+
+    Args:
+        needed: the columns without which there is no reading.
+        aliases: column -> another name that it may have.
+        absent: gets the names of columns that the table lacks.
+        problems: gets a line for each line with too few fields.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise DataError("label table is missing", where=str(path), cure="Check the data root") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path)) from error
-    header = [name.strip() for name in _SEPARATOR.split(lines[0])] if lines else []
+    lines = _text(path).splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    separator = max(_SEPARATORS, key=first.count)
+    header = [name.strip().casefold() for name in _fields(first, separator)]
     positions = []
     for name in columns:
-        column = next((header.index(n) for n in (name, aliases.get(name, name)) if n in header), -1)
-        if column < 0:
-            message = f"no column {name!r}, there are: {', '.join(header) or 'none'}"
+        names = [n.casefold() for n in (name, (aliases or {}).get(name, name))]
+        column = next((header.index(n) for n in names if n in header), -1)
+        if column < 0 and name in needed:
+            message = f"no column {name!r}, there are: {first.strip() or 'none'}"
             raise DataError(message, where=str(path), cure="Check that this is the right table")
+        if column < 0 and absent is not None:
+            absent.append(name)
+        if column >= 0 and header.count(header[column]) > 1:
+            raise DataError(f"has the column {name!r} twice", where=str(path), cure="Remove one of them")
         positions.append(column)
-    for number, line in enumerate(lines[1:], 2):
+    begun = False
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        fields = [token.strip() for token in _SEPARATOR.split(line)]
+        if not begun:  # the header
+            begun = True
+            continue
+        fields = [token.strip() for token in _fields(line, separator)]
         if len(fields) <= max(positions):
             problems.append(f"{path}:{number}: {len(fields)} fields, expected {len(header)}; the row is left out")
             continue
-        yield number, tuple(fields[position] for position in positions)
+        if separator != ",":
+            fields = [token.replace(",", ".") for token in fields]
+        yield number, tuple(ABSENT if position < 0 else fields[position] for position in positions)
+
+
+def _text(path: Path) -> str:
+    """The text of a table: UTF-8, or UTF-16 that says so at its beginning."""
+    try:
+        data = path.read_bytes()
+        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError("label table is missing", where=str(path), cure="Check the data root") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"is no text in UTF-8: {error}", where=str(path), cure="Save the table as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", where=str(path)) from error
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return line.split(separator)
 
 
 def _whole(token: str) -> int:
     """The non-negative whole number that ``token`` is; raises ValueError for anything else."""
     value = float(token)
-    if value != int(value) or value < 0:
+    if not (0 <= value < 1e15 and value == int(value)):
         raise ValueError(f"{token!r} is no sample number or index")
     return int(value)

@@ -27,26 +27,47 @@ TOLERANCE = 20_000
 SUFFIXES = {CAMERA: "mjpg", LIDAR: "bin", CAN: "bin", GPS: "ascii", **dict.fromkeys(RADAR_CHIPS, "bin")}
 
 LABELS, BOXES, SPLITS = "labels.csv", "radial_bbox_labels.csv", ("train", "val", "test")
+LABEL_TABLES = (LABELS, "labels_CVPR.csv")
+"""Names of the table of labels; RADIal publishes it under the second one."""
 CAMERA_CALIBRATION, RADAR_CALIBRATION = "camera_calib.npy", "CalibrationTable.npy"
 RADAR_DESCRIPTION = "radar.json"
 """Describes the radar of recordings that are not from RADIal's radar (generated data)."""
 
-PREFIX = "RECORD@"
+PREFIX, LOG_ENDING = "RECORD@", "_events_log.rec"
 VAL_SEQUENCES = ("2020-11-22_12.49.56", "2020-11-22_12.11.49", "2020-11-22_12.28.47", "2020-11-21_14.25.06")
 TEST_SEQUENCES = ("2020-11-22_12.45.05", "2020-11-22_12.25.47", "2020-11-22_12.03.47", "2020-11-22_12.54.38")
 
 
+def sequence_name(text: str) -> str:
+    """What names a sequence, however it is written: without path, ``RECORD@`` and capitals, dots in the time."""
+    name = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name.casefold().removeprefix(PREFIX.casefold()).replace(":", ".")
+
+
 def split_of(sequence: str) -> str:
     """``train``, ``val`` or ``test``: where the official split puts a sequence."""
-    name = sequence.removeprefix(PREFIX)
+    name = sequence_name(sequence)
     return "val" if name in VAL_SEQUENCES else "test" if name in TEST_SEQUENCES else "train"
 
 
-def sensor_file(folder: Path, sensor: str) -> Path:
-    """A sensor's file in a sequence's folder."""
-    return folder / f"{folder.name}_{sensor}.{SUFFIXES[sensor]}"
+def sensor_file(folder: Path, sensor: str, stem: str = "") -> Path:
+    """A sensor's file in a sequence's folder; ``stem``: beginning of the files' names, if not the folder's name."""
+    return folder / f"{stem or folder.name}_{sensor}.{SUFFIXES[sensor]}"
 
 
 def log_file(folder: Path) -> Path:
-    """A sequence's event log."""
-    return folder / f"{folder.name}_events_log.rec"
+    """A sequence's event log: named as the folder, or the only one in a folder that has been renamed."""
+    path = folder / f"{folder.name}{LOG_ENDING}"
+    if path.is_file() or not folder.is_dir():
+        return path
+    others = [other for other in folder.iterdir() if other.name.endswith(LOG_ENDING)]
+    return others[0] if len(others) == 1 else path
+
+
+def find_table(root: Path, *names: str) -> Path:
+    """The first of ``names`` in a folder, capitals aside; the path of the first one if there is none."""
+    for name in names:
+        if (root / name).exists():
+            return root / name
+    there = {path.name.casefold(): path for path in sorted(root.iterdir())} if root.is_dir() else {}
+    return next((there[name.casefold()] for name in names if name.casefold() in there), root / names[0])

@@ -8,7 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
-from portbev_radial.recordings.layout import CAMERA, CAN, LIDAR, RADAR_CHIPS, TOLERANCE, log_file, sensor_file
+from portbev_radial.recordings.layout import (
+    CAMERA,
+    CAN,
+    LIDAR,
+    LOG_ENDING,
+    MASTER,
+    RADAR_CHIPS,
+    TOLERANCE,
+    log_file,
+    sensor_file,
+)
 from portbev_radial.recordings.log import read_log
 from portbev_radial.recordings.sensors import (
     check_extent,
@@ -32,7 +42,8 @@ class Recording:
     Attributes:
         frames: the synchronised frames; the index of a label is an index into them.
         problems: a line for each event of the log that is left out.
-        dropped: a line for each radar frame without partner events; recordings often begin with one.
+        dropped: the radar frames without partner events; recordings often begin with one.
+        stem: what the names of its files begin with, which is the folder's name unless that was changed.
 
     Raises:
         DataError: there is no log.
@@ -41,6 +52,7 @@ class Recording:
     def __init__(self, folder: Path, *, tolerance: int = TOLERANCE) -> None:
         self.folder = Path(folder)
         path = log_file(self.folder)
+        self.stem = path.name.removesuffix(LOG_ENDING)
         self._log = read_log(path)
         table = synchronise(self._log, path, tolerance)
         self.frames = table.frames
@@ -72,7 +84,7 @@ class Recording:
         frame = self.frame(index)
         for sensor in sensors:
             offset, size, _ = self._locate(frame, sensor)
-            path = sensor_file(self.folder, sensor)
+            path = self._file(sensor)
             if sensor in RADAR_CHIPS:
                 check_radar_size(path, offset, size, values)
             if offset >= 0:
@@ -88,7 +100,7 @@ class Recording:
         chips = np.empty((len(RADAR_CHIPS), values), np.int16)
         for row, sensor in enumerate(RADAR_CHIPS):
             offset, size, _ = self._locate(frame, sensor)
-            chips[row] = read_radar_chip(sensor_file(self.folder, sensor), offset, size, values)
+            chips[row] = read_radar_chip(self._file(sensor), offset, size, values)
         return chips
 
     def camera(self, index: int) -> NDArray[np.uint8]:
@@ -100,22 +112,31 @@ class Recording:
             DataError: missing, truncated or damaged.
         """
         offset, size, sample = self._locate(self.frame(index), CAMERA)
-        path = sensor_file(self.folder, CAMERA)
+        path = self._file(CAMERA)
         return read_video_frame(path, sample) if offset < 0 else read_jpeg(path, offset, size)
 
     def lidar(self, index: int) -> NDArray[np.float32]:
         """(n, 11) float32: x y z [m] intensity distance elevation azimuth and four bytes, layer first."""
         offset, size, _ = self._locate(self.frame(index), LIDAR)
-        return read_lidar(sensor_file(self.folder, LIDAR), offset, size)
+        return read_lidar(self._file(LIDAR), offset, size)
 
     def can(self, index: int) -> NDArray[np.void]:
         """(n,) CAN messages of the event nearest to the frame."""
         offset, size, _ = self._locate(self.frame(index), CAN)
-        return read_can(sensor_file(self.folder, CAN), offset, size)
+        return read_can(self._file(CAN), offset, size)
 
     def time(self, index: int) -> int:
         """Corrected timestamp of a frame, microseconds."""
         return self.frame(index).time
+
+    @property
+    def period(self) -> float | None:
+        """Median time between radar frames of the log, kept or not, in seconds; None if there are fewer than two."""
+        times = self._log.events[MASTER].time if MASTER in self._log.events else np.empty(0, np.int64)
+        return float(np.median(np.diff(times))) / 1e6 if len(times) > 1 else None
+
+    def _file(self, sensor: str) -> Path:
+        return sensor_file(self.folder, sensor, self.stem)
 
     def _locate(self, frame: Frame, sensor: str) -> tuple[int, int, int]:
         """Byte offset, size and sample number of a sensor's event of a frame."""

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from portbev.errors import DataError
 
 FETCH_AGAIN = "Fetch the file again"
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+"""How OpenCV reads pictures: 8 bits of blue, green and red, not turned: calibrations hold for the pixels as stored."""
 
 SCALA = np.dtype([("values", "<f4", 7), ("bytes", "u1", 4)])
 """A lidar return, 32 bytes: x y z [m] intensity, distance [m], elevation, azimuth [rad]; four bytes, layer first."""
@@ -114,7 +116,7 @@ def read_jpeg(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
     data = read_bytes(path, offset, size)
     image = None
     if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") > 0:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED)
     if image is None:
         raise DataError(f"picture at byte {offset} is damaged or truncated", where=str(path), cure=FETCH_AGAIN)
     return np.asarray(image, np.uint8)

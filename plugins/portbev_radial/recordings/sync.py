@@ -3,7 +3,8 @@
 The rule is that of RADIal's own reader. Each event of chip 3 is a frame. If its sample number is F, chips 0, 2 and 1
 must have events with the numbers F+1, F+2 and F+3. Of every other sensor except the GPS the event nearest in time is
 taken, which must be within the tolerance. Frames without all of these are dropped, and the index of a label is an
-index into the remaining frames.
+index into the remaining frames: a frame that is dropped here and was not dropped where the labels were made shifts all
+later labels.
 
 A damaged line of the log would drop a frame and shift the indices of all later ones. So a frame that lacks an event
 only because of a damaged line keeps its index, but cannot be read.
@@ -39,12 +40,37 @@ class Frame:
     fault: str = ""
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A radar frame that was dropped.
+
+    Attributes:
+        line: says so.
+        sensor: the one whose event is missing.
+        place: number of frames that were kept before it.
+        offset: microseconds to the sensor's nearest event; 0 if none was looked for in time.
+    """
+
+    line: str
+    sensor: str
+    place: int
+    offset: int = 0
+
+    @property
+    def moves_labels(self) -> bool:
+        """Whether later labels may mean other frames: recordings begin with a frame without the other chips."""
+        return self.place > 0 or self.offset > 0
+
+    def __str__(self) -> str:
+        return self.line
+
+
 @dataclass
 class Table:
-    """The synchronised frames, into which labels index, and a line for each radar frame that was dropped."""
+    """The synchronised frames, into which labels index, and the radar frames that were dropped."""
 
     frames: list[Frame] = field(default_factory=list)
-    dropped: list[str] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
 
 
 def synchronise(log: Log, path: Path, tolerance: int = TOLERANCE) -> Table:
@@ -58,12 +84,22 @@ def synchronise(log: Log, path: Path, tolerance: int = TOLERANCE) -> Table:
     table = Table()
     damaged_lines = _DamagedLines(log.damaged)
     for position, sample, time, line in _masters(log, damaged_lines):
-        frame, reason = _partners(log, damaged_lines, position, sample, time, tolerance)
-        if reason:
-            table.dropped.append(f"{path}: radar frame {sample} is left out: {reason}")
+        frame, missing = _partners(log, damaged_lines, position, sample, time, tolerance)
+        if missing:
+            text = f"{path}: radar frame {sample} is left out: {missing.reason}"
+            table.dropped.append(Dropped(text, missing.sensor, len(table.frames), missing.offset))
         else:
             table.frames.append(replace(frame, fault=_damaged(line)) if line else frame)
     return table
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """An event that was not found: why, and microseconds to the nearest one if it was looked for in time."""
+
+    sensor: str
+    reason: str
+    offset: int = 0
 
 
 def _damaged(line: int) -> str:
@@ -107,37 +143,36 @@ def _masters(log: Log, damaged_lines: _DamagedLines) -> list[tuple[int, int, int
 
 def _partners(
     log: Log, damaged_lines: _DamagedLines, position: int, sample: int, time: int, tolerance: int
-) -> tuple[Frame, str]:
-    """The frame with its partners, and the reason to drop it: a partner is missing, and not because of a damaged line.
-
-    The reason is empty if the frame is kept.
-    """
+) -> tuple[Frame, _Missing | None]:
+    """The frame with its partners, and what it lacks, if that is not because of a damaged line."""
     chosen, fault = {MASTER: position}, ""
     for name in (*PARTNERS, *sorted(set(log.events) - {MASTER, GPS, *PARTNERS})):
         events = log.events.get(name, _NONE)
-        index, reason, target = _find(events, name, sample, time, tolerance)
-        if not reason:
+        index, missing, target = _find(events, name, sample, time, tolerance)
+        if missing is None:
             chosen[name] = index
             continue
         line = damaged_lines.take(*_lines_around(events, target, by_time=name not in PARTNERS))
         if not line:
-            return Frame(sample, time, chosen), reason
+            return Frame(sample, time, chosen), missing
         fault = fault or _damaged(line)
-    return Frame(sample, time, chosen, fault), ""
+    return Frame(sample, time, chosen, fault), None
 
 
-def _find(events: Events, name: str, sample: int, time: int, tolerance: int) -> tuple[int, str, int]:
-    """Index of a sensor's event, the reason if there is none, and the sample number or time that was searched for."""
+def _find(events: Events, name: str, sample: int, time: int, tolerance: int) -> tuple[int, _Missing | None, int]:
+    """Index of a sensor's event, what is missing if there is none, and the sample number or time searched for."""
     if name in PARTNERS:
         target = sample + PARTNERS[name]
         matches = np.flatnonzero(events.sample == target)
-        return (int(matches[0]), "", target) if len(matches) else (-1, f"{name} has no sample {target}", target)
+        if len(matches):
+            return int(matches[0]), None, target
+        return -1, _Missing(name, f"{name} has no sample {target}"), target
     nearest = int(np.abs(events.time - time).argmin())
     difference = abs(int(events.time[nearest]) - time)
     if difference <= tolerance:
-        return nearest, "", time
+        return nearest, None, time
     reason = f"the nearest {name} event is {difference / 1000:.1f} ms away, more than {tolerance / 1000:g} ms"
-    return -1, reason, time
+    return -1, _Missing(name, reason, difference), time
 
 
 def _lines_around(events: Events, value: int, *, by_time: bool = False) -> tuple[int, int]:

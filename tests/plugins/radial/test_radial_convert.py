@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from radial_recordings import TEST, TINY, TRAIN, contents, copy_of, line_of, replace_lines
+from radial_recordings import TEST, TINY, TRAIN, VAL, contents, copy_of, line_of, replace_lines
 
 from portbev.cli import main
 from portbev.errors import ConfigError, DataError
@@ -321,7 +321,8 @@ def test_commands_make_convert_and_report(tmp_path: Path, capsys: pytest.Capture
     sensor_file(tmp_path / "made" / TEST, "radar_ch0").unlink()
     assert main(["data", "convert", "radial", made, str(tmp_path / "less"), "--parts", "rt", "--workers", "1"]) == 2
     said = capsys.readouterr()
-    assert "2 samples, 2 lost" in said.out and said.err.count("is left out: ") == 4
+    assert "2 samples, 2 lost" in said.out and said.err.count("is left out: ") == 2  # samples, and first radar frames
+    assert said.err.count("2 like this one: ") == 2
     assert main(["data", "convert", "radial", str(tmp_path / "absent"), out]) == 2
     assert "no such data root" in capsys.readouterr().err
     assert main(["data", "synth", "radial", str(tmp_path / "x"), "--chirps", "17"]) == 2
@@ -334,13 +335,15 @@ def test_a_check_tells_every_problem(recordings: Path, damaged: Path, capsys: py
     truncate(damaged)
     spoil_picture(damaged)
     (damaged / "CalibrationTable.npy").unlink()
+    sensor_file(damaged / VAL, "scala").unlink()
     path = sensor_file(damaged / TEST, "camera")
     path.write_bytes(bytes(path.stat().st_size))
     assert main(["data", "check", "radial", str(damaged), "--decode"]) == 2
     said = capsys.readouterr().out.splitlines()
-    assert said[-1].endswith("5 problems") and len(said) == 6
+    assert said[-1].endswith("4 problems") and len(said) == 7
     for line in (
-        "CalibrationTable.npy: ",
+        "not needed for rt: ",
+        "not needed for training: 3 labelled frames have no lidar scan",
         "sample 000002 is left out",
         "sample 000006: ",
         "sample 000007: ",

@@ -162,7 +162,7 @@ def test_evaluation_draws_nothing_and_training_draws_by_epoch_and_index(recordin
     np.testing.assert_array_equal(plain.sample(1, 3)["image"], plain.sample(1, 4)["image"])
 
 
-def test_training_boxes_lie_strictly_in_range_and_evaluation_keeps_all(recordings: Path) -> None:
+def test_boxes_count_strictly_in_range_in_training_and_in_scoring(recordings: Path) -> None:
     root = RawRoot(recordings)
     boxes = box_array(root.boxes[0])
     limit = float(np.sort(boxes[:, 0])[1])
@@ -170,9 +170,14 @@ def test_training_boxes_lie_strictly_in_range_and_evaluation_keeps_all(recording
     inside = boxes[boxes[:, 0] < limit].astype(np.float32)
     assert len(inside) == 1
     np.testing.assert_array_equal(data.sample(0, 0)["boxes"][:, :6], inside[:, :6])
-    assert len(data.truth(0)[0]) == len(boxes)
-    evaluated = dataset(recordings, "eval", x_range=(0.0, 0.1))
-    np.testing.assert_array_equal(evaluated.sample(0, 0)["boxes"], box_array(root.boxes[6]).astype(np.float32))
+    scored = dataset(recordings, "eval", eval_split="train", x_range=(0.0, limit))
+    np.testing.assert_array_equal(scored.truth(0)[0][:, :6], boxes[boxes[:, 0] < limit][:, :6])
+    np.testing.assert_array_equal(scored.sample(0, 0)["boxes"][:, :6], inside[:, :6])
+    summary = scored.summary()
+    read = sum(len(box_array(root.boxes[number])) for number in range(3))
+    assert summary.boxes["car"].read == read and summary.dropped == {"outside the range": read - summary.kept}
+    (note,) = [note for note in scored.notes if "neither trained on nor scored" in note]
+    assert f"{read - summary.kept} boxes of train" in note and f"data.x_range 0 to {limit:g} m" in note
 
 
 def test_yaw_is_wrapped_in_training(recordings: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_every_sensor_of_a_frame_is_read(recordings: Path) -> None:
 def test_the_frame_that_a_recording_begins_with_has_no_partners_and_is_told(recordings: Path) -> None:
     recording = Recording(recordings / TRAIN)
     (line,) = recording.dropped
-    assert "radar_ch0 has no sample" in line and not recording.problems
+    assert "radar_ch0 has no sample" in str(line) and not recording.problems
 
 
 def test_reading_decodes_only_what_is_asked_for(damaged: Path) -> None:

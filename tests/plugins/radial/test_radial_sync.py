@@ -115,13 +115,25 @@ def test_a_frame_without_a_chip_is_dropped_and_the_index_counts_the_rest(tmp_pat
     found = table(tmp_path / "r", list(events))
     assert [frame.sample for frame in found.frames] == [100, 108]
     (line,) = found.dropped
-    assert f"radar frame 104 is left out: {chip} has no sample" in line
+    assert f"radar frame 104 is left out: {chip} has no sample" in str(line)
 
 
 @pytest.mark.parametrize(("away", "kept"), [(20_000, True), (20_001, False), (-20_000, True), (-20_001, False)])
 def test_tolerance_is_inclusive(tmp_path: Path, away: int, kept: bool) -> None:
     events = [Event(e.time + away, e.sensor, e.sample) if e.sensor == "camera" and e.sample else e for e in drive(2)]
     assert len(table(tmp_path / "r", list(events)).frames) == (2 if kept else 1)
+
+
+def test_a_late_event_moves_labels_and_a_beginning_in_the_middle_of_a_frame_does_not(tmp_path: Path) -> None:
+    late = [Event(e.time + 30_000, e.sensor, e.sample) if e.sensor == "camera" and not e.sample else e for e in drive()]
+    (dropped,) = table(tmp_path / "a", list(late)).dropped
+    assert (dropped.sensor, dropped.place, dropped.offset, dropped.moves_labels) == ("camera", 0, 30_000, True)
+    begun = [e for e in drive() if e.time or e.sensor not in ("radar_ch0", "radar_ch1", "radar_ch2")]
+    (first,) = table(tmp_path / "b", list(begun)).dropped
+    assert (first.sensor, first.place, first.offset, first.moves_labels) == ("radar_ch0", 0, 0, False)
+    within = [e for e in drive() if (e.sensor, e.time) != ("radar_ch0", PERIOD)]
+    (lost,) = table(tmp_path / "c", list(within)).dropped
+    assert (lost.place, lost.moves_labels) == (1, True)
 
 
 def test_the_gps_never_drops_a_frame(tmp_path: Path) -> None:
