@@ -25,7 +25,7 @@ def agree(config: RunConfig) -> list[str]:
     seen = ((model.x_bound[0], model.x_bound[1]), (model.y_bound[0], model.y_bound[1]))  # heights are not confined
     notes = center_range(model.decode.center_range, seen, bounds)
     notes += _depth(model, data)
-    notes += absent_classes([name for task in model.head.tasks for name in task], "model.head.tasks")
+    notes += absent_classes([name for task in model.head.tasks for name in task], "model.head.tasks", data.categories)
     tasks, section = len(model.head.tasks), model.decode
     limits = {"model.decode.max_per_task": section.max_per_task, "tasks of model.head.tasks": tasks}
     return notes + too_many_boxes(tasks * min(section.max_per_task, section.candidates), limits)

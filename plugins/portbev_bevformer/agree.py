@@ -34,7 +34,7 @@ def agree(config: RunConfig) -> list[str]:
     notes += _quirks(config, model)
     if data.queue_length == 1:
         notes.append("data.queue_length=1: frames have no history, neither in training nor in evaluation")
-    notes += absent_classes(model.classes, "model.classes")
+    notes += absent_classes(model.classes, "model.classes", data.categories)
     section, queries = model.decode, model.decoder.queries
     values = {"model.decode.max_detections": section.max_detections, "model.decoder.queries": queries}
     return notes + too_many_boxes(min(section.max_detections, queries * len(model.classes)), values)

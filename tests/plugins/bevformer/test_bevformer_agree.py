@@ -87,6 +87,13 @@ def test_classes_that_the_model_does_not_know_are_named() -> None:
     assert "model.classes leaves out barrier, traffic_cone: the benchmark averages over 10 classes" in note
 
 
+def test_boxes_of_a_class_of_ones_own_that_the_model_lacks_are_named() -> None:
+    classes = "model.classes=[car,truck,bus,trailer,construction_vehicle,pedestrian,motorcycle,bicycle,barrier]"
+    assert len(notes(classes, "data.categories.my.van=car")) == 1
+    _, note = notes(classes, "data.categories.my.cone=traffic_cone")
+    assert "model.classes leaves out (data.categories.my.cone=traffic_cone)" in note
+
+
 def test_sizes_beyond_float32_are_decoded_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

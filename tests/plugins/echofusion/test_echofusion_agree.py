@@ -38,12 +38,12 @@ def notes(*overrides: str) -> list[str]:
             "Set model.decode.center_range=[0,-51.5,-5,103,51.5,3]",
         ),
         (
-            ["model.radar={samples: 16, chirps: 4, doppler_slots: 4, slots: [0, 1]}"],
+            [f"model.radar.{x}" for x in ("samples=16", "chirps=4", "doppler_slots=4", "slots=[0,1]")],
             "(train.batch_size=1, model.radar.samples=16, model.radar.chirps=4)",
             "or larger maps of the radar",
         ),
         (
-            ["model.radar={samples: 16, azimuths: 16, input: ra}", "data.radar=ra"],
+            ["model.radar.samples=16", "model.radar.azimuths=16", "model.radar.input=ra", "data.radar=ra"],
             "(train.batch_size=1, model.radar.samples=16, model.radar.azimuths=16)",
             "train.batch_size=2",
         ),
