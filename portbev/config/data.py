@@ -16,7 +16,7 @@ def _absolute_root(text: str) -> str:
     return text if not text or _GENERATED.match(text) else absolute(text)
 
 
-_GENERATED = re.compile(r"[A-Za-z_]\w+:(\?|$)")
+_GENERATED = re.compile(r"[A-Za-z_][\w-]+:(\?|$)")
 Root = Annotated[str, AfterValidator(_absolute_root)]
 
 

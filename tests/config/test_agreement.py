@@ -44,3 +44,8 @@ def test_ranges_are_compared_side_by_side_up_to_rounding() -> None:
     assert wider([(0.0, 11.0)], [(0.0, 10.0)]) and wider([(-1.0, 5.0)], [(0.0, 10.0)])
     assert apart([(0.0, 1.0)], [(1.0, 2.0)]) and not apart([(0.0, 1.5)], [(1.0, 2.0)])
     assert center_range((-9, -9, -9, 9, 9, 9), [(-8.0, 8.0), (-8.0, 8.0)], {}) == []
+
+
+@pytest.mark.parametrize("root", ["synthetic:?seed=1", "synthetic-radial:?frames=2", "synthetic:"])
+def test_a_root_that_is_generated_keeps_its_name(root: str) -> None:
+    assert load_config("echofusion/tiny_test", [f"data.root={root!r}"]).data.root == root
