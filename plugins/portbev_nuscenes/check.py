@@ -1,105 +1,63 @@
-"""Checks of a whole data root: its tables, the links between rows, the splits, and the sensor files."""
+"""Check a whole data root: its tables, the links between rows, the splits, and the sensor files.
+
+What stops a run is found by the functions of :mod:`portbev_nuscenes.checks`, which runs call too. Beyond that, what the
+schema asks for and nobody reads is told, and marked so.
+"""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import msgspec
+import numpy as np
 
-from portbev.errors import DataError, PortbevError
+from portbev.errors import DataError
+from portbev_nuscenes.checks import frames, opened, times
+from portbev_nuscenes.checks.files import lidar_layout, missing_files
+from portbev_nuscenes.checks.opened import Files
+from portbev_nuscenes.checks.problem import Problem
+from portbev_nuscenes.classes import Categories
+from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 from portbev_nuscenes.samples.can_bus import pose_file, read_messages
-from portbev_nuscenes.samples.images import read_image
-from portbev_nuscenes.samples.lidar import read_lidar
 from portbev_nuscenes.tables.build import build_index
+from portbev_nuscenes.tables.chain import order_problems
+from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.jsonrows import read_rows
-from portbev_nuscenes.tables.rows import TABLES, version_folder
-from portbev_nuscenes.tables.splits import OFFICIAL_SPLITS, read_custom_splits
+from portbev_nuscenes.tables.links import FOLLOWED, LINKS
+from portbev_nuscenes.tables.rows import INDEXED, LIDAR, TABLES, version_folder
+from portbev_nuscenes.tables.splits import find_split, other_splits, own_splits, scenes_of, usable_splits
 
-Files = Literal["none", "key", "all"]
 Progress = Callable[[int, int], None]
+Tables = dict[str, dict[str, Any]]
 
+_ANNOTATED = ("sample_annotation", "instance", "category", "attribute")
 
-class Problem(NamedTuple):
-    """A defect of the data: the file (``where``) and a description (``what``)."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
-
-
-class Link(NamedTuple):
-    """A field with the token of a row of ``table``; ``many``: a list of tokens; ``optional``: it may be empty."""
-
-    table: str
-    many: bool = False
-    optional: bool = False
-
-
-LINKS: Final[dict[str, dict[str, Link]]] = {
-    "attribute": {},
-    "calibrated_sensor": {"sensor_token": Link("sensor")},
-    "category": {},
-    "ego_pose": {},
-    "instance": {
-        "category_token": Link("category"),
-        "first_annotation_token": Link("sample_annotation"),
-        "last_annotation_token": Link("sample_annotation"),
-    },
-    "log": {},
-    "map": {"log_tokens": Link("log", many=True)},
-    "sample": {
-        "scene_token": Link("scene"),
-        "prev": Link("sample", optional=True),
-        "next": Link("sample", optional=True),
-    },
-    "sample_annotation": {
-        "sample_token": Link("sample"),
-        "instance_token": Link("instance"),
-        "attribute_tokens": Link("attribute", many=True),
-        "visibility_token": Link("visibility", optional=True),
-        "prev": Link("sample_annotation", optional=True),
-        "next": Link("sample_annotation", optional=True),
-    },
-    "sample_data": {
-        "sample_token": Link("sample"),
-        "ego_pose_token": Link("ego_pose"),
-        "calibrated_sensor_token": Link("calibrated_sensor"),
-        "prev": Link("sample_data", optional=True),
-        "next": Link("sample_data", optional=True),
-    },
-    "scene": {
-        "log_token": Link("log"),
-        "first_sample_token": Link("sample"),
-        "last_sample_token": Link("sample"),
-    },
-    "sensor": {},
-    "visibility": {},
-}
-"""The links of the schema: table -> field -> the table that it points at."""
-
-_EXTRA: Final[dict[str, list[tuple[str, Any]]]] = {
-    "sample_data": [("filename", str), ("is_key_frame", bool), ("width", int), ("height", int)],
+_EXTRA: Final[dict[str, list[Any]]] = {
+    "sample_data": [("filename", str), ("is_key_frame", bool), ("width", float | None, 0), ("height", float | None, 0)],
     "sample": [("timestamp", float)],
     "scene": [("name", str)],
+    "sensor": [("channel", str)],
     "map": [("filename", str)],
 }
 
 
 def check_root(
-    root: Path, version: str, *, files: Files = "key", progress: Progress | None = None
+    root: Path,
+    version: str,
+    *,
+    section: NuscenesData | NuscenesQueueData | None = None,
+    files: Files = "key",
+    progress: Progress | None = None,
 ) -> Iterator[Problem]:
     """Yield each problem of ``<root>/<version>`` as soon as it is detected.
 
     Args:
         root: data root; only read.
         version: table folder.
+        section: the ``data`` section of a run, whose cameras, categories and lidar layout count; by default all cameras
+            of the tables and nuScenes' own categories and layout.
         files: which sensor files are opened: none, those of key frames, or all. Images are decoded fully.
         progress: called with (files done, files in all).
 
@@ -107,41 +65,69 @@ def check_root(
         DataError: there is no such root or version.
     """
     folder = version_folder(root, version)
-    tables: dict[str, dict[str, Any]] = {}
-    for name in TABLES:
-        path = folder / f"{name}.json"
-        if version.endswith("test") and name in ("sample_annotation", "instance") and not path.exists():
-            tables[name] = {}  # the official test set has no annotations
-            continue
-        try:
-            tables[name], duplicates = _read(path, name)
-        except DataError as error:
-            yield Problem(error.where, error.what)
-            continue
-        yield from (Problem(str(path), f"token {token} comes more than once") for token in duplicates)
+    tables: Tables = {}
+    yield from _read_tables(folder, tables)
     for name, rows in tables.items():
         yield from _check_links(folder, name, rows, tables)
-    yield from _check_splits(folder, {row.name for row in tables.get("scene", {}).values()})
-    if len(tables) == len(TABLES):
-        try:
-            build_index(folder)  # raises for numbers that are not finite and for bad rotations, sizes and intrinsics
-        except DataError as error:
-            yield Problem(error.where, error.what)
+    yield from _check_splits(root, version)
+    values = NuscenesData().lidar_values if section is None else section.lidar_values
+    if all(name in tables for name in INDEXED):
+        yield from _check_index(folder, section)
     yield from (
-        Problem(str(root / row.filename), f"map file of map {row.token} is missing")
+        Problem(str(root / row.filename), f"map file of map {row.token} is missing", needed=False)
         for row in tables.get("map", {}).values()
         if not (root / row.filename).is_file()
     )
     yield from _check_can_bus(root, [row.name for row in tables.get("scene", {}).values()])
     if files != "none":
         chosen = [row for row in tables.get("sample_data", {}).values() if files == "all" or row.is_key_frame]
-        yield from _check_files(root, chosen, progress)
+        channels = _channels(chosen, tables)
+        groups = _groups(root, version, chosen, channels, tables)
+        yield from missing_files(root, groups)
+        clouds = [root / row.filename for row, channel in zip(chosen, channels, strict=True) if channel == LIDAR]
+        layout = lidar_layout([path for path in clouds if path.is_file()], values)
+        yield from layout
+        yield from opened.check_files(root, chosen, channels, None if layout else values, progress)
+
+
+def _read_tables(folder: Path, tables: Tables) -> Iterator[Problem]:
+    """Read all tables into ``tables``; of those that are absent or damaged, the problems."""
+    for name in TABLES:
+        path, needed = folder / f"{name}.json", name in INDEXED
+        if name in _ANNOTATED and not path.exists() and not _is_annotated(folder):
+            tables[name] = {}
+            if name == "sample_annotation":
+                what = "no annotations: predictions can be made, but not trained on or scored"
+                yield Problem(str(path), what, needed=False)
+            continue
+        try:
+            tables[name], doubled = _read(path, name)
+        except DataError as error:
+            yield Problem(error.where, error.what, error.cure if needed else "", needed)
+            continue
+        for token in doubled:
+            yield Problem(str(path), f"token {token} comes more than once", needed=needed)
+
+
+def _is_annotated(folder: Path) -> bool:
+    """Whether there is a table of annotations with more in it than an empty list."""
+    path = folder / "sample_annotation.json"
+    return path.exists() and path.read_bytes()[:64].strip() not in (b"[]", b"[ ]")
 
 
 def _read(path: Path, name: str) -> tuple[dict[str, Any], list[str]]:
     """The rows of a table by token, and the tokens that come more than once."""
-    links = [(field, tuple[str, ...] if link.many else str) for field, link in LINKS[name].items()]
-    row_type: Any = msgspec.defstruct(name, [("token", str), *links, *_EXTRA.get(name, [])], gc=False)
+    followed: list[Any] = [("token", str)]
+    others: list[Any] = []
+    for field, link in LINKS[name].items():
+        kind = tuple[str, ...] if link.many else str
+        if (name, field) in FOLLOWED:
+            followed.append((field, kind))
+        else:
+            others.append((field, kind, () if link.many else ""))
+    extra = _EXTRA.get(name, [])
+    fields = [*followed, *(row for row in extra if len(row) == 2), *others, *(row for row in extra if len(row) > 2)]
+    row_type: Any = msgspec.defstruct(name, fields, gc=False)
     rows: dict[str, Any] = {}
     doubled = []
     for block in read_rows(path, row_type):
@@ -152,21 +138,22 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], list[str]]:
     return rows, doubled
 
 
-def _check_links(folder: Path, name: str, rows: dict[str, Any], tables: dict[str, dict[str, Any]]) -> Iterator[Problem]:
+def _check_links(folder: Path, name: str, rows: dict[str, Any], tables: Tables) -> Iterator[Problem]:
     where = str(folder / f"{name}.json")
     for field, link in LINKS[name].items():
         target = tables.get(link.table)
         if target is None:
             continue  # that table is reported already
+        needed = (name, field) in FOLLOWED
+        may_be_empty = link.optional or not needed
         for row in rows.values():
             value = getattr(row, field)
             for token in value if link.many else (value,):
-                if token not in target and not (link.optional and token == ""):
-                    yield Problem(where, f"{field} of row {row.token} points at no row of {link.table}: {token!r}")
+                if token not in target and not (may_be_empty and token == ""):
+                    what = f"{field} of row {row.token} points at no row of {link.table}: {token!r}"
+                    yield Problem(where, what, needed=needed)
         if field == "next":
             yield from _check_chain(where, rows)
-            if name == "sample":
-                yield from _check_times(where, rows)
 
 
 def _check_chain(where: str, rows: dict[str, Any]) -> Iterator[Problem]:
@@ -175,15 +162,40 @@ def _check_chain(where: str, rows: dict[str, Any]) -> Iterator[Problem]:
         for link, opposite in (("next", "prev"), ("prev", "next")):
             neighbour = rows.get(getattr(row, link))
             if neighbour is not None and getattr(neighbour, opposite) != row.token:
-                yield Problem(where, f"{link} of row {row.token} is {neighbour.token}, whose {opposite} is another row")
+                what = f"{link} of row {row.token} is {neighbour.token}, whose {opposite} is another row"
+                yield Problem(where, what, needed=False)
 
 
-def _check_times(where: str, samples: dict[str, Any]) -> Iterator[Problem]:
-    """The sample that ``next`` names must be later."""
-    for row in samples.values():
-        successor = samples.get(row.next)
-        if successor is not None and successor.timestamp <= row.timestamp:
-            yield Problem(where, f"next of row {row.token} is {successor.token}, which is not later")
+def _check_index(folder: Path, section: NuscenesData | NuscenesQueueData | None) -> Iterator[Problem]:
+    """What runs refuse, from the index of the version."""
+    try:
+        index = build_index(
+            folder
+        )  # raises for numbers that are not finite and for bad rotations, sizes and intrinsics
+        columns = _needed_channels(index, section)
+    except DataError as error:
+        yield Problem(error.where, error.what, error.cure)
+        return
+    samples = np.arange(len(index.sample_token))
+    categories = Categories(section.categories if section else None)
+    labels = categories.labels(name.decode() for name in index.categories)
+    yield from times.wrong_unit(index, samples, folder)
+    yield from order_problems(index, samples)
+    yield from frames.missing_key_frames(index, samples, columns, folder)
+    yield from frames.doubled_key_frames(index, samples, columns, folder)
+    if len(index.box_category):
+        if LIDAR.encode() not in index.channels:
+            yield from frames.unscorable(index, samples, folder)
+        yield from frames.unknown_attributes(index, samples, labels, folder)
+        yield from frames.unknown_categories(index, samples, categories, folder)
+
+
+def _needed_channels(index: Index, section: NuscenesData | NuscenesQueueData | None) -> list[int]:
+    """Channels that every sample needs: the section's cameras, or all that have a key frame; and LIDAR_TOP."""
+    if section is None:
+        return np.flatnonzero((index.key_frames >= 0).any(0)).tolist()
+    lidar = [index.channel(LIDAR)] if LIDAR.encode() in index.channels else []
+    return [*map(index.channel, section.cameras), *lidar]
 
 
 def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
@@ -193,54 +205,48 @@ def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
             if path.exists():
                 read_messages(path)
         except DataError as error:
-            yield Problem(error.where, error.what)
+            yield Problem(error.where, error.what, error.cure)
 
 
-def _check_splits(folder: Path, scenes: set[str]) -> Iterator[Problem]:
-    path = folder / "splits.json"
+def _check_splits(root: Path, version: str) -> Iterator[Problem]:
     try:
-        custom = read_custom_splits(path)
+        usable, own, here = usable_splits(root, version), own_splits(root, version), scenes_of(root, version)
+        notes = [(str(own[name].path), note) for name in own for note in find_split(name, root, version).notes]
     except DataError as error:
-        yield Problem(error.where, error.what)
+        yield Problem(error.where, error.what, error.cure)
         return
-    for split, names in custom.items():
-        if split in OFFICIAL_SPLITS:
-            yield Problem(str(path), f"split {split!r} has the name of an official one, which is used instead")
-        if missing := [name for name in names if name not in scenes]:
-            yield Problem(
-                str(path), f"split {split!r} names {len(missing)} unknown scenes, the first is {missing[0]!r}"
-            )
+    if not usable:
+        yield Problem(str(root / version), "no split has a scene here", other_splits("", root, version))
+    yield from (Problem(where, note, needed=False) for where, note in notes)
+    for split, (names, path) in own.items():
+        if missing := [name for name in names if name not in here]:
+            what = f"split {split!r} names {len(missing)} unknown scenes, the first is {missing[0]!r}"
+            yield Problem(str(path), what, needed=split not in usable)
 
 
-def _check_files(root: Path, rows: list[Any], progress: Progress | None) -> Iterator[Problem]:
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for done, problem in enumerate(_in_order(pool, rows, lambda row: _check_file(root, row)), 1):
-            if problem is not None:
-                yield problem
-            if progress is not None:
-                progress(done, len(rows))
+def _channels(rows: list[Any], tables: Tables) -> list[str]:
+    """The channel of each row of sample_data; the folder of its file where the links are broken."""
+    sensors, calibrated = tables.get("sensor", {}), tables.get("calibrated_sensor", {})
+    names = {
+        token: sensors[row.sensor_token].channel for token, row in calibrated.items() if row.sensor_token in sensors
+    }
+    return [names.get(row.calibrated_sensor_token) or Path(row.filename).parent.name for row in rows]
 
 
-def _in_order(pool: ThreadPoolExecutor, rows: Iterable[Any], work: Callable[[Any], Any]) -> Iterator[Any]:
-    """Yield ``work(row)`` for each row, in order; at most 256 rows are submitted ahead."""
-    ahead: deque[Future[Any]] = deque()
-    for row in rows:
-        ahead.append(pool.submit(work, row))
-        if len(ahead) >= 256:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def _check_file(root: Path, row: Any) -> Problem | None:
-    path = root / row.filename
+def _groups(root: Path, version: str, rows: list[Any], channels: list[str], tables: Tables) -> dict[str, list[str]]:
+    """Files by the first split that holds their scene, and by channel."""
+    split_of: dict[str, str] = {}
     try:
-        if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
-            read_image(path, (row.height, row.width), token=row.sample_token)
-        elif path.name.endswith(".pcd.bin"):
-            read_lidar(path, token=row.sample_token)
-        elif not path.is_file():
-            return Problem(str(path), f"file is missing (sample {row.sample_token})")
-    except PortbevError as error:
-        return Problem(error.where, error.what)
-    return None
+        for split in usable_splits(root, version):
+            for scene in find_split(split, root, version).scenes:
+                split_of.setdefault(scene, split)
+    except DataError:
+        pass  # reported already
+    scenes = {token: row.name for token, row in tables.get("scene", {}).items()}
+    of_sample = {
+        token: split_of.get(scenes.get(row.scene_token, ""), "") for token, row in tables.get("sample", {}).items()
+    }
+    groups: dict[str, list[str]] = {}
+    for row, channel in zip(rows, channels, strict=True):
+        groups.setdefault(f"{of_sample.get(row.sample_token, '')} {channel}".strip(), []).append(row.filename)
+    return groups

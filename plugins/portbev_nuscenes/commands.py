@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 
 
 class Files(str, Enum):
@@ -67,8 +71,10 @@ def check(
     files: Files = typer.Option(  # noqa: B008
         Files.key, "--files", help="Sensor files to open and decode: none, those of key frames, or all."
     ),
+    config: str = typer.Option("", "--config", help="Configuration of a run, whose data section counts."),
+    overrides: list[str] = typer.Option([], "--set", help="With --config: KEY=VALUE."),  # noqa: B008
 ) -> None:
-    """Check a nuScenes data root; one line per problem. Exit status 2 when there are any."""
+    """Check a nuScenes data root; one line per problem. Exit status 2 when there are any that a run refuses."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -76,23 +82,44 @@ def check(
     from portbev_nuscenes.check import check_root
     from portbev_nuscenes.tables.rows import only_version
 
+    section = _data_of(config, overrides) if config else None
     folder = open_root(root)
     version = version or only_version(folder)
     columns = (TextColumn("Checking files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    count = 0
+    count = remarks = 0
     # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
         task = bar.add_task("files", total=None)
         problems = check_root(
             folder,
             version,
+            section=section,
             files=files.value,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         for problem in problems:
             print(problem)
-            count += 1
+            count += problem.needed
+            remarks += not problem.needed
     if count:
         print(f"{folder} {version}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
-    print(f"{folder} {version}: complete and consistent")
+    but = f", apart from what training does not need ({remarks} lines)" if remarks else ""
+    print(f"{folder} {version}: complete and consistent{but}")
+
+
+def _data_of(config: str, overrides: list[str]) -> NuscenesData | NuscenesQueueData:
+    """The data section of a configuration.
+
+    Raises:
+        ConfigError: a configuration that cannot be used, or of other data.
+    """
+    from portbev.config import load_config
+    from portbev.errors import ConfigError
+    from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
+
+    section = load_config(config, overrides).data
+    if not isinstance(section, NuscenesData | NuscenesQueueData):
+        cure = "Give a configuration of kind nuscenes or nuscenes_queue"
+        raise ConfigError(f"data.kind is {section.kind}, which has no nuScenes tables", where=config, cure=cure)
+    return section

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from portbev_nuscenes.checks.problem import Problem
 from portbev_nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, Categories
 from portbev_nuscenes.tables.index import Index
+from portbev_nuscenes.tables.rows import LIDAR
 
 Samples = NDArray[np.int64]
 
@@ -45,6 +46,15 @@ def doubled_key_frames(index: Index, samples: Samples, columns: Sequence[int], f
             cure = "Leave is_key_frame on one row per sample and channel"
             problems.append(Problem(str(folder / "sample_data.json"), what, cure))
     return problems
+
+
+def unscorable(index: Index, samples: Samples, folder: Path) -> list[Problem]:
+    """The problem that LIDAR_TOP is missing: scoring measures distances from the ego at its time, even if no lidar is
+    read."""
+    if LIDAR.encode() in index.channels:
+        return missing_key_frames(index, samples, [index.channel(LIDAR)], folder)
+    what = f"there is no {LIDAR}, at whose ego pose detections are scored"
+    return [Problem(str(folder / "sensor.json"), what, f"Add key frames of {LIDAR} with the ego's poses")]
 
 
 def unknown_attributes(index: Index, samples: Samples, labels: NDArray[np.int64], folder: Path) -> list[Problem]:

@@ -42,10 +42,7 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
     Raises:
         DataError: missing, truncated or damaged file, or another size.
     """
-    suffix = f" (sample {token})" if token else ""
-    with _errors(path, suffix), Image.open(path) as opened:
-        image = to_rgb(opened)
-
+    image, suffix = open_image(path, token=token), _of(token)
     if image.size != (source_size[1], source_size[0]):
         width, height = image.size
         raise DataError(
@@ -54,6 +51,20 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
             cure=cure or f"Set data.image.source_size=[{height},{width}]",
         )
     return image
+
+
+def open_image(path: Path, *, token: str = "") -> Image.Image:
+    """An image of any size, decoded as RGB of 8 bits; ``token`` is the sample it belongs to, named in errors.
+
+    Raises:
+        DataError: missing, truncated or damaged file.
+    """
+    with _errors(path, _of(token)), Image.open(path) as opened:
+        return to_rgb(opened)
+
+
+def _of(token: str) -> str:
+    return f" (sample {token})" if token else ""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -104,7 +104,7 @@ class KeyFrames:
         found += times.wrong_unit(index, samples, folder)
         found += frames.doubled_key_frames(index, samples, self._columns(), folder)
         if scored:
-            found += self._unscorable(samples)
+            found += frames.unscorable(index, samples, folder)
         if self.labelled:
             found += frames.unknown_attributes(index, samples, self._labels, folder)
         missing = files.missing_files(self.root, self._files())
@@ -119,14 +119,6 @@ class KeyFrames:
         cures = [summary.CURES[reason] for reason in learnt.dropped]
         what = f"split {self.split!r} has no box to train on: {reasons}"
         return [Problem(str(self.root / self.version / "sample_annotation.json"), what, "; ".join(cures))]
-
-    def _unscorable(self, samples: NDArray[np.int64]) -> list[Problem]:
-        """Scoring measures distances from the ego at the time of LIDAR_TOP, whether or not lidar is read."""
-        index, folder = self._index, self.root / self.version
-        if LIDAR.encode() in index.channels:
-            return frames.missing_key_frames(index, samples, [index.channel(LIDAR)], folder)
-        what = f"there is no {LIDAR}, at whose ego pose detections are scored"
-        return [Problem(str(folder / "sensor.json"), what, f"Add key frames of {LIDAR} with the ego's poses")]
 
     def _wrong_content(self) -> list[Problem]:
         """Problems inside the files; here of pictures' sizes, by the headers of the first sample."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
-from portbev_nuscenes.tables.rows import Annotation, Instance, Named, Row, encoded, follow, numbers, rows
+from portbev_nuscenes.tables.rows import Annotation, Instance, Named, Row, check_unique, encoded, follow, numbers, rows
 
 MAX_TIME_DIFFERENCE = 1.5
 """Two annotations of an object give a velocity if at most this many seconds lie between them.
@@ -44,6 +44,8 @@ def annotated_boxes(folder: Path, position: dict[str, int], times: dict[str, flo
     instance = follow(
         instance_index, [(row.token, row.instance_token) for row in annotations], folder, _TABLE, "instance"
     )
+    check_unique([row.token for row in annotations], folder, _TABLE)
+    check_unique([row.token for row in instances], folder, "instance")
     links = [(row.token, row.sample_token) for row in annotations]
     sample = np.array(follow(position, links, folder, _TABLE, "sample"), np.int64)
     tokens, path = [row.token for row in annotations], folder / f"{_TABLE}.json"

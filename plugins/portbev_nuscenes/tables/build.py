@@ -19,6 +19,7 @@ from portbev_nuscenes.tables.rows import (
     Sample,
     SampleData,
     Sensor,
+    check_unique,
     encoded,
     follow,
     numbers,
@@ -37,8 +38,10 @@ def build_index(folder: Path, *, sweeps: bool = False) -> Index:
         DataError: a missing or damaged table, a missing field, a token without a row, a number that is not finite.
     """
     scenes = list(rows(folder, "scene", Named))
+    check_unique([row.token for row in scenes], folder, "scene")
     scene_position = {row.token: i for i, row in enumerate(scenes)}
     samples = list(rows(folder, "sample", Sample))
+    check_unique([row.token for row in samples], folder, "sample")
     scene_index = follow(scene_position, [(row.token, row.scene_token) for row in samples], folder, "sample", "scene")
     order = sorted(range(len(samples)), key=lambda i: (scene_index[i], samples[i].timestamp))
     position = {samples[i].token: row for row, i in enumerate(order)}
@@ -74,6 +77,7 @@ def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, N
         return (row.is_key_frame or sweeps) and row.calibrated_sensor_token in calibration_index
 
     frames = list(rows(folder, "sample_data", SampleData, is_wanted))
+    check_unique([row.token for row in frames], folder, "sample_data")
     needed = {row.ego_pose_token for row in frames}
     poses = {row.token: row for row in rows(folder, "ego_pose", EgoPose, lambda row: row.token in needed)}
     pose = follow(poses, [(row.token, row.ego_pose_token) for row in frames], folder, "sample_data", "ego_pose")

@@ -6,6 +6,7 @@ its token. The tables: https://github.com/nutonomy/nuscenes-devkit/blob/master/d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -189,6 +190,19 @@ def follow(
             raise DataError(message, where=str(folder / f"{target}.json"))
         targets.append(target_row)
     return targets
+
+
+def check_unique(tokens: list[str], folder: Path, table: str) -> None:
+    """Check that no two rows of a table have one token.
+
+    Raises:
+        DataError: two have; says how many tokens, and the first.
+    """
+    if len(set(tokens)) < len(tokens):
+        doubled = [token for token, count in Counter(tokens).items() if count > 1]
+        others = f", as do {len(doubled) - 1} other tokens" if len(doubled) > 1 else ""
+        what, cure = f"token {doubled[0]} comes more than once{others}", "Give every row a token of its own"
+        raise DataError(what, where=str(folder / f"{table}.json"), cure=cure)
 
 
 def numbers(values: list[Any], width: int, tokens: list[str], path: Path) -> NDArray[np.float64]:
