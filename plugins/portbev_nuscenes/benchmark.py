@@ -62,8 +62,16 @@ class NuscenesBenchmark:
     class_title = "Average precision per class"
 
     def check(self, dataset: Dataset) -> list[str]:
-        """Read the ground truth of the split as the evaluation does."""
-        return []
+        """A note where no ground truth counts. What scoring refuses, ``dataset.check()`` has refused before."""
+        from portbev_nuscenes.samples.keyframes import KeyFrames
+
+        if not isinstance(dataset, KeyFrames) or dataset.counting().any():
+            return []
+        reasons = "; ".join(f"{count} {reason}" for reason, count in dataset.summary().dropped.items())
+        return [
+            f"no ground truth of {dataset.split} counts, so that every score will be 0: boxes are farther away than "
+            "the benchmark looks" + (f", or left out ({reasons})" if reasons else "")
+        ]
 
     def encode(self, found: Detections, token: str, frame2global: NDArray[Any]) -> dict[str, Any]:
         """The sample's boxes in the global frame."""

@@ -14,7 +14,7 @@ from portbev.data import Part, Summary
 from portbev.errors import DataError
 from portbev_nuscenes.checks import files, frames, times
 from portbev_nuscenes.checks.problem import Problem, refuse
-from portbev_nuscenes.classes import DETECTION_CLASSES, Categories, counts
+from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES, Categories, counts
 from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 from portbev_nuscenes.samples import summary, truth
 from portbev_nuscenes.samples.images import image_size
@@ -186,6 +186,18 @@ class KeyFrames:
             "boxes of unknown velocity": int(unknown.sum()),
             "median time between key frames [s]": times.interval(index, self.samples),
         }
+
+    def counting(self) -> NDArray[np.bool_]:
+        """(n,) which boxes of the split are scored: of a class, with enough points, within the range of the class."""
+        index, lidar = self._index, self._index.channel(LIDAR)
+        rows = self._box_rows()
+        label = self._labels[index.box_category[rows]]
+        sample = np.searchsorted(index.box_start, rows, side="right") - 1
+        ego = index.frame_translation[index.key_frames[sample, lidar]]
+        away = np.hypot(*(index.box_translation[rows] - ego)[:, :2].T)
+        reach = np.array([*(CLASS_RANGE[name] for name in DETECTION_CLASSES), 0.0])[label]  # -1, of no class: the last
+        scored: NDArray[np.bool_] = self._counted[rows] & (away < reach)
+        return scored
 
     def _box_rows(self) -> NDArray[np.int64]:
         """Rows of the index with the boxes of the samples."""

@@ -64,7 +64,7 @@ def test_all_problems_are_found_at_once(copy: Path, edit: Edit) -> None:
     found = problems(copy)
     for path, text in (
         (image, "image is damaged or truncated"),
-        (gone, "file is missing: 1 of 6 of synth_train CAM_BACK"),
+        (gone, "file is missing: 1 of 9 of CAM_BACK"),
         (lidar, "lidar file is truncated"),
         ("maps", "map file"),
         ("sample.json", "whose prev is another row"),
