@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev_nuscenes.checks.problem import Problem
-from portbev_nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, Categories
+from portbev_nuscenes.classes import (
+    ATTRIBUTES,
+    CATEGORY_TO_CLASS,
+    DETECTION_CLASSES,
+    IGNORE,
+    IGNORED_CATEGORIES,
+    Categories,
+)
 from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import LIDAR
 
@@ -95,11 +102,15 @@ def used_categories(index: Index, samples: Samples) -> dict[str, int]:
 
 def _class_like(category: str) -> str:
     """The detection class that a category sounds like; "ignore" where it sounds like none."""
+    known = {name.rpartition(".")[2]: name for name in (*CATEGORY_TO_CLASS, *IGNORED_CATEGORIES)}
+    own = category.lower().rpartition(".")[2]
+    if own in known:
+        return CATEGORY_TO_CLASS.get(known[own], IGNORE)
     for part in reversed(category.lower().split(".")):
         near = difflib.get_close_matches(part, DETECTION_CLASSES, n=1, cutoff=0.6)
         if near:
             return near[0]
-    return "ignore"
+    return IGNORE
 
 
 def _channel(index: Index, column: int) -> str:
