@@ -49,7 +49,7 @@ def check_files(
     untold = 0
     pairs = list(zip(rows, channels, strict=True))
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        found = _in_order(pool, pairs, lambda pair: _open(root / pair[0].filename, *pair, lidar_values))
+        found = _in_order(pool, pairs, lambda pair: _open(root / pair[0].filename, pair[0], pair[1], lidar_values))
         for done, ((row, channel), (problem, size)) in enumerate(zip(pairs, found, strict=True), 1):
             if problem is not None:
                 yield problem
