@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from portbev.config.schema import ModelSection, RunConfig
+from portbev.nn.misfit import Hint
 from portbev.nn.pretrained import Imported
 
 
@@ -46,10 +47,12 @@ class DetectionModel(nn.Module):
     """The methods that training and evaluation call on a model. A batch is of the data kind that the family takes.
 
     Attributes:
-        classes: names of the classes that it finds; None: all of its data set.
+        classes: names of the classes that it finds, in the order of its outputs; None: all of its data set.
+        weight_hints: which weights show which setting, for the message about a checkpoint that does not fit.
     """
 
     classes: tuple[str, ...] | None = None
+    weight_hints: tuple[Hint, ...] = ()
 
     def load_pretrained(self) -> list[str]:
         """Load the files of weights that the configuration names into the model as it was built.
@@ -118,11 +121,17 @@ class ModelFamily(Protocol):
         """
         ...
 
-    def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
-        """Weights of a checkpoint of the original implementation under our keys.
+    def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel, *, partial: bool = False) -> Imported:
+        """A whole state of ``model`` with the weights of a checkpoint of the original implementation, or of ours.
+
+        :func:`portbev.nn.pretrained.fit_state` does it for names that are mapped one to one.
+
+        Args:
+            partial: take what fits, and note what does not.
 
         Raises:
-            CheckpointError: missing or unexpected keys or shapes, listed.
+            CheckpointError: no weights of this model in it; or, unless ``partial``, missing or unexpected keys or
+                shapes, listed.
         """
         ...
 

@@ -29,8 +29,8 @@ class BevDepthFamily:
 
         return agree(config)
 
-    def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel) -> Imported:
+    def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel, *, partial: bool = False) -> Imported:
         """Weights of an official Lightning or EMA checkpoint, see :func:`portbev_bevdepth.checkpoint.import_state`."""
         from portbev_bevdepth.checkpoint import import_state
 
-        return import_state(checkpoint, model)
+        return import_state(checkpoint, model, partial=partial)

@@ -27,6 +27,7 @@ class LSSFPN(ImagePath, nn.Module):
     ``fixed`` gives it those of the sweep.
     """
 
+    derived_buffers: tuple[str, ...] = ("voxel_size", "voxel_coord", "voxel_num", "frustum")
     frustum: Tensor
 
     def __init__(self, config: BevDepthConfig) -> None:

@@ -19,6 +19,8 @@ class MatrixVT(LSSFPN):
     The buffer ``bev_anchors`` (Y,X,2) holds the cells' centres. It is part of official checkpoints and not used.
     """
 
+    derived_buffers = (*LSSFPN.derived_buffers, "bev_anchors")
+
     def __init__(self, config: BevDepthConfig) -> None:
         super().__init__(config)
         self.register_buffer("bev_anchors", _bev_anchors(config))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from portbev.models import DetectionModel, Detections
 from portbev.nn.image_backbone import load_backbone
+from portbev.nn.misfit import Hint
 from portbev.nn.precision import full_precision
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.decode import decode
@@ -32,6 +33,13 @@ class BEVDepth(DetectionModel):
 
     Keys, shapes and dtypes of the state are those of the original implementation's model (``backbone.*``, ``head.*``).
     """
+
+    weight_hints = (
+        Hint(r"task_heads\.\d+\.heatmap\.", "other classes in a task", "model.head.tasks"),
+        Hint(r"depth_net\.depth_conv\.", "another number of depth bins", "model.d_bound"),
+        Hint(r"depth_net\.context_conv\.", "other context channels", "model.context_channels"),
+        Hint(r"head\.trunk\.conv1\.", "other BEV channels", "model.context_channels times model.key_frames"),
+    )
 
     def __init__(self, config: BevDepthConfig) -> None:
         super().__init__()

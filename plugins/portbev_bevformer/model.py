@@ -19,6 +19,7 @@ from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.image_backbone import load_backbone
 from portbev.nn.image_path import ImagePath
+from portbev.nn.misfit import Hint
 from portbev.nn.resnet import ResNet
 from portbev_bevformer import head, history
 from portbev_bevformer.config import BevFormerConfig
@@ -46,6 +47,14 @@ class BEVFormer(ImagePath, DetectionModel):
     In training the earlier frames are encoded without gradient and without dropout. In evaluation a batch is one frame
     of one scene, and the model keeps the BEV of the previous frame (see :meth:`begin_stream`).
     """
+
+    weight_hints = (
+        Hint(r"cls_branches\.", "other classes", "model.classes"),
+        Hint(r"bev_embedding|bev_queries\.embedding|(row|col)_embed", "another BEV size", "model.bev_size"),
+        Hint(r"query_embedding|object_queries\.embedding", "other queries", "model.decoder.queries"),
+        Hint(r"cams_embeds", "another number of cameras", "model.cameras"),
+        Hint(r"level_embeds", "another number of feature levels", "model.levels"),
+    )
 
     def __init__(self, config: BevFormerConfig) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.image_backbone import load_backbone
+from portbev.nn.misfit import Hint
 from portbev.nn.resnet import ResNet
 from portbev_echofusion import head
 from portbev_echofusion.config import LEVELS, EchoFusionConfig
@@ -41,6 +42,12 @@ class EchoFusion(DetectionModel):
 
     Without a camera the radar's feature pyramid is the encoder's input, as if its columns were azimuths.
     """
+
+    weight_hints = (
+        Hint(r"cls_branches\.", "other classes", "the data's classes"),
+        Hint(r"query_embedding|queries\.embedding", "other queries", "model.queries"),
+        Hint(r"radar_embedder|radar\.embedder", "another radar or radar input", "model.radar"),
+    )
 
     def __init__(self, config: EchoFusionConfig) -> None:
         super().__init__()

@@ -47,9 +47,6 @@ def evaluate(
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
     ),
     kernel: list[str] = typer.Option([], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator; repeatable."),  # noqa: B008
-    trust_pickle: bool = typer.Option(
-        False, "--trust-pickle", help="Allow reading the checkpoint to execute code from it."
-    ),
 ) -> None:
     """Score a run again, a checkpoint (ours or an original implementation's), or anyone's file of results."""
     from portbev.evaluate.distance import parse_range
@@ -82,7 +79,7 @@ def evaluate(
         record = evaluate_run(what, split=split, version=version, checkpoint=checkpoint, overrides=overrides, **common)
     else:
         settings = _settings(what, config, overrides, split, version)
-        record = evaluate_checkpoint(what, settings, trust_pickle=trust_pickle, **common)
+        record = evaluate_checkpoint(what, settings, **common)
     if _rank() == 0:
         show(record)
 

@@ -36,7 +36,9 @@ def train(
     ),
     resume: bool = typer.Option(False, "--resume", help="Continue the run in --out; CONFIG may be left out."),
     init: Path | None = typer.Option(None, "--init", metavar="CHECKPOINT", help="Start from these weights."),  # noqa: B008
-    trust_pickle: bool = typer.Option(False, "--trust-pickle", help="Allow --init to execute code from the file."),
+    init_partial: bool = typer.Option(
+        False, "--init-partial", help="Of --init, take the weights that fit, and list the others."
+    ),
     report: bool = typer.Option(False, "--report", help="Draw pictures and write a report at the end."),
 ) -> None:
     """Train, evaluate, and print scores, FPS and where everything is."""
@@ -61,7 +63,7 @@ def train(
     chosen = find_backend(backend, emulate=emulate)
     folder = out or Path("runs") / f"{settings.name}-{chosen.name}"
     run = train(
-        settings, backend=chosen, data_root=data_root, out=folder, resume=resume, init=init, trust_pickle=trust_pickle
+        settings, backend=chosen, data_root=data_root, out=folder, resume=resume, init=init, init_partial=init_partial
     )
     if run.status == "interrupted":
         if _rank() != 0:

@@ -86,7 +86,6 @@ def evaluate_checkpoint(
     emulate: bool = False,
     data_root: Path | str | None = None,
     out: Path | Callable[[Dataset], Path] | None = None,
-    trust_pickle: bool = False,
     within: Within | None = None,
     reporter: Reporter | None = None,
 ) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def evaluate_checkpoint(
     told += _scorable(dataset, out is not None)
     model: DetectionModel = family.build(config.model)
     told += chosen.prepare_model(model, config.compute)
-    weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema, trust_pickle=trust_pickle)
+    weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema)
     step = int(checkpoint.name.removeprefix("step_")) if checkpoint.name.startswith("step_") else 0
     origin = str(checkpoint.resolve())
     with comms.join(chosen) as comm:

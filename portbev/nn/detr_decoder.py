@@ -158,6 +158,8 @@ class Branches(nn.Module):
         code_weights: weight of each number of a box code in the loss; as many as the code is long.
     """
 
+    derived_buffers = ("code_weights",)
+
     def __init__(self, channels: int, layers: int, classes: int, code_weights: Sequence[float]) -> None:
         super().__init__()
         self.cls_branches = nn.ModuleList(class_branch(channels, classes) for _ in range(layers))

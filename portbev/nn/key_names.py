@@ -42,16 +42,20 @@ class KeyNames:
                 return renamed
         return key
 
-    def import_state(self, checkpoint: Mapping[str, Any], model: nn.Module) -> Imported:
+    def import_state(self, checkpoint: Mapping[str, Any], model: nn.Module, *, partial: bool = False) -> Imported:
         """Weights of an official checkpoint, or of one that :meth:`export_state` wrote, for ``model``.
 
-        The checkpoint is a mapping with ``state_dict``, or the weights alone; names may begin with ``module.``. If it
-        also holds a moving average of the weights, the average is read (see :func:`portbev.nn.pretrained.fit_state`).
+        The checkpoint is a mapping with ``state_dict``, the weights alone, or any nesting of them. If it also holds a
+        moving average of the weights, the average is read (see :func:`portbev.nn.pretrained.fit_state`).
+
+        Args:
+            partial: take what fits, and note what does not.
 
         Raises:
-            CheckpointError: no weights in it; missing, unexpected or misshaped keys, listed.
+            CheckpointError: no weights in it; or, unless ``partial``, missing, unexpected or misshaped keys, listed.
         """
-        return fit_state(checkpoint, model, names={self.official_name(key): key for key in model.state_dict()})
+        names = {self.official_name(key): key for key in model.state_dict()}
+        return fit_state(checkpoint, model, names=names, partial=partial)
 
     def export_state(self, model: nn.Module) -> dict[str, dict[str, Tensor]]:
         """A checkpoint that the original implementation's loaders can read."""

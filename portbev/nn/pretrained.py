@@ -1,21 +1,24 @@
-"""Weights that others trained: checkpoints matched by key name, and image backbones."""
+"""Weights that others trained, matched with a model's by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from portbev.errors import CheckpointError
+from portbev.nn.backbone_weights import load_resnet
+from portbev.nn.derived import derived_buffers
+from portbev.nn.misfit import Hint, reasons, summarise
+from portbev.nn.names import Found, all_tensors, class_names, class_notes, find_weights
 from portbev.nn.resnet import unread_weights
 
-AVERAGES = ("ema_state_dict", "state_dict_ema", "ema")
-"""Keys under which checkpoints keep a moving average of the weights beside the weights."""
-MAX_LISTED = 10  # names in a message before "and n more"
+__all__ = ["Imported", "fit_state", "load_resnet"]
+
+PARTIAL = "or train from what fits: portbev train CONFIG --init FILE --init-partial"
 
 
 @dataclass
@@ -26,117 +29,173 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass
+class _Fit:
+    """Weights of a checkpoint beside those of a model. Names are those of the checkpoint."""
+
+    state: dict[str, Tensor]
+    missing: list[str]
+    unexpected: list[str]
+    misshaped: list[str]
+    notes: list[str]
+
+    def problems(self) -> list[str]:
+        return [
+            *summarise("missing", self.missing),
+            *summarise("unexpected", self.unexpected),
+            *summarise("misshaped", self.misshaped),
+        ]
+
+
 def fit_state(
     checkpoint: Mapping[str, Any],
     model: nn.Module,
     *,
     names: Mapping[str, str] | None = None,
-    wrappers: Sequence[str] = ("module.", "model."),
+    partial: bool = False,
+    prefer_average: bool = True,
 ) -> Imported:
     """The weights in a checkpoint under the model's own keys, on the host and in the model's dtypes.
 
-    The checkpoint must hold every key of the model in the model's shape, and no other key but those of stages that a
-    backbone of the model ends before; a note counts them.
+    The weights are where most of the model's names are found, below any nesting of mappings and wrappers (see
+    :func:`portbev.nn.names.find_weights`). The checkpoint must then hold every key of the model in the model's shape,
+    and no other key, except: derived buffers, which always keep the model's own values (see
+    :func:`portbev.nn.derived.derived_buffers`); ``num_batches_tracked``, which old versions of torch lack; stages that
+    a backbone of the model ends before; and the second copy that OpenMMLab's EMA hook writes among the weights
+    (``ema_`` and the name with underscores). The model's ``classes`` and ``weight_hints``, make messages
+    clearer (see :class:`portbev.models.DetectionModel`).
 
     Args:
-        checkpoint: a mapping with ``state_dict``, or the weights themselves. If it holds a moving average of the
-            weights under one of :data:`AVERAGES`, the average is read. The second copy that OpenMMLab's EMA hook
-            writes among the weights (``ema_`` and the name with underscores) is ignored, as OpenMMLab's loaders do.
-        names: maps the checkpoint's name of each weight to the model's key; None: the names are the same.
-        wrappers: prefixes that containers such as DataParallel put before the names; all repetitions are removed.
-
-    Raises:
-        CheckpointError: no weights in it; missing, unexpected or misshaped keys, listed.
-    """
-    raw, notes = _weights(checkpoint)
-    weights = {_strip(key, wrappers): value for key, value in raw.items() if isinstance(value, Tensor)}
-    notes += leave_unread(weights, model)
-    expected = model.state_dict()
-    names = names or {key: key for key in expected}
-    ema_copies = {"ema_" + name.replace(".", "_") for name in names} & weights.keys()
-    if ema_copies:
-        notes.append(f"{len(ema_copies)} shadow weights of an EMA hook left aside")
-    problems = _summarise("missing", [name for name in names if name not in weights])
-    problems += _summarise("unexpected", [name for name in weights if name not in names and name not in ema_copies])
-    shapes = [
-        f"{name} {tuple(weights[name].shape)} for {tuple(expected[key].shape)}"
-        for name, key in names.items()
-        if name in weights and weights[name].shape != expected[key].shape
-    ]
-    problems += _summarise("misshaped", shapes)
-    if problems:
-        cure = "The configuration must be the one that the checkpoint was trained with"
-        raise CheckpointError("does not fit the model: " + "; ".join(problems), cure=cure)
-    state = {key: weights[name].detach().to("cpu", expected[key].dtype) for name, key in names.items()}
-    notes += [f"{name} {checkpoint[name]}" for name in ("epoch", "global_step") if name in checkpoint]
-    return Imported(state, notes)
-
-
-def leave_unread(weights: dict[str, Any], model: nn.Module) -> list[str]:
-    """Take the weights of stages that a backbone of ``model`` ends before out of ``weights``; a note says so."""
-    unread = unread_weights(model, weights)
-    for name in unread:
-        del weights[name]
-    return [f"{len(unread)} weights of stages that the model does not read left aside"] if unread else []
-
-
-def load_resnet(network: nn.Module, path: str) -> list[str]:
-    """Load torchvision's ResNet weights (``.pth`` or ``.safetensors``), without the classifier, into an image backbone.
+        names: maps the checkpoint's name of each weight to the model's key; None: the names are the same. A checkpoint
+            with the model's own keys is read too.
+        partial: take what fits, and note what does not.
+        prefer_average: read a moving average of the weights where there is one.
 
     Returns:
-        Notes on what was left aside.
+        A whole state of the model: where nothing was taken from the checkpoint, the model's own values.
 
     Raises:
-        CheckpointError: the file cannot be read or does not fit.
+        CheckpointError: no weights of the model in it; or, unless ``partial``, missing, unexpected or misshaped keys,
+            listed, with what differs in the configuration.
     """
-    weights = {key: value for key, value in _read(path).items() if not key.startswith("fc.")}
-    notes = leave_unread(weights, network)
-    expected = network.state_dict()
-    required = [key for key in expected if not key.endswith("num_batches_tracked")]
-    misshaped = [key for key in required if key in weights and weights[key].shape != expected[key].shape]
-    problems = _summarise("missing", [key for key in required if key not in weights])
-    problems += _summarise("unexpected", [key for key in weights if key not in expected])
-    problems += _summarise("misshaped", misshaped)
+    expected = model.state_dict()
+    identity = {key: key for key in expected}
+    vocabularies = [identity] if names is None or names == identity else [dict(names), identity]
+    found = [_find(checkpoint, model, vocabulary, prefer_average) for vocabulary in vocabularies]
+    chosen = max(range(len(found)), key=lambda index: _hits(found[index], vocabularies[index]))
+    place, vocabulary = found[chosen], vocabularies[chosen]
+    if not place.weights:
+        raise _nothing_in(checkpoint, vocabulary)
+    fit = _compare(place, vocabulary, model)
+    fit.notes += class_notes(class_names(checkpoint), _classes(model))
+    fit.notes += [f"{name} {checkpoint[name]}" for name in ("epoch", "global_step") if name in checkpoint]
+    problems = fit.problems()
+    hints: Sequence[Hint] = getattr(model, "weight_hints", ())
+    shapes = {name: expected[key].shape for name, key in vocabulary.items()}
+    why = reasons({name: value.shape for name, value in place.weights.items()}, shapes, hints) if problems else []
+    taken = len(fit.state)
+    if problems and (not partial or not taken):
+        raise CheckpointError(_misfit(fit, vocabulary, problems, why), cure=_cure(why, taken))
     if problems:
-        raise CheckpointError("does not fit the image backbone: " + "; ".join(problems), where=path)
-    network.load_state_dict(weights, strict=False)
+        fit.notes.append(f"{taken} of {len(expected)} weights were taken; " + "; ".join([*why, *problems]))
+    own = {key: value.detach().to("cpu") for key, value in expected.items() if not value.is_meta}
+    return Imported({**own, **fit.state}, fit.notes)
+
+
+def _find(checkpoint: Mapping[str, Any], model: nn.Module, names: Mapping[str, str], prefer_average: bool) -> Found:
+    expected, derived = model.state_dict(), derived_buffers(model)
+    shapes = {name: expected[key].shape for name, key in names.items() if key not in derived}
+    return find_weights(checkpoint, shapes, prefer_average=prefer_average)
+
+
+def _classes(model: nn.Module) -> list[str]:
+    """The model's classes in the order of its outputs, where it or its configuration names them."""
+    return list(getattr(model, "classes", None) or getattr(getattr(model, "config", None), "classes", None) or ())
+
+
+def _hits(found: Found, names: Mapping[str, str]) -> int:
+    return sum(name in names for name in found.weights)
+
+
+def _compare(found: Found, names: Mapping[str, str], model: nn.Module) -> _Fit:
+    expected, derived, weights = model.state_dict(), derived_buffers(model), found.weights
+    fit = _Fit({}, [], [], [], [])
+    differing = []
+    for name, key in names.items():
+        own, value = expected[key], weights.get(name)
+        if key in derived:
+            if value is not None and not _same(own, value):
+                differing.append(name)
+        elif value is None:
+            if not key.endswith("num_batches_tracked"):
+                fit.missing.append(name)
+        elif value.shape != own.shape:
+            fit.misshaped.append(f"{name} {tuple(value.shape)} for {tuple(own.shape)}")
+        elif own.is_floating_point() and not value.is_floating_point():
+            fit.misshaped.append(f"{name} {_short(value.dtype)} for {_short(own.dtype)}")
+        else:
+            fit.state[key] = value.detach().to("cpu", own.dtype)
+    unread = set(unread_weights(model, weights))
+    copies = {"ema_" + name.replace(".", "_") for name in names} & weights.keys()
+    fit.unexpected = [name for name in weights if name not in names and name not in copies | unread]
+    fit.notes = _place_notes(found)
+    if unread:
+        fit.notes.append(f"{len(unread)} weights of stages that the model does not read left aside")
+    if copies:
+        fit.notes.append(f"{len(copies)} shadow weights of an EMA hook left aside")
+    if differing:
+        what = "computed from the configuration, not taken from the checkpoint, where they differ"
+        fit.notes.append(f"{what}: {', '.join(differing)}")
+    broken = [key for key, value in fit.state.items() if value.is_floating_point() and not _finite(value)]
+    fit.notes += [f"the checkpoint holds {text}" for text in summarise("weights that are not finite", broken)]
+    return fit
+
+
+def _place_notes(found: Found) -> list[str]:
+    """Which of several copies is read, and what lies beside it."""
+    notes = []
+    if found.average:
+        notes.append(f"the average of the weights ({found.place}) is read")
+    elif found.others:
+        notes.append(f"the weights in {found.place or 'the file'} are read, not those in {', '.join(found.others)}")
+    if found.beside and found.place:
+        aside = [name for name in found.beside if not any(name.startswith(f"{other}.") for other in found.others)]
+        notes += [f"left aside: {text}" for text in summarise("tensors beside the model", aside)]
     return notes
 
 
-def _weights(checkpoint: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-    """The mapping that holds the weights to read, and notes on the choice."""
-    for key in AVERAGES:
-        average = checkpoint.get(key)
-        if isinstance(average, Mapping) and any(isinstance(value, Tensor) for value in average.values()):
-            return average, [f"the average of the weights ({key}) is read"]
-    raw = checkpoint.get("state_dict", checkpoint)
-    if not isinstance(raw, Mapping) or not any(isinstance(value, Tensor) for value in raw.values()):
-        raise CheckpointError("holds no weights", cure="Give a checkpoint with a 'state_dict'")
-    return raw, []
+def _same(own: Tensor, other: Tensor) -> bool:
+    """Whether a derived buffer is what it was, up to the rounding of averages and other machines."""
+    if own.is_meta or own.shape != other.shape:
+        return own.is_meta
+    return torch.allclose(own.detach().cpu().double(), other.double(), rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
-def _strip(key: str, wrappers: Sequence[str]) -> str:
-    while wrapper := next((w for w in wrappers if key.startswith(w)), ""):
-        key = key.removeprefix(wrapper)
-    return key
+def _finite(value: Tensor) -> bool:
+    return bool(torch.isfinite(value).all())
 
 
-def _read(path: str) -> dict[str, Tensor]:
-    try:
-        if Path(path).suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"cannot be read: {error}".splitlines()[0], where=path) from error
-    return dict(content.get("state_dict", content))
+def _misfit(fit: _Fit, names: Mapping[str, str], problems: list[str], why: list[str]) -> str:
+    if not fit.state:
+        why = ["none of its weights has a name and shape of the model's", *why]
+    elif len(fit.state) * 4 < len(names):
+        why = [f"only {len(fit.state)} of its weights have a name and shape of the model's", *why]
+    return "does not fit the model: " + "; ".join([*why, *problems])
 
 
-def _summarise(problem: str, names: Iterable[str]) -> list[str]:
-    """One message with the number of ``names`` and the first of them, or none where there are no names."""
-    names = list(names)
-    if not names:
-        return []
-    rest = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return [f"{len(names)} {problem} ({', '.join(names[:MAX_LISTED])}{rest})"]
+def _cure(why: list[str], taken: int) -> str:
+    if not taken:
+        return "Give a checkpoint of this kind of model, or the configuration that it was trained with"
+    return f"Set what differs as it was trained, {PARTIAL}" if why else f"Give its own configuration, {PARTIAL}"
+
+
+def _nothing_in(checkpoint: Mapping[str, Any], names: Mapping[str, str]) -> CheckpointError:
+    there = all_tensors(checkpoint)
+    if not there:
+        return CheckpointError("holds no weights", cure="Give a checkpoint with a 'state_dict'")
+    what = f"holds {len(there)} tensors, but none of the model's: {there[0]} there, {next(iter(names))} in the model"
+    return CheckpointError(what, cure="Give a checkpoint of this kind of model, or its own configuration")
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from portbev.errors import CheckpointError, PortbevError
-from portbev.runs.tensors import read_safetensors, read_torch, write_safetensors
+from portbev.runs.tensors import read_state, write_safetensors
+from portbev.tensorfiles.reading import read_safetensors
 
 SCHEMA = "portbev.checkpoint/1"
 MODEL, EMA, STATE, META = "model.safetensors", "ema.safetensors", "state.pt", "meta.json"
@@ -87,7 +88,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if _digest(path) != facts["sha256"]:
             raise CheckpointError("is altered: its SHA-256 is not the one in meta.json", where=str(path))
     ema = read_safetensors(folder / EMA) if EMA in meta["files"] else None
-    state = read_torch(folder / STATE)
+    state = read_state(folder / STATE)
     return Checkpoint(int(meta["step"]), read_safetensors(folder / MODEL), ema, state, meta)
 
 

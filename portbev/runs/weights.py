@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+import torch
 
 from portbev.errors import CheckpointError
 from portbev.models import DetectionModel, ModelFamily
+from portbev.nn.pretrained import Imported, fit_state
 from portbev.runs.checkpoint import EMA, META, MODEL, load_checkpoint
 from portbev.runs.checkpoints import Checkpoints
-from portbev.runs.tensors import load_weights, read_safetensors, read_torch
+from portbev.tensorfiles.reading import read_weights_file
 
 
 def load_any(
-    path: Path, model: DetectionModel, family: ModelFamily, *, use_ema: bool = True, trust_pickle: bool = False
+    path: Path, model: DetectionModel, family: ModelFamily, *, use_ema: bool = True, partial: bool = False
 ) -> tuple[str, list[str]]:
-    """Load the weights of ``path`` into ``model``.
+    """Load the weights of ``path`` into ``model``. Nothing of the file is executed.
 
     Args:
-        path: a checkpoint folder of portbev, a run directory (its newest checkpoint), a ``.safetensors`` file, or a
-            file of ``torch.save`` as the original implementation writes it (Lightning or EMA).
-        use_ema: prefer the averaged weights where there are both.
-        trust_pickle: allow files whose reading executes code from them.
+        path: a checkpoint folder of portbev, a run directory (its newest checkpoint), or any file or folder of weights
+            that :func:`portbev.tensorfiles.reading.read_file` reads, with names of ours or of the original
+            implementation in any nesting.
+        use_ema: of a checkpoint of ours, prefer the averaged weights where there are both.
+        partial: take the weights that fit, and note what does not.
 
     Returns:
         ``ema`` or ``model``, and notes about what was read.
@@ -31,37 +34,49 @@ def load_any(
     Raises:
         CheckpointError: missing, truncated, foreign, or not fitting the model (lists the keys).
     """
-    if path.is_dir():
-        notes: list[str] = []
-        if (path / META).is_file():
-            checkpoint = load_checkpoint(path)
-        else:
-            newest = Checkpoints(path / "checkpoints").newest(notes)
-            if newest is None:
-                what = "holds no checkpoint"
-                raise CheckpointError(what, where=str(path), cure="Name a checkpoint folder, a run directory or a file")
-            checkpoint = newest
-        averaged = use_ema and checkpoint.ema is not None
-        state = checkpoint.ema if averaged and checkpoint.ema is not None else checkpoint.model
-        return ("ema" if averaged else "model"), [*notes, *load_weights(model, state, str(path))]
-    if not path.is_file():
-        raise CheckpointError("no such checkpoint", where=str(path))
-    content = read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path, trust_pickle=trust_pickle)
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"holds a {type(content).__name__}, not a state_dict", where=str(path))
-    kind = "ema" if path.name in (EMA, "ema.pth") else "model"
-    if path.name in (EMA, MODEL) or set(content) == set(model.state_dict()):
-        return kind, load_weights(model, _tensors(content, path), str(path))
+    checkpoint = _of_ours(path)
     try:
-        imported = family.import_state(content, model)
+        if checkpoint is not None:
+            content, kind, notes = _chosen(*checkpoint, use_ema=use_ema)
+            imported = fit_state(content, model, partial=partial)
+        else:
+            content, notes = read_weights_file(path), []
+            kind = "ema" if path.name in (EMA, "ema.pth") else "model"
+            if path.name in (EMA, MODEL) or set(content) == set(model.state_dict()):
+                imported = fit_state(content, model, partial=partial)
+            elif partial:
+                imported = family.import_state(content, model, partial=True)
+            else:  # a family that takes all or nothing need not know the word
+                imported = family.import_state(content, model)
     except CheckpointError as error:
         raise CheckpointError(error.what, where=error.where or str(path), cure=error.cure) from error
-    load_weights(model, imported.state, str(path))
-    return kind, imported.notes
+    _put(model, imported, path)
+    return kind, [*notes, *imported.notes]
 
 
-def _tensors(content: Mapping[str, object], path: Path) -> dict[str, Tensor]:
-    state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-    if len(state) != len(content):
-        raise CheckpointError("holds other things than tensors", where=str(path))
-    return state
+def _of_ours(path: Path) -> tuple[Any, list[str]] | None:
+    """The checkpoint in a checkpoint folder or run directory of ours, and notes; None for anything else."""
+    if not path.is_dir():
+        return None
+    if (path / META).is_file():
+        return load_checkpoint(path), []
+    notes: list[str] = []
+    runs = path if path.name == "checkpoints" else path / "checkpoints"
+    newest = Checkpoints(runs).newest(notes)
+    return None if newest is None else (newest, notes)
+
+
+def _chosen(checkpoint: Any, notes: list[str], *, use_ema: bool) -> tuple[Mapping[str, Any], str, list[str]]:
+    averaged = use_ema and checkpoint.ema is not None
+    state = checkpoint.ema if averaged else checkpoint.model
+    # under a key without meaning, so that no name of a mapping is taken for an average of the weights
+    return {"state_dict": state, "meta": checkpoint.meta.get("config", {})}, "ema" if averaged else "model", notes
+
+
+def _put(model: DetectionModel, imported: Imported, path: Path) -> None:
+    try:
+        with torch.no_grad():
+            model.load_state_dict(imported.state)
+    except RuntimeError as error:
+        text = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"does not fit the model: {text}", where=str(path)) from error

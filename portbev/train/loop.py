@@ -39,7 +39,7 @@ def train(
     resume: bool = False,
     emulate: bool = False,
     init: Path | str | None = None,
-    trust_pickle: bool = False,
+    init_partial: bool = False,
     reporter: Reporter | None = None,
     command: Sequence[str] | None = None,
 ) -> Run:
@@ -52,7 +52,7 @@ def train(
         resume: continue from the newest whole checkpoint in ``out``; an empty ``out`` is a fresh start.
         emulate: use the emulated device of that backend.
         init: start from these weights (only): a checkpoint of ours or of an original implementation.
-        trust_pickle: allow an ``init`` whose reading executes code.
+        init_partial: take the weights of ``init`` that fit the model, and note those that do not.
         reporter: where progress goes; lines on the standard output by default.
         command: what was typed, for the record.
 
@@ -86,7 +86,7 @@ def train(
             out=out,
             resume=resume,
             init=None if init is None else Path(init),
-            trust_pickle=trust_pickle,
+            init_partial=init_partial,
             command=list(sys.argv if command is None else command),
             notes=notes,
             say=reporter.say,

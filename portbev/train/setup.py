@@ -14,6 +14,7 @@ from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.load import agreement
 from portbev.config.section import absolute
+from portbev.errors import PortbevError
 from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
@@ -41,7 +42,7 @@ def assemble(
     out: Path,
     resume: bool,
     init: Path | None,
-    trust_pickle: bool,
+    init_partial: bool,
     command: list[str],
     notes: list[str],
     say: Callable[[str], None],
@@ -60,7 +61,7 @@ def assemble(
         init = Path(recorded) if (recorded := load_run(out).record.init) else None
     resumed = resume and bool(checkpoints.steps())  # then the weights that it started from are not needed
     # A file of weights that is not there is told before any data are generated.
-    model, told = _build_model(config, comm, init=init, trust_pickle=trust_pickle, resumed=resumed)
+    model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
     data = open_splits(config, data_root, comm)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
@@ -102,7 +103,7 @@ def assemble(
 
 
 def _build_model(
-    config: RunConfig, comm: Comm, *, init: Path | None, trust_pickle: bool, resumed: bool
+    config: RunConfig, comm: Comm, *, init: Path | None, init_partial: bool, resumed: bool
 ) -> tuple[DetectionModel, list[str]]:
     """The model on the CPU with weights that depend on the seed and the files of the configuration alone, or those of
     ``init``; and notes about it. A run that is ``resumed`` gets its weights from its checkpoint later.
@@ -111,10 +112,12 @@ def _build_model(
     torch.manual_seed(config.train.seed)
     model = family.build(config.model)
     notes: list[str] = []
+    if init_partial and init is None:
+        raise PortbevError("--init-partial needs a checkpoint to take weights from", cure="Name it: --init CHECKPOINT")
     if not resumed and init is None:
         notes = model.load_pretrained()
     elif not resumed and init is not None:
-        kind, said = load_any(init, model, family, use_ema=True, trust_pickle=trust_pickle)
+        kind, said = load_any(init, model, family, use_ema=True, partial=init_partial)
         notes = [f"started from the {kind} weights of {absolute(str(init))}", *said]
     prepare_dropout(model, config.train.seed)
     if config.train.sync_batchnorm and comm.size > 1:

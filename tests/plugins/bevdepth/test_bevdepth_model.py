@@ -276,13 +276,16 @@ def test_a_foreign_checkpoint_lists_its_keys() -> None:
     state = export_state(model)["state_dict"]
     state["model.head.extra"] = torch.zeros(1)
     del state["model.head.shared_conv.conv.weight"]
-    state["model.backbone.frustum"] = torch.zeros(1, 2, 3, 4)
+    state["model.backbone.frustum"] = torch.zeros(1, 2, 3, 4)  # computed from the configuration: blocks nothing
+    state["model.head.task_heads.0.heatmap.1.bias"] = torch.zeros(3)
     with pytest.raises(CheckpointError) as caught:
         BevDepthFamily().import_state({"state_dict": state}, model)
     said = str(caught.value)
     assert "1 missing (head.shared_conv.conv.weight)" in said
     assert "1 unexpected (head.extra)" in said
-    assert "backbone.frustum (1, 2, 3, 4) for (7, 4, 6, 4)" in said
+    assert "1 misshaped (head.task_heads.0.heatmap.1.bias (3,) for (1,))" in said
+    assert "other classes in a task (3 there, 1 here: model.head.tasks)" in said
+    assert "frustum" not in said
 
 
 def test_a_checkpoint_without_weights() -> None:
