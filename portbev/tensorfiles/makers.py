@@ -113,7 +113,7 @@ def _encode(text: str, encoding: str = "utf-8") -> bytes:
 def _dtype(code: Any, *_: object) -> np.dtype[Any] | StandIn:
     if not isinstance(code, str) or not _DTYPE_CODE.fullmatch(code):
         return StandIn("numpy.dtype")
-    return np.dtype(code, copy=True)  # type: ignore[call-overload,no-any-return]
+    return np.dtype(code, copy=True)
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
@@ -148,7 +148,7 @@ def _build_array(array: np.ndarray[Any, Any], state: Any) -> None:
         return  # of objects: none of its elements is kept
     whole = _array(raw, dtype, shape, fortran=bool(fortran))
     raw = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
-    array.__setstate__((1, whole.shape, whole.dtype, bool(fortran), raw))  # type: ignore[attr-defined]
+    array.__setstate__((1, whole.shape, whole.dtype, np.bool(fortran), raw))
 
 
 def _build_dtype(dtype: np.dtype[Any], state: Any) -> None:
@@ -193,8 +193,9 @@ MAKERS: Makers = {
         dict.fromkeys(("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"), _text),
     ),
 }
-BUILDERS: Builders = (
-    {np.ndarray: _build_array, np.dtype: _build_dtype}
-    | {type(np.dtype(code)): _build_dtype for code in ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")}
-    | {type(np.dtype(code)): _build_dtype for code in ("f2", "f4", "f8", "c8", "c16")}
-)
+_DTYPES = [np.dtype(code) for code in ("?", *"bhilqBHILQefdFD")]
+BUILDERS: Builders = {
+    np.ndarray: _build_array,
+    np.dtype: _build_dtype,
+    **dict.fromkeys(map(type, _DTYPES), _build_dtype),
+}

@@ -63,7 +63,11 @@ def load(source: Source, makers: Makers, builders: Builders, persistent_load: Pe
 
 class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
+    # of the base class, set when it loads
     stack: list[Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(
         self, source: Source, makers: Makers, builders: Builders, persistent_load: PersistentLoad | None
