@@ -148,7 +148,7 @@ def _build_array(array: np.ndarray[Any, Any], state: Any) -> None:
         return  # of objects: none of its elements is kept
     whole = _array(raw, dtype, shape, fortran=bool(fortran))
     raw = raw.encode("latin1") if isinstance(raw, str) else bytes(raw)
-    array.__setstate__((1, whole.shape, whole.dtype, np.bool(fortran), raw))
+    array.__setstate__((1, whole.shape, whole.dtype, bool(fortran), raw))  # type: ignore[arg-type]
 
 
 def _build_dtype(dtype: np.dtype[Any], state: Any) -> None:
@@ -194,8 +194,4 @@ MAKERS: Makers = {
     ),
 }
 _DTYPES = [np.dtype(code) for code in ("?", *"bhilqBHILQefdFD")]
-BUILDERS: Builders = {
-    np.ndarray: _build_array,
-    np.dtype: _build_dtype,
-    **dict.fromkeys(map(type, _DTYPES), _build_dtype),
-}
+BUILDERS: Builders = {np.ndarray: _build_array, **dict.fromkeys(map(type, _DTYPES), _build_dtype)}

@@ -185,7 +185,7 @@ def _stored(raw: Tensor, info: zipfile.ZipInfo) -> Tensor:
     if start + info.file_size > raw.numel():
         raise DamagedError(f"is a damaged zip: part {info.filename} does not lie in the file")
     data = raw[start : start + info.file_size]
-    if info.CRC and zlib.crc32(memoryview(data.numpy())) != info.CRC:
+    if info.CRC and zlib.crc32(data.numpy().data) != info.CRC:
         raise DamagedError(f"is damaged: the checksum of its part {info.filename} is wrong")
     return data
 
