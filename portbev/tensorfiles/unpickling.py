@@ -90,8 +90,11 @@ class _Unpickler(pickle._Unpickler):
         arguments = args if isinstance(args, tuple) else (args,)
         if not isinstance(made_by, Global):
             return StandIn(made_by.kind if isinstance(made_by, StandIn) else type(made_by).__name__, arguments)
-        if made_by.name in ("copyreg._reconstructor", "copy_reg._reconstructor", "copyreg.__newobj__") and arguments:
-            return self._make(arguments[0], ())
+        if made_by.name in ("copyreg._reconstructor", "copy_reg._reconstructor") and len(arguments) == 3:
+            made, content = self._make(arguments[0], ()), arguments[2]
+            if isinstance(made, StandIn) and isinstance(content, dict):
+                made.mapping = content
+            return made
         if made_by.name == "torch._tensor._rebuild_from_type_v2" and len(arguments) == 4:
             return self._make(arguments[0], arguments[2])
         maker = self._makers.get(made_by.name)
