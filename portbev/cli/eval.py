@@ -86,9 +86,9 @@ def evaluate(
 
 _NAMES = {"set_": "--set", "range_": "--range"}
 _IDLE = {
-    "run": ("benchmark", "trust_pickle"),
+    "run": ("benchmark",),
     "checkpoint": ("benchmark", "checkpoint"),
-    "results": ("config", "backend", "emulate", "checkpoint", "set_", "kernel", "trust_pickle"),
+    "results": ("config", "backend", "emulate", "checkpoint", "set_", "kernel"),
 }
 """Options that do nothing for what is evaluated."""
 _SAID = {"run": "a run", "checkpoint": "a checkpoint", "results": "a file of results"}
@@ -98,10 +98,7 @@ def _refuse_idle(context: typer.Context, kind: str, what: Path) -> None:
     """Raise for options that were given and would do nothing."""
     from portbev.errors import PortbevError
 
-    idle = list(_IDLE[kind])
-    if kind == "checkpoint" and (what.is_dir() or what.suffix == ".safetensors"):
-        idle.append("trust_pickle")  # no pickle is read
-    given = [name for name in idle if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    given = [name for name in _IDLE[kind] if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     if given:
         options = [_NAMES.get(name, "--" + name.replace("_", "-")) for name in given]
         said = f"{', '.join(options)} {'does' if len(options) == 1 else 'do'} nothing for {_SAID[kind]}"

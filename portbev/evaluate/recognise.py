@@ -13,6 +13,7 @@ from portbev.errors import PortbevError, ResultsError
 from portbev.evaluate.benchmark import BEGINNING, benchmarks_of_file
 from portbev.plugins import plugins
 from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN
+from portbev.tensorfiles.reading import INDEX, weight_files
 
 What = Literal["run", "checkpoint", "results"]
 
@@ -53,6 +54,8 @@ def recognise(path: Path) -> What:
     if not path.exists():
         raise PortbevError("no such run, checkpoint or file of results", where=str(path), cure=_WHAT_IS_TAKEN)
     start = _start(path)
+    if path.name.endswith(INDEX):
+        return "checkpoint"
     if benchmarks_of_file(path):
         return "results"
     if start.lstrip()[:1] in (b"{", b"["):
@@ -125,7 +128,7 @@ def _start(path: Path) -> bytes:
 def _folder(path: Path) -> What:
     if (path / RUN).is_file():
         return "run"
-    if (path / "meta.json").is_file() or (path / CHECKPOINTS).is_dir():
+    if (path / "meta.json").is_file() or (path / CHECKPOINTS).is_dir() or weight_files(path):
         return "checkpoint"
     if (path / PREDICTIONS).is_file():
         cure = f"Score its predictions: portbev eval {path / PREDICTIONS}; or draw them: portbev viz {path}"

@@ -18,6 +18,7 @@ from portbev.tensorfiles.torchfile import DamagedError, read_legacy, read_zip
 
 INDEX = ".index.json"
 SHARDS = "weight_map"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 
 
 def read_file(path: Path | str) -> Any:
@@ -77,6 +78,12 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(what, where=str(path), cure=AGAIN) from error
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The indices of shards in ``folder``; where there are none, its files of weights by their names."""
+    indices = sorted(folder.glob(f"*{INDEX}"))
+    return indices or sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
+
+
 def described(content: object) -> str:
     """What ``content`` is, for a message."""
     if isinstance(content, list | tuple):
@@ -112,15 +119,13 @@ def _cure(what: str) -> str:
 
 def _in_folder(folder: Path) -> Path:
     """The index of shards in ``folder``, or its only file of weights."""
-    indices = sorted(folder.glob(f"*{INDEX}"))
-    files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl"))
-    for found in (indices, files):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(p.name for p in found[:5]) + (" ..." if len(found) > 5 else "")
-            what = f"holds several files of weights: {names}"
-            raise CheckpointError(what, where=str(folder), cure="Name one of them")
+    found = weight_files(folder)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(p.name for p in found[:5]) + (" ..." if len(found) > 5 else "")
+        what = f"holds several files of weights: {names}"
+        raise CheckpointError(what, where=str(folder), cure="Name one of them")
     cure = "Name a checkpoint folder, a run directory or a file"
     if (folder / "saved_model.pb").is_file() or list(folder.glob("*.ckpt.index")):
         raise CheckpointError("is of TensorFlow", where=str(folder), cure="Give a checkpoint of PyTorch")
