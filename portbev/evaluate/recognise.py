@@ -13,7 +13,7 @@ from portbev.errors import PortbevError, ResultsError
 from portbev.evaluate.benchmark import BEGINNING, benchmarks_of_file
 from portbev.plugins import plugins
 from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN
-from portbev.tensorfiles.reading import INDEX, weight_files
+from portbev.tensorfiles.kinds import INDEX, weight_files
 
 What = Literal["run", "checkpoint", "results"]
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from portbev.errors import CheckpointError
 
+INDEX = ".index.json"
+"""How the name of an index of shards ends."""
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 AGAIN = "Fetch it again, and compare its size with the original's"
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull"),
@@ -68,6 +71,12 @@ def kind_of(path: Path) -> str:
         what = f"is a text file, not a checkpoint (it begins with {begin!r})"
         raise CheckpointError(what, where=str(path), cure="Give a .pth or .safetensors file")
     return "pickle"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The indices of shards in ``folder``; where there are none, its files of weights by their names."""
+    indices = sorted(folder.glob(f"*{INDEX}"))
+    return indices or sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
 
 def _safetensors(head: bytes, size: int) -> bool:

@@ -12,13 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from portbev.errors import CheckpointError
-from portbev.tensorfiles.kinds import AGAIN, kind_of
+from portbev.tensorfiles.kinds import AGAIN, INDEX, kind_of, weight_files
 from portbev.tensorfiles.standins import walk
 from portbev.tensorfiles.torchfile import DamagedError, read_legacy, read_zip
 
-INDEX = ".index.json"
 SHARDS = "weight_map"
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 
 
 def read_file(path: Path | str) -> Any:
@@ -76,12 +74,6 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     except (OSError, safetensors.SafetensorError, ValueError, OverflowError, KeyError, TypeError) as error:
         what = f"cannot be read as safetensors ({' '.join(str(error).split())[:120]}): not whole, or of another kind"
         raise CheckpointError(what, where=str(path), cure=AGAIN) from error
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The indices of shards in ``folder``; where there are none, its files of weights by their names."""
-    indices = sorted(folder.glob(f"*{INDEX}"))
-    return indices or sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
 
 def described(content: object) -> str:
