@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from portbev.backend import Backend
 from portbev.errors import BackendError, PortbevError
+from portbev.launcher import launch
 
 
 class EchoedError(PortbevError):
@@ -124,8 +125,12 @@ class Group(Comm):
 
 
 def world_size() -> int:
-    """Number of processes that the launcher started; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Number of processes that the launcher started; 1 without a launcher.
+
+    Raises:
+        BackendError: see :func:`portbev.launcher.launch`.
+    """
+    return launch().size
 
 
 def first_to_report(text: str) -> bool:
@@ -133,7 +138,11 @@ def first_to_report(text: str) -> bool:
 
     It uses the launcher's store, which needs no process group. Without a store the result is always true.
     """
-    if world_size() == 1 or "MASTER_ADDR" not in os.environ:
+    try:
+        alone = world_size() == 1
+    except BackendError:  # it is what there is to say
+        alone = True
+    if alone or "MASTER_ADDR" not in os.environ:
         return True
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     key = f"portbev/said/{attempt}/{hashlib.sha256(text.encode()).hexdigest()}"
@@ -147,7 +156,7 @@ def first_to_report(text: str) -> bool:
 
 def local_rank(backend: Backend) -> int:
     """Index of the device of this process."""
-    return int(os.environ.get("LOCAL_RANK", "0")) % max(1, backend.device_count())
+    return launch().local_rank % max(1, backend.device_count())
 
 
 @contextmanager

@@ -35,8 +35,12 @@ class Reporter(AbstractContextManager["Reporter"]):
 
     def say(self, text: str) -> None:
         """One line for the person."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        try:
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        except (OSError, SystemExit):  # who read along has gone (rich ends the process over it); the work goes on
+            self.quiet = True
 
     def begin_steps(self, step: int, total: int) -> None:
         """Training starts at ``step`` of ``total``."""

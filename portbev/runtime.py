@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from portbev.backend import Backend
 from portbev.errors import BackendError, nearest
 from portbev.kernels import KERNELS
+from portbev.launcher import launch
 from portbev.plugins import Plugins, plugins
 from portbev.precision import Precision
 
@@ -72,7 +72,7 @@ def activate(
     import portbev.ops  # noqa: F401  (registers the operators)
 
     chosen = find_backend(backend, emulate=emulate, among=among) if isinstance(backend, str) else backend
-    chosen.set_device(int(os.environ.get("LOCAL_RANK", "0")) % max(1, chosen.device_count()))
+    chosen.set_device(launch().local_rank % max(1, chosen.device_count()))
     chosen.activate(precision, deterministic)
     offered = (among or plugins()).kernels()
     KERNELS.use(chosen.device_type, KERNELS.rank(chosen.name, offered, deterministic=deterministic, choice=kernels))

@@ -32,16 +32,28 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(arguments)
     except PortbevError as error:
-        if debug:
-            traceback.print_exc()
-        if _is_mine_to_say(error):
-            print(f"portbev: {error}", file=sys.stderr)
-        return error.exit_code
+        return _tell(error, debug=debug)
+    except (RuntimeError, MemoryError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            return 1
+        from portbev.failures import explained
+
+        said = explained(error)
+        if said is None:
+            raise
+        return _tell(said, debug=debug)
     except KeyboardInterrupt:
         print("portbev: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 1
+
+
+def _tell(error: PortbevError, *, debug: bool) -> int:
+    """Print the line, and with ``debug`` how it came about; returns the exit status."""
+    if debug:
+        traceback.print_exc()
+    if _is_mine_to_say(error):
+        print(f"portbev: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _is_mine_to_say(error: PortbevError) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,4 +187,6 @@ def _cell(value: float | int | None) -> str:
 
 
 def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
+    from portbev.launcher import launch
+
+    return launch().rank

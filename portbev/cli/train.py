@@ -128,4 +128,6 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
+    from portbev.launcher import launch
+
+    return launch().rank

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,8 +16,12 @@ from torch.utils import data as torch_data
 from portbev.data.base import Dataset, Part
 from portbev.data.streams import share_streams
 from portbev.errors import ConfigError, DataError, PortbevError
+from portbev.failures import explained, in_one_line
 from portbev.models import Batch
 from portbev.rng import generator
+
+_GRACE = 10  # seconds that a worker lives on after SIGTERM
+_CURE = "Look at its files, or leave it out; --debug shows where it failed"
 
 
 def batch_indices(
@@ -75,10 +83,11 @@ class Loader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, PortbevError):
-                raise batch
-            yield batch
+        with in_one_line():  # a worker that was killed
+            for batch in self._loader:
+                if isinstance(batch, _Failure):
+                    raise batch.error from _ThereError(batch.trace)
+                yield batch
 
 
 def build_loader(
@@ -120,6 +129,21 @@ def build_loader(
     )
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """An error in a worker, and how it came about, as text: what else an error holds does not survive the way."""
+
+    error: PortbevError
+    trace: str
+
+
+class _ThereError(Exception):
+    """Shows in a traceback what happened in a worker."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
 class _Epoch(torch_data.Dataset[Any]):
     """The samples of one epoch.
 
@@ -136,17 +160,35 @@ class _Epoch(torch_data.Dataset[Any]):
         try:
             return self.dataset.sample(int(index), self.epoch)
         except PortbevError as error:
-            return error
+            return _Failure(error, traceback.format_exc())
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            said = explained(error) or DataError(f"cannot be read ({type(error).__name__}: {reason})")
+            placed = type(said)(said.what, where=f"sample {self._token(int(index))}", cure=said.cure or _CURE)
+            return _Failure(placed, traceback.format_exc())
+
+    def _token(self, index: int) -> str:
+        tokens = self.dataset.tokens
+        return str(tokens[index]) if index < len(tokens) else str(index)
 
 
-def _collate(collate: Callable[[list[Any]], Batch], samples: list[Any]) -> Batch | PortbevError:
+def _collate(collate: Callable[[list[Any]], Batch], samples: list[Any]) -> Batch | _Failure:
     """The batch of ``samples``, or the first error among them."""
-    return next((sample for sample in samples if isinstance(sample, PortbevError)), None) or collate(samples)
+    return next((sample for sample in samples if isinstance(sample, _Failure)), None) or collate(samples)
 
 
 def _one_thread(worker: int) -> None:
-    """Limit libraries to one thread in a worker, because the workers already run in parallel."""
+    """Limit libraries to one thread in a worker, because the workers already run in parallel.
+
+    Signals that ask a whole group of processes to stop leave it at work, because the run still finishes its step.
+    """
     import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from portbev.evaluate.benchmark import find_benchmark
 from portbev.evaluate.distance import Within, checked_range
 from portbev.evaluate.folders import claim_folder, folder_of_run
 from portbev.evaluate.inference import evaluate_model, identity
+from portbev.failures import in_one_line
 from portbev.files import prepare_folder
 from portbev.models import DetectionModel, ModelFamily
 from portbev.plugins import plugins
 from portbev.progress import Reporter
 from portbev.runs import Run, load_run
 from portbev.runs.evaluated import root_again
+from portbev.runs.lock import RunLock
 from portbev.runs.weights import load_any
 from portbev.runtime import activate, find_backend
 
@@ -122,12 +125,12 @@ def evaluate_checkpoint(
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema)
     step = int(checkpoint.name.removeprefix("step_")) if checkpoint.name.startswith("step_") else 0
     origin = str(checkpoint.resolve())
-    with comms.join(chosen) as comm:
+    with comms.join(chosen) as comm, in_one_line(), contextlib.ExitStack() as held:
         model.to(chosen.device(comms.local_rank(chosen)))
         folder = None
         if out is not None:
             named = identity(dataset, config, chosen, source=source, checkpoint=origin, within=within)
-            folder = Path(comm.on_main(lambda: str(_prepared(out, dataset, named))))
+            folder = Path(comm.on_main(lambda: str(_prepared(out, dataset, named, held))))
         if reporter is not None:
             for line in [
                 *([] if folder is None else [f"writing to {folder}"]),
@@ -162,13 +165,16 @@ def _scorable(dataset: Dataset, is_written: bool) -> list[str]:
     return []
 
 
-def _prepared(out: Path | Callable[[Dataset], Path], dataset: Dataset, named: Mapping[str, Any]) -> Path:
-    """The folder to write to, which is there and writable."""
+def _prepared(
+    out: Path | Callable[[Dataset], Path], dataset: Dataset, named: Mapping[str, Any], held: contextlib.ExitStack
+) -> Path:
+    """The folder to write to, which is there and writable, and locked until ``held`` is closed."""
+    folder = out if isinstance(out, Path) else out(dataset)
     if isinstance(out, Path):
         claim_folder(out, named)
-        return out
-    folder = out(dataset)
-    prepare_folder(folder)
+    else:
+        prepare_folder(folder)
+    held.enter_context(RunLock(folder))
     return folder
 
 

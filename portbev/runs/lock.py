@@ -1,15 +1,21 @@
 """One writer at a time for a run directory.
 
-A lock file names its owner for people; what counts is the operating system's lock on that file, which ends with the
-process however it dies. So no lock outlives its owner, and a directory that was copied from elsewhere is free.
+A lock file names its owner for people; what counts on one machine is the operating system's lock on that file, which
+ends with the process however it dies. Shared file systems do not always pass locks on from machine to machine, so an
+owner also touches the file every few seconds: one that another machine left is taken over when nobody has touched it
+for a while. So no lock outlives its owner, and a directory that was copied from elsewhere is free.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import socket
+import tempfile
+import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
@@ -23,6 +29,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 _HELD = (errno.EACCES, errno.EAGAIN)
+_TOUCHED_EVERY, _DEAD_AFTER = 3.0, 15.0  # seconds
 
 
 class RunLock:
@@ -38,6 +45,7 @@ class RunLock:
         self.folder, self.path = folder, folder / LOCK
         self.note = ""
         self._descriptor: int | None = None
+        self._released = threading.Event()
 
     def acquire(self) -> None:
         """Take the lock; where its last owner died, take it over with a note.
@@ -45,21 +53,32 @@ class RunLock:
         Raises:
             PortbevError: another process has it, or the folder cannot be written.
         """
-        try:
-            descriptor = self._open_locked()
-        except OSError as error:
-            raise PortbevError(f"cannot be locked: {error.strerror or error}", where=str(self.path)) from error
-        before = _owner(os.pread(descriptor, 4096, 0))
-        if before and not self.note:
-            self.note = f"{before} left the run without ending it; taken over"
+        while True:
+            try:
+                descriptor = self._open_locked()
+            except OSError as error:
+                raise PortbevError(f"cannot be locked: {error.strerror or error}", where=str(self.path)) from error
+            before = _owner(os.pread(descriptor, 4096, 0))
+            is_foreign = bool(before) and (bool(self.note) or not before.endswith(f" on {socket.gethostname()}"))
+            if not is_foreign or self._is_dead(descriptor, before):
+                break
+            os.close(descriptor)
+        if before:
+            said = f"{before} left the directory without ending its work; taken over"
+            self.note = f"{self.note}; {said}" if self.note else said
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode(), 0)
         self._descriptor = descriptor
         RunLock._mine.add(self._key)
+        self._released.clear()
+        self._toucher = threading.Thread(target=_touch, args=(descriptor, self._released), daemon=True)
+        self._toucher.start()
 
     def release(self) -> None:
         """Give the lock back and remove its file; without the lock, nothing."""
         if self._descriptor is not None:
+            self._released.set()
+            self._toucher.join()
             self.path.unlink(missing_ok=True)  # before the lock ends: whoever waits would take a file that is gone
             os.close(self._descriptor)
             self._descriptor = None
@@ -98,8 +117,32 @@ class RunLock:
                 return descriptor
             os.close(descriptor)  # its owner removed it between our opening and our locking it
 
+    def _is_dead(self, descriptor: int, owner: str) -> bool:
+        """Whether nobody touches the file any more, for an owner of whom the system's locks need not know.
+
+        False when it ended well in the meantime and removed the file.
+
+        Raises:
+            PortbevError: the owner lives.
+        """
+        touched = os.fstat(descriptor).st_mtime
+        deadline = time.monotonic() + _DEAD_AFTER - max(0.0, self._file_system_time() - touched)
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            if not _is_file(self.path, descriptor):
+                return False
+            if os.stat(self.path).st_mtime != touched:
+                os.close(descriptor)
+                raise self._taken(owner)
+        return True
+
+    def _file_system_time(self) -> float:
+        """The clock by which the folder's files are dated."""
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=".time.", suffix=".part") as file:
+            return os.fstat(file.fileno()).st_mtime
+
     def _taken(self, owner: str) -> PortbevError:
-        what = f"{owner} is training into this directory"
+        what = f"{owner} is writing into this directory"
         return PortbevError(what, where=str(self.folder), cure="Wait for it, stop it, or choose another --out")
 
 
@@ -110,6 +153,13 @@ def _owner(content: bytes) -> str:
         return f"process {int(named['pid'])} on {named['host']}"
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _touch(descriptor: int, released: threading.Event) -> None:
+    """Show others that the owner lives, until it gives the lock back."""
+    while not released.wait(_TOUCHED_EVERY):
+        with contextlib.suppress(OSError):
+            os.utime(descriptor)
 
 
 def _is_file(path: Path, descriptor: int) -> bool:

@@ -16,6 +16,7 @@ from portbev.backend import Backend
 from portbev.config import RunConfig
 from portbev.data.loader import build_loader
 from portbev.errors import PortbevError
+from portbev.failures import explained, in_one_line
 from portbev.models import Batch
 from portbev.progress import Reporter
 from portbev.runs import Run, load_run
@@ -57,7 +58,7 @@ def train(
         command: what was typed, for the record.
 
     Returns:
-        The run; its ``status`` is ``finished``, or ``interrupted`` after SIGINT or SIGTERM.
+        The run; its ``status`` is ``finished``, or ``interrupted`` after SIGINT, SIGTERM or SIGHUP.
 
     Raises:
         PortbevError: bad input, another process that trains into ``out``, a full disk, or a loss that is not finite
@@ -72,7 +73,7 @@ def train(
     )
     notes = chosen.prepare_host(config.compute)
     out = Path(out)
-    with comms.join(chosen) as comm, claimed(out, comm, resume=resume) as unusual:
+    with comms.join(chosen) as comm, in_one_line(), claimed(out, comm, resume=resume) as unusual:
         reporter = reporter or Reporter(every=config.train.log_every)
         reporter.quiet = reporter.quiet or not comm.is_main
         notes += [unusual] if unusual else []
@@ -119,7 +120,10 @@ class Trainer:
                 self._epochs()
                 self._finish()
         except BaseException as error:
-            self._fail(error)
+            said = explained(error)
+            self._fail(said or error)
+            if said is not None:
+                raise said from error
             raise
 
     def _epochs(self) -> None:

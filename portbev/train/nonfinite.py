@@ -63,6 +63,11 @@ def first_nonfinite_module(model: nn.Module, forward: Callable[[], Any]) -> str 
     return culprits[0] if culprits else None
 
 
+def all_finite(value: Any) -> bool:
+    """Whether every tensor in a nested value is finite."""
+    return all(_finite(tensor) for tensor in _tensors(value))
+
+
 def first_nonfinite_gradient(model: nn.Module) -> str | None:
     """Name of the first parameter whose gradient is not finite."""
     return next((n for n, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)), None)

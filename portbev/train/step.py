@@ -39,6 +39,10 @@ class Outcome:
     stop: bool
 
 
+class _RefusedLossError(Exception):
+    """A loss raised an error over outputs that are not finite."""
+
+
 class OptimizerStep:
     """Takes one step after the other.
 
@@ -84,16 +88,24 @@ class OptimizerStep:
         with parts.backend.autocast(self.config.compute.amp):
             outputs = parts.wrapped(moved)
         mean = self.comm.mean if self.comm.size > 1 else None
-        return parts.model.losses(in_float32(outputs), moved, mean_over_ranks=mean)
+        try:
+            return parts.model.losses(in_float32(outputs), moved, mean_over_ranks=mean)
+        except (RuntimeError, ValueError) as error:  # some losses refuse NaN themselves
+            if nonfinite.all_finite(outputs):
+                raise
+            raise _RefusedLossError(str(error)) from error
 
     def _backward(self, batches: list[Batch], micro: int) -> tuple[dict[str, Tensor], Tensor]:
         """Loss terms of one batch and their sum, whose gradient has been added to that of the step."""
         try:
             terms = self.forward(batches[micro], micro)
-        except RuntimeError as error:  # some losses refuse NaN themselves
+        except _RefusedLossError as error:
+            module = None if self._search_needs_all() else self._first_nonfinite(batches)
+            text = f"a model output (the loss said: {' '.join(str(error).split())[:120]})"
+            raise nonfinite.describe(self.step + 1, {}, _tokens(batches), module, what=text) from error
+        except RuntimeError as error:
             if "find_unused_parameters" in str(error):  # DDP found it only now
                 raise self._without_gradient() from error
-            self._explain(batches, error)
             raise
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
@@ -132,12 +144,9 @@ class OptimizerStep:
             module = self._first_nonfinite(batches)
             raise nonfinite.describe(self.step + 1, losses, _tokens(batches), module, what="the loss")
 
-    def _explain(self, batches: list[Batch], error: RuntimeError) -> None:
-        """Say which module gave NaN or infinity, if one did, when ``error`` came of it."""
-        module = self._first_nonfinite(batches)
-        if module is not None:
-            text = f"a model output (the loss said: {' '.join(str(error).split())[:120]})"
-            raise nonfinite.describe(self.step + 1, {}, _tokens(batches), module, what=text) from error
+    def _search_needs_all(self) -> bool:
+        """Whether another forward pass would wait for processes that do not take it."""
+        return self.comm.size > 1 and self.config.train.sync_batchnorm
 
     def _first_nonfinite(self, batches: list[Batch]) -> str | None:
         """The first module of this process with a non-finite output, in the same forward passes once more."""

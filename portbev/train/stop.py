@@ -1,4 +1,4 @@
-"""Stopping in good order on SIGINT and SIGTERM."""
+"""Stopping in good order on SIGINT, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Stopper(AbstractContextManager["Stopper"]):
-    """Inside the block, the first SIGINT or SIGTERM sets :attr:`asked`; a second SIGINT interrupts at once.
+    """Inside the block, the first of these signals sets :attr:`asked`; a second SIGINT interrupts at once.
 
     Outside the main thread signals cannot be caught: there it does nothing.
     """
@@ -20,8 +22,9 @@ class Stopper(AbstractContextManager["Stopper"]):
 
     def __enter__(self) -> Stopper:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means that it goes on
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:

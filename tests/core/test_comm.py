@@ -32,7 +32,8 @@ def test_a_failure_of_the_main_process_is_raised_as_it_is() -> None:
 
 def test_torchruns_variables_that_lead_nowhere_are_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+    monkeypatch.setenv("RANK", "0")
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(PortbevError, match="cannot join 2 processes over gloo"), join(CpuBackend()):
         pass

@@ -72,7 +72,7 @@ def toy_settings(**changes: Any) -> dict[str, Any]:
     return settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy(toy_family: None) -> Callable[..., RunConfig]:
     """Makes a configuration of the toy model."""
     return lambda **changes: load_config(toy_settings(**changes))

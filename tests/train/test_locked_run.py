@@ -36,7 +36,7 @@ def test_the_second_is_refused_and_a_killed_ones_run_is_taken_over(
         first.wait()
     lines = second.stderr.strip().splitlines()
     assert second.returncode == 2 and len(lines) == 1, second.stderr
-    assert f"process {first.pid} on" in lines[0] and "is training into this directory" in lines[0]
+    assert f"process {first.pid} on" in lines[0] and "is writing into this directory" in lines[0]
 
     resumed = command(*arguments)
     assert resumed.returncode == 0, resumed.stderr

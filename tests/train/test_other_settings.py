@@ -104,11 +104,9 @@ def test_a_finished_run_says_what_cannot_change(
 
 
 @pytest.fixture(scope="module")
-def finished(toy_family: None, tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from conftest import toy_settings
-
+def finished(toy: Toy, tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "run"
-    train(load_config(toy_settings()), backend="cpu", data_root=tiny_root, out=out)
+    train(toy(), backend="cpu", data_root=tiny_root, out=out)
     return out
 
 

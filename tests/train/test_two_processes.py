@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,30 @@ def test_resuming_with_another_number_of_processes_is_refused(
     )
     assert done.returncode == 2
     assert "world_size 2, not 1" in done.stderr
+
+
+def test_a_killed_process_and_an_error_in_one_process_end_all_in_a_line_each_and_resume_to_the_same_bits(
+    launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    common = {"train__epochs": 2, "train__checkpoint": {"every_steps": 1}}
+    whole = trained(launch, toy_file(**common), tiny_root, tmp_path / "whole", "--backend", "cpu")
+    out = tmp_path / "run"
+    where = ["--backend", "cpu", "--data-root", tiny_root, "--out", out, "--resume"]
+    started = time.monotonic()
+    # forward pass 5 is that of the second process in step 3, and 7 in step 4
+    killed = launch("train", toy_file(model__killed_at_forward=5, **common), *where)
+    erring = launch("train", toy_file(model__error_at_forward=7, **common), *where)
+    assert time.monotonic() - started < 120
+    lines = [[line for line in done.stderr.splitlines() if "portbev: " in line] for done in (killed, erring)]
+    lost = "portbev: process 0: another process of this run ended or does not answer"
+    assert killed.returncode != 0 and len(lines[0]) == 1 and lost in lines[0][0], killed.stderr
+    assert "Continue with --resume" in lines[0][0]
+    assert erring.returncode != 0 and len(lines[1]) <= 2, erring.stderr
+    assert any("cannot be used" in line for line in lines[1]), erring.stderr
+    assert all("cannot be used" in line or lost in line for line in lines[1])
+    for done in (killed, erring):
+        assert "portbev/" not in done.stderr, done.stderr  # a traceback through our files; torchrun has one of its own
+    resumed = trained(launch, toy_file(**common), tiny_root, out, "--backend", "cpu", "--resume")
+    assert [taken.step for taken in resumed.record.resumed] == [2, 3]
+    assert all(torch.equal(value, final_weights(whole)[key]) for key, value in final_weights(resumed).items())
+    assert resumed.predictions.read_bytes() == whole.predictions.read_bytes()
