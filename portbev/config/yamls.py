@@ -52,14 +52,14 @@ def parse_yaml(text: str, where: str) -> Any:
         if node is None:
             return None
         _size(node, where, {}, ())
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=where) from error
     except RecursionError as error:
         raise ConfigError("not valid YAML: nested too deeply", where=where) from error
     finally:
         if loader is not None:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):
