@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import Any, Protocol
@@ -119,8 +120,10 @@ class RawSource:
         radar = RADAR_CHIPS if section.radar != "none" else ()
         sensors = (*radar, CAMERA) if section.camera else radar
         labels = self._root.of_split(split)
-        self._root.check_pairing(labels)
-        self._labels = {label.number: label for label in self._root.usable(labels, sensors)}
+        if sensors:  # the boxes alone need no recordings
+            self._root.check_pairing(labels)
+        usable = self._root.usable(labels, sensors) if sensors else labels
+        self._labels = {label.number: label for label in usable}
         self.numbers, self.lost = list(self._labels), len(labels) - len(self._labels)
         without = sum(number not in self._root.boxes for number in self.numbers)
         self.problems, self.boxes_name = alike(self._root.problems), self._root.boxes_file.name
@@ -130,6 +133,9 @@ class RawSource:
         self.description, self.table_file = self._root.radar, self._root.table_file
         self.radar_kind: str = "raw" if radar and section.signal_on == "device" else section.radar
         self._product, self._table = section.radar, section.radar in ("ra", "pc")
+        if self._table and not self.table_file.exists():
+            what = f"the radar's calibration table is missing, which data.radar={section.radar} needs"
+            raise DataError(what, where=str(self.table_file), cure="Fetch it, or choose data.radar=rt, rd or adc")
         self._chain = Chain(self.description, self.table_file if self._table else None, section.signal_precision)
 
     @property
@@ -170,8 +176,9 @@ class RawSource:
     def times(self) -> list[list[float]]:
         sequences: dict[str, list[float]] = {}
         for label in self._labels.values():
-            time = self._root.recording(label.sequence).time(label.index)
-            sequences.setdefault(label.sequence, []).append(time / 1e6)
+            with contextlib.suppress(DataError):  # opened for its boxes alone
+                time = self._root.recording(label.sequence).time(label.index)
+                sequences.setdefault(label.sequence, []).append(time / 1e6)
         return [sorted(times) for times in sequences.values()]
 
 

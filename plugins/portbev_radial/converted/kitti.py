@@ -84,9 +84,10 @@ class ConvertedRoot:
             splits = [name for name in SPLITS if split_file(self.root, name).exists()]
             raise DataError(f"no split {split!r}", where=str(path), cure=nearest(split, splits, label="Splits"))
         try:
-            return sorted({int(token) for token in path.read_text(encoding="ascii").split()})
+            return sorted({int(token) for token in path.read_text(encoding="utf-8-sig").split()})
         except (OSError, ValueError) as error:
-            raise DataError(f"is no list of samples: {error}", where=str(path)) from error
+            cure = "It holds the numbers of samples, one a line"
+            raise DataError(f"is no list of samples: {error}", where=str(path), cure=cure) from error
 
     def boxes(self, number: int) -> NDArray[np.float64]:
         """(n, 9) boxes of a sample."""

@@ -71,6 +71,9 @@ def read_camera_calibration(path: Path) -> CameraCalibration:
     """
     from portbev.signal.calibration import read_pickled_dict
 
+    if not path.exists():
+        cure = "It comes with the data set; without a camera set data.camera=false and model.camera=false"
+        raise DataError("the camera's calibration is missing", where=str(path), cure=cure)
     table = read_pickled_dict(path)
     return CameraCalibration(
         _array(path, table, "intrinsic", "camera_matrix", (3, 3)),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev_radial.recordings.layout import BOXES
 
 LABEL_COLUMNS = (
     "numSample", "x1_pix", "y1_pix", "x2_pix", "y2_pix", "laser_X_m", "laser_Y_m", "laser_Z_m",
@@ -109,7 +110,7 @@ def read_box_file(path: Path) -> list[tuple[str, ...]]:
         DataError: missing file, or a row that is no box.
     """
     try:
-        rows = [tuple(line.split()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [tuple(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         for row in rows:
             if len(row) < 7:
                 raise ValueError(f"a row has {len(row)} fields, expected at least 7")
@@ -201,7 +202,9 @@ def _text(path: Path) -> str:
         utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return data.decode("utf-16" if utf16 else "utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError("label table is missing", where=str(path), cure="Check the data root") from error
+        boxes = "EchoFusion's repository has it; data.boxes (--boxes) may name it elsewhere"
+        cure = boxes if path.name == BOXES else "The data root is the folder with labels.csv or labels_CVPR.csv"
+        raise DataError("label table is missing", where=str(path), cure=cure) from error
     except UnicodeDecodeError as error:
         raise DataError(f"is no text in UTF-8: {error}", where=str(path), cure="Save the table as UTF-8") from error
     except OSError as error:

@@ -97,6 +97,34 @@ def test_timestamps_in_another_unit_are_one_line(copied: Path) -> None:
         opened(copied)
 
 
+def test_boxes_alone_need_neither_recordings_nor_their_times(copied: Path) -> None:
+    for log in copied.glob("RECORD*/*.rec"):
+        log.unlink()
+    data = opened(copied, "eval", radar="none", camera=False)
+    assert len(data) == 3 and data.summary().facts["median time between samples [s]"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("CalibrationTable.npy", {"radar": "ra"}, "which data.radar=ra needs. Fetch it, or choose data.radar=rt"),
+        ("camera_calib.npy", {}, "camera's calibration is missing.*data.camera=false and model.camera=false"),
+        ("radial_bbox_labels.csv", {}, r"label table is missing.*data.boxes \(--boxes\) may name it elsewhere"),
+        ("labels.csv", {}, "label table is missing.*the folder with labels.csv or labels_CVPR.csv"),
+    ],
+)
+def test_a_missing_table_says_what_to_do(copied: Path, name: str, values: dict[str, Any], said: str) -> None:
+    (copied / name).unlink()
+    with pytest.raises(DataError, match=rf"{name}: .*{said}"):
+        opened(copied, **values)
+
+
+def test_lists_and_boxes_may_begin_with_a_byte_order_mark(stored: Path, conversion: Path) -> None:
+    for path in (stored / "ImageSets/train.txt", stored / "labels_x/000000.txt"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert opened(stored).digest() == opened(conversion).digest()
+
+
 # files
 
 
