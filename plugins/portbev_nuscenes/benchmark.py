@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from portbev.models import Detections
     from portbev.runs.evaluated import Evaluated
     from portbev.viz.views import Views
+    from portbev_nuscenes.samples.keyframes import KeyFrames
 
 _ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "attribute")
 _HEAD = re.compile(rb'\s*\{.*"(meta|results)"\s*:', re.DOTALL)
@@ -91,7 +92,14 @@ class NuscenesBenchmark:
         self, samples: Sequence[dict[str, Any]], dataset: Dataset, *, within: Within | None = None
     ) -> dict[str, Any]:
         """Score against the tables."""
-        truth = load_ground_truth(dataset.root, dataset.version, dataset.split)
+        tables = cast("KeyFrames", dataset)
+        truth = load_ground_truth(
+            dataset.root,
+            dataset.version,
+            dataset.split,
+            categories=tables.categories,
+            min_points=tables.min_points,
+        )
         result = evaluate(_merge(samples, dataset.tokens), truth.select(dataset.tokens), _config(within))
         record = metrics_record(result, samples=len(dataset.tokens), split=dataset.split, version=dataset.version)
         record["notes"] += left_out_notes(samples)

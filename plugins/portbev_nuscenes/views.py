@@ -17,9 +17,10 @@ from portbev.viz.palette import Classes, Colour
 from portbev.viz.scene import Array, Camera, Objects, View
 from portbev.viz.surround import draw_view
 from portbev.viz.views import Views
-from portbev_nuscenes.classes import CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev_nuscenes.classes import DETECTION_CLASSES, Categories, counts
 from portbev_nuscenes.metrics.arrays import PredictionArrays
 from portbev_nuscenes.metrics.submission import load_predictions
+from portbev_nuscenes.samples.images import to_rgb
 from portbev_nuscenes.samples.lidar import read_lidar
 from portbev_nuscenes.tables.cache import load_index
 from portbev_nuscenes.tables.index import Index
@@ -48,10 +49,28 @@ CLASSES = Classes.of(DETECTION_CLASSES, COLOURS)
 
 
 class NuscenesViews(Views):
-    """Samples of a submission beside their nuScenes data."""
+    """Samples of a submission beside their nuScenes data.
 
-    def __init__(self, root: Path, index: Index, predictions: PredictionArrays, title: str = "") -> None:
+    Args:
+        categories, min_points: which annotations are drawn (see :class:`portbev_nuscenes.config.Tables`).
+        lidar_values: float32 values of a point in the lidar files.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        index: Index,
+        predictions: PredictionArrays,
+        title: str = "",
+        *,
+        categories: Categories | None = None,
+        min_points: int = 1,
+        lidar_values: int = 5,
+    ) -> None:
         self.root, self.index, self.predictions, self.title = root, index, predictions, title
+        self._labels = (categories or Categories()).labels(name.decode() for name in index.categories.tolist())
+        self._counted = counts(index.box_points, min_points)
+        self._lidar_values = lidar_values
         order = {token.decode(): place for place, token in enumerate(index.sample_token.tolist())}
         for token in predictions.sample_tokens:
             if token not in order:
@@ -113,15 +132,15 @@ class NuscenesViews(Views):
         path = self.root / self.index.frame_file[frame].decode()
         try:
             with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except OSError as error:
+                return np.asarray(to_rgb(picture))
+        except (OSError, ValueError) as error:
             what = "no such picture" if isinstance(error, FileNotFoundError) else f"damaged picture ({error})"
             raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens") from error
 
     def _points(self, frame: int) -> Array:
         if frame < 0:
             return np.zeros((0, 3))
-        points = read_lidar(self.root / self.index.frame_file[frame].decode())
+        points = read_lidar(self.root / self.index.frame_file[frame].decode(), values=self._lidar_values)
         return transform(self._sensor(self.index.frame_calibration[frame]), points[:, :3])
 
     def _ego(self, frame: int) -> Array:
@@ -133,13 +152,11 @@ class NuscenesViews(Views):
     def _truth(self, sample: int) -> Objects:
         index = self.index
         rows = np.arange(index.box_start[sample], index.box_start[sample + 1])
-        names = [CATEGORY_TO_CLASS.get(index.categories[c].decode()) for c in index.box_category[rows]]
-        counted = np.array([name is not None for name in names], bool) & (index.box_points[rows].sum(1) > 0)
-        labels = [DETECTION_CLASSES.index(name) for name, keep in zip(names, counted, strict=True) if keep and name]
-        rows = rows[counted]
+        rows = rows[self._counted[rows] & (self._labels[index.box_category[rows]] >= 0)]
+        labels = self._labels[index.box_category[rows]]
         velocity = index.box_velocity[rows, :2]
         boxes = _boxes(index.box_translation[rows], index.box_size[rows], index.box_rotation[rows], velocity)
-        return Objects(boxes, np.array(labels, np.int64), np.ones(len(rows)))
+        return Objects(boxes, labels, np.ones(len(rows)))
 
     def _found(self, place: int) -> Objects:
         all_ = self.predictions
@@ -152,7 +169,16 @@ def open_nuscenes(evaluated: Evaluated, data_root: str | Path | None, version: s
     """The samples of an evaluation's predictions; see :func:`portbev.viz.open_views`."""
     root = open_root(data_root or evaluated.root)
     index = load_index(root, version or evaluated.version)
-    return NuscenesViews(root, index, load_predictions(evaluated.predictions), evaluated.title)
+    section, predictions = evaluated.section, load_predictions(evaluated.predictions)
+    return NuscenesViews(
+        root,
+        index,
+        predictions,
+        evaluated.title,
+        categories=Categories(section.get("categories")),
+        min_points=section.get("min_points", 1),
+        lidar_values=section.get("lidar_values", 5),
+    )
 
 
 def _boxes(translation: Array, size: Array, rotation: Array, velocity: Array) -> Array:

@@ -24,7 +24,7 @@ from portbev_nuscenes.metrics.rings import rings
 from portbev_nuscenes.metrics.submission import load_predictions
 from portbev_nuscenes.metrics.tables import load_ground_truth
 from portbev_nuscenes.metrics.tp_errors import tp_errors
-from portbev_nuscenes.tables.splits import is_official
+from portbev_nuscenes.tables.splits import OFFICIAL_SPLITS, scene_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def evaluate_files(
     config = config or DetectionConfig()
     ground_truth = load_ground_truth(data_root, version, split)
     predictions = load_predictions(results, max_boxes_per_sample=config.max_boxes_per_sample)
-    official = is_official(split)
+    official = OFFICIAL_SPLITS.get(split) == scene_names(split, data_root, version)
     check_samples(predictions, ground_truth.sample_tokens, split=split, extra_allowed=not official)
     if not official:
         predictions = predictions.select(ground_truth.sample_tokens)
@@ -176,7 +176,7 @@ def _notes(predictions: PredictionArrays) -> tuple[str, ...]:
 def _truth_notes(counts: NDArray[np.int64], config: DetectionConfig) -> list[str]:
     """What is missing from the ground truth, which the devkit counts as not found."""
     if not counts.any():
-        return ["No ground truth counts: no annotation of the ten classes has points and is within range."]
+        return ["There is no ground truth that counts: no box of the ten classes that has points and is within range."]
     absent = [name for name in EVALUATION_CLASSES if not counts[DETECTION_CLASSES.index(name)]]
     if not absent:
         return []

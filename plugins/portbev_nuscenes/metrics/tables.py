@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from portbev.errors import DataError
-from portbev_nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES
+from portbev_nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, DETECTION_CLASSES, Categories, counts
 from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays
 from portbev_nuscenes.tables.annotations import velocity
 from portbev_nuscenes.tables.jsonrows import no_collection, read_rows, table_names
@@ -35,7 +35,14 @@ _RACK = len(DETECTION_CLASSES)
 
 
 @no_collection()
-def load_ground_truth(data_root: Path | str, version: str, split: str) -> GroundTruthArrays:
+def load_ground_truth(
+    data_root: Path | str,
+    version: str,
+    split: str,
+    *,
+    categories: Categories | None = None,
+    min_points: int = 1,
+) -> GroundTruthArrays:
     """Ground truth of a split from the tables in ``<data_root>/<version>``.
 
     Velocities are central differences between the neighbouring annotations of an instance, one-sided at the ends of its
@@ -45,6 +52,8 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
         data_root: folder that holds the version's folder; may be read-only.
         version: name of the table folder, ``v1.0-trainval`` and the like.
         split: an official split or one of the version's ``splits.json``.
+        categories: which class the boxes of each category have; the official ones by default.
+        min_points: points that a box needs to count (see :func:`portbev_nuscenes.classes.counts`).
 
     Raises:
         DataError: a missing or damaged table or field, a split without samples, a sample without a LIDAR_TOP key
@@ -60,7 +69,7 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
     samples, timestamps = _samples(folder, scene_names(split, data_root, version), split)
     ego = _ego_translation(folder, samples)
     annotations = _annotations(folder, samples, split)
-    labels = _labels(folder)
+    labels = _labels(folder, categories or Categories())
     rows, racks = _split_racks(annotations, labels, folder)
     by_token = {row.token: row for row in annotations}
     outside = _outside_neighbours(folder, rows, by_token)
@@ -76,7 +85,7 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
         rotation=np.array([row.rotation for row in rows], np.float64),
         velocity=_velocities(rows, by_token, timestamps, folder),
         attribute=_attributes(rows, folder),
-        num_pts=np.array([row.num_lidar_pts + row.num_radar_pts for row in rows], np.int64),
+        num_pts=_points(rows, min_points),
         racks=BoxArrays(
             np.array([samples[row.sample_token] for row in racks], np.int64),
             np.array([row.translation for row in racks], np.float64),
@@ -84,6 +93,12 @@ def load_ground_truth(data_root: Path | str, version: str, split: str) -> Ground
             np.array([row.rotation for row in racks], np.float64),
         ),
     )
+
+
+def _points(rows: list[Annotation], min_points: int) -> np.ndarray:
+    """(G,) lidar plus radar points of each box; 0 for one that does not count, at least 1 for one that does."""
+    points = np.array([(row.num_lidar_pts, row.num_radar_pts) for row in rows], np.int64).reshape(-1, 2)
+    return np.where(counts(points, min_points), np.maximum(points.sum(1), 1), 0)
 
 
 def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
@@ -147,7 +162,8 @@ def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[Anno
     path = folder / "sample_annotation.json"
     rows = [row for block in read_rows(path, Annotation) for row in block if row.sample_token in samples]
     if not rows:
-        raise DataError(f"split {split!r} has no annotations to compare with", where=str(path))
+        cure = "Results can be scored on a split with annotations only: name another --split or --version"
+        raise DataError(f"split {split!r} has no annotations to compare with", where=str(path), cure=cure)
     return rows
 
 
@@ -168,19 +184,17 @@ def _outside_neighbours(folder: Path, rows: list[Annotation], by_token: dict[str
     return neighbours
 
 
-def _labels(folder: Path) -> dict[str, int]:
+def _labels(folder: Path, categories: Categories) -> dict[str, int]:
     """instance token -> label, or ``_RACK`` for a bicycle rack; other instances are left out."""
     names = table_names(read_rows(folder / "category.json", Named))
-    label_of_category = {
-        token: _LABEL[CATEGORY_TO_CLASS[name]] for token, name in names.items() if name in CATEGORY_TO_CLASS
-    }
-    label_of_category |= {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
-    labels, categories = {}, set(names)
+    label_of_category = {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
+    label_of_category |= {token: _LABEL[label] for token, name in names.items() if (label := categories.class_of(name))}
+    labels = {}
     for block in read_rows(folder / "instance.json", Instance):
         for row in block:
             if row.category_token in label_of_category:
                 labels[row.token] = label_of_category[row.category_token]
-            elif row.category_token not in categories:
+            elif row.category_token not in names:
                 raise DataError(
                     f"instance {row.token} has the unknown category {row.category_token!r}",
                     where=str(folder / "instance.json"),
