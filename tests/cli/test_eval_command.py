@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from test_train_command import CONFIG, assert_one_line
 
+from portbev.cli import main
 from portbev.cli.eval import show
 
 SPLIT = ["--version", "v1.0-mini", "--split", "synth_val"]
@@ -261,3 +262,131 @@ def test_a_run_scored_in_another_way_keeps_its_own_results(
 
 def test_unknown_checkpoint_of_a_run_is_one_line(portbev: Any, trained: Path) -> None:
     assert_one_line(portbev("eval", trained, "--checkpoint", "7"), "no checkpoint '7'", "latest")
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The command in this process, which saves the start of another."""
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        status = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, said.out, said.err)
+
+    return run
+
+
+def results_of(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ("metrics.json", "predictions.json", "run.json")}
+
+
+def test_a_run_is_scored_again_on_the_data_that_it_was_made_on_and_keeps_its_results(
+    here: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    """The configuration names another root than ``--data-root`` did in training."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = results_of(run)
+    done = here("eval", run, "--backend", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert results_of(run) == before and "writing to" in done.stdout
+    again, own = json.loads((run / "eval_again" / "metrics.json").read_text()), json.loads(before["metrics.json"])
+    assert again["data"]["root"] == own["data"]["root"] == str(data.resolve())
+    assert {key: again[key] for key in ("mean_ap", "nd_score", "label_aps", "by_distance", "data", "name")} == {
+        key: own[key] for key in ("mean_ap", "nd_score", "label_aps", "by_distance", "data", "name")
+    }
+    assert (run / "eval_again" / "predictions.json").read_bytes() == before["predictions.json"]
+    assert again["checkpoint"] == str(checkpoint_of(run).resolve()) and own["checkpoint"] is None
+    other = tmp_path / "elsewhere"
+    shutil.copytree(data, other)
+    done = here("eval", run, "--backend", "cpu", "--data-root", other, "--range", "0-30")
+    assert done.returncode == 0, done.stderr
+    near = json.loads((run / "eval_on_elsewhere_0-30m" / "metrics.json").read_text())
+    assert near["within"] == [0, 30] and results_of(run) == before
+    assert sum(near["boxes"]["ground_truth"].values()) == sum(
+        ring["there"] for ring in own["by_distance"] if ring["to"] <= 30
+    )
+
+
+def test_a_split_without_annotations_is_predicted_drawn_and_not_scored(
+    here: Any, data: Path, trained: Path, tmp_path: Path
+) -> None:
+    root, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(data, root)
+    shutil.move(root / "v1.0-mini", root / "v1.0-blind")
+    for table in ("sample_annotation", "instance"):
+        (root / "v1.0-blind" / f"{table}.json").unlink()
+    blind = ["--data-root", root, "--version", "v1.0-blind", "--split", "synth_val"]
+    done = here("eval", trained, "--backend", "cpu", *blind, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "2 samples of synth_val (v1.0-blind): not scored" in done.stdout
+    record = json.loads((out / "metrics.json").read_text())
+    assert record["scored"] is False and "mean_ap" not in record and "has no annotations" in record["notes"][0]
+    assert len(json.loads((out / "predictions.json").read_text())["results"]) == 2
+    drawn = here("viz", out, "--samples", "1")
+    assert drawn.returncode == 0 and Path(drawn.stdout.strip()).parent == out / "pictures", drawn.stderr
+    assert_one_line(here("eval", checkpoint_of(trained), "--backend", "cpu", *blind), "nothing to score", "--out")
+    assert_one_line(here("eval", out / "predictions.json", *blind), "sample_annotation.json")
+
+
+def test_degenerate_boxes_do_not_sink_the_evaluation(here: Any, data: Path, trained: Path, tmp_path: Path) -> None:
+    """Sizes that overflow to infinity and such that underflow to 0, of all boxes of one task."""
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(checkpoint_of(trained) / "model.safetensors")
+    key = next(key for key in state if ".dim.1.bias" in key)
+    for value, said in ((100.0, "that are not finite"), (-200.0, "without extent")):
+        state[key][1] = value
+        save_file(state, tmp_path / "weights.safetensors")
+        out = tmp_path / str(value)
+        arguments = ["--config", CONFIG, "--backend", "cpu", "--data-root", data, "--out", out]
+        done = here("eval", tmp_path / "weights.safetensors", *arguments)
+        assert done.returncode == 0 and done.stderr == "" and "Warning" not in done.stdout, done.stderr
+        notes = json.loads((out / "metrics.json").read_text())["notes"]
+        assert any(re.fullmatch(rf"[1-9]\d* predicted boxes {said} are left out, in 2 samples", note) for note in notes)
+
+
+IDLE = {
+    "results": [
+        ["--set", "nonsense.key=1"],
+        ["--config", CONFIG],
+        ["--checkpoint", "best"],
+        ["--backend", "cpu"],
+        ["--kernel", "all=reference"],
+        ["--trust-pickle"],
+        ["--emulate"],
+    ],
+    "run": [["--benchmark", "nuscenes"], ["--trust-pickle"]],
+    "checkpoint": [["--checkpoint", "best"], ["--trust-pickle"]],
+}
+
+
+@pytest.mark.parametrize("kind", IDLE)
+def test_options_that_would_do_nothing_are_refused(
+    trained: Path, data: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = {"results": trained / "predictions.json", "run": trained, "checkpoint": checkpoint_of(trained)}[kind]
+    for words in IDLE[kind]:
+        assert main(["eval", str(what), "--data-root", str(data), *words]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and f"{words[0]} does nothing for a" in said, said
+    assert main(["eval", str(what), "--range", "30-10"]) == 2
+    assert "--range: 30-10 holds nothing. The nearer distance comes first: 10-30" in capsys.readouterr().err
+
+
+def test_a_run_directory_is_no_place_for_other_results(
+    trained: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = results_of(trained)
+    words = ["--data-root", str(data), *SPLIT, "--out", str(trained)]
+    assert main(["eval", str(trained / "predictions.json"), *words]) == 2
+    assert "is a run directory, whose results are its own. Choose another folder with --out" in capsys.readouterr().err
+    assert results_of(trained) == before
+
+
+def test_the_table_of_distances_and_of_own_classes_is_shown(trained: Path) -> None:
+    record = json.loads((trained / "metrics.json").read_text())
+    record["mean_ap_own_classes"] = 0.125
+    text = io.StringIO()
+    show(record, Console(file=text, width=120))
+    assert "10-20 m" in text.getvalue() and "mAP over the model's own classes 0.1250" in text.getvalue()

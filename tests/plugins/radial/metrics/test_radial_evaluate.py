@@ -283,3 +283,33 @@ def flat(value):
     if isinstance(value, dict):
         return [number for item in value.values() for number in flat(item)]
     return [np.nan if value is None else value]
+
+
+def test_distances_by_hand():
+    """Cars at 20 m and 60 m, both found, with a better wrong box at 40 m."""
+    predictions = [[car(20, 0, score=0.5), car(40, 0, score=0.9)], [car(0, 60, score=0.4)]]
+    truth = [[car(20, 0)], [car(0, 60)]]
+    near = evaluate(frame_boxes(predictions, scored=True), frame_boxes(truth, scored=False), (0, 30))
+    assert (near.ground_truth, near.predictions) == (1, 1)
+    assert near.fixed.mean_ap("bev") == pytest.approx(100)
+    middle = evaluate(frame_boxes(predictions, scored=True), frame_boxes(truth, scored=False), (10, 50))
+    assert (middle.ground_truth, middle.predictions) == (1, 2)
+    assert middle.fixed.mean_ap("bev") == pytest.approx(50)  # the one car is found second
+    rings = evaluate_arrays(predictions, truth).by_distance
+    assert [(ring["from"], ring["there"], ring["found"]) for ring in rings if ring["there"] or ring["found"]] == [
+        (20, 1, 1),
+        (40, 0, 1),
+        (50, 1, 1),
+    ]
+    figures = {ring["from"]: ring["BEV_AP"] for ring in rings}
+    assert figures[20] == figures[50] == pytest.approx(100) and np.isnan(figures[40])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_ring_is_an_evaluation_of_its_distances_alone(seed):
+    predictions, truth = random_frames(seed, frames=8, truths=6, strays=4)
+    found, there = frame_boxes(predictions, scored=True), frame_boxes(truth, scored=False)
+    for ring in evaluate(found, there).by_distance:
+        alone = evaluate(found, there, (ring["from"], ring["to"]))
+        expected = alone.fixed.mean_ap("bev") if alone.ground_truth else np.nan
+        assert ring["BEV_AP"] == pytest.approx(expected, nan_ok=True) and ring["there"] == alone.ground_truth
