@@ -353,11 +353,10 @@ IDLE = {
         ["--checkpoint", "best"],
         ["--backend", "cpu"],
         ["--kernel", "all=reference"],
-        ["--trust-pickle"],
         ["--emulate"],
     ],
-    "run": [["--benchmark", "nuscenes"], ["--trust-pickle"]],
-    "checkpoint": [["--checkpoint", "best"], ["--trust-pickle"]],
+    "run": [["--benchmark", "nuscenes"]],
+    "checkpoint": [["--checkpoint", "best"]],
 }
 
 
