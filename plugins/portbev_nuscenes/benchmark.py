@@ -64,9 +64,9 @@ class NuscenesBenchmark:
 
     def check(self, dataset: Dataset) -> list[str]:
         """A note where no ground truth counts. What scoring refuses, ``dataset.check()`` has refused before."""
-        from portbev_nuscenes.samples.keyframes import KeyFrames
+        from portbev_nuscenes.samples.lookedover import LookedOver
 
-        if not isinstance(dataset, KeyFrames) or dataset.counting().any():
+        if not isinstance(dataset, LookedOver) or dataset.counting().any():
             return []
         reasons = "; ".join(f"{count} {reason}" for reason, count in dataset.summary().dropped.items())
         return [

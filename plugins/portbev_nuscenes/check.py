@@ -181,6 +181,11 @@ def _check_index(folder: Path, section: NuscenesData | NuscenesQueueData | None)
     labels = categories.labels(name.decode() for name in index.categories)
     yield from times.wrong_unit(index, samples, folder)
     yield from order_problems(index, samples)
+    if LIDAR.encode() in index.channels:
+        lidar = index.channel(LIDAR)
+        there = samples[index.key_frames[samples, lidar] >= 0]
+        queues = isinstance(section, NuscenesQueueData)  # the others ask the times of samples alone
+        yield from (found._replace(needed=queues) for found in times.other_clock(index, there, lidar, folder))
     yield from frames.missing_key_frames(index, samples, columns, folder)
     yield from frames.doubled_key_frames(index, samples, columns, folder)
     if len(index.box_category):

@@ -79,12 +79,15 @@ def check(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from portbev.data import open_root
+    from portbev.errors import ConfigError
     from portbev_nuscenes.check import check_root
     from portbev_nuscenes.tables.rows import only_version
 
+    if overrides and not config:
+        raise ConfigError("changes a configuration, and none is given", where="--set", cure="Add --config NAME")
     section = _data_of(config, overrides) if config else None
     folder = open_root(root)
-    version = version or only_version(folder)
+    version = version or (section.version if section else only_version(folder))
     columns = (TextColumn("Checking files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     count = remarks = 0
     # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal

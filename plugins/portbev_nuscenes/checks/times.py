@@ -13,6 +13,9 @@ from portbev_nuscenes.tables.index import Index
 SHORTEST, LONGEST = 2e-3, 100.0
 """Key frames nearer together or farther apart than this many seconds cannot be meant."""
 
+OFF = 2.0
+"""A key frame of a sensor farther than this many seconds from its sample has another clock."""
+
 UNITS = {"seconds": 1e6, "milliseconds": 1e3, "nanoseconds": 1e-3}
 """Unit -> microseconds in it."""
 
@@ -46,6 +49,17 @@ def wrong_unit(index: Index, samples: NDArray[np.int64], folder: Path) -> list[P
     factor = UNITS[unit]
     how = f"Multiply them by {factor:.0f}" if factor > 1 else f"Divide them by {1 / factor:.0f}"
     return [Problem(where, what, f"They look like {unit}. {how} in sample, sample_data and ego_pose")]
+
+
+def other_clock(index: Index, samples: NDArray[np.int64], column: int, folder: Path) -> list[Problem]:
+    """The problem that key frames have other times than their samples; the ego's motion is derived from them."""
+    frames = index.key_frames[samples, column]
+    apart = np.abs(index.frame_time[frames] - index.sample_time[samples]) * 1e-6
+    off = float(np.median(apart)) if len(apart) else 0.0
+    if off <= OFF:
+        return []
+    what = f"{index.channels[column].decode()} key frames are {off:.3g} s off the time of their samples (median)"
+    return [Problem(str(folder / "sample_data.json"), what, "Give both in microseconds since the same start")]
 
 
 def _is_of_other_unit(apart: float, time: float) -> bool:

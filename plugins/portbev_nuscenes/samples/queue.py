@@ -24,11 +24,12 @@ from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
 from portbev.rng import generator
 from portbev_nuscenes.batches import QueueBatch, QueueSample, collate_queues
-from portbev_nuscenes.checks.problem import refuse
+from portbev_nuscenes.checks import times
+from portbev_nuscenes.checks.problem import Problem, refuse
 from portbev_nuscenes.config import NuscenesQueueData
 from portbev_nuscenes.samples import can_bus, summary
 from portbev_nuscenes.samples.images import image_size, read_image
-from portbev_nuscenes.samples.keyframes import KeyFrames
+from portbev_nuscenes.samples.lookedover import LookedOver
 from portbev_nuscenes.samples.motion import split_motion
 from portbev_nuscenes.samples.truth import Keep
 from portbev_nuscenes.tables.chain import check_chain
@@ -43,7 +44,7 @@ MIN_SIZE = 8  # pixels, of the scaled height and width
 SIZE_CURE = "The pictures of a data set must be of one size"
 
 
-class QueueDataset(KeyFrames):
+class QueueDataset(LookedOver):
     """The samples of one split in order of time, as queues for training or as single frames for evaluation.
 
     Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
@@ -227,6 +228,12 @@ class QueueDataset(KeyFrames):
             centres = transform(inverse_pose(self._lidar2global[sample]), index.box_translation[rows])
             near[rows] = anything(np.zeros(len(centres), np.int64), np.ones(len(centres), bool), centres)
         return near
+
+    def problems(self) -> list[Problem]:
+        return times.other_clock(self._index, self.samples, self._lidar, self.root / self.version) + super().problems()
+
+    def _read_columns(self) -> list[int]:
+        return list(self._cameras)  # of the lidar only the pose is needed
 
     def _in_range(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         return self._near[rows]

@@ -18,7 +18,7 @@ from portbev_nuscenes.classes import DETECTION_CLASSES
 from portbev_nuscenes.config import NuscenesData
 from portbev_nuscenes.samples import augment, lidar, summary
 from portbev_nuscenes.samples.images import normalise, read_image
-from portbev_nuscenes.samples.keyframes import KeyFrames
+from portbev_nuscenes.samples.lookedover import LookedOver
 from portbev_nuscenes.samples.sampling import balanced_indices
 from portbev_nuscenes.tables.chain import order_problems
 
@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Transforms = list[augment.ImageTransform]
 
 
-class SweepDataset(KeyFrames):
+class SweepDataset(LookedOver):
     """The samples of one split, augmented for training and unchanged for evaluation.
 
     Every random draw of a sample depends on (seed, epoch, index) alone: not on the order of the calls, nor on workers
@@ -44,6 +44,13 @@ class SweepDataset(KeyFrames):
     def problems(self) -> list[Problem]:
         order = order_problems(self._index, self.samples) if len(self.section.sweeps) > 1 else []
         return order + super().problems() + self._mostly_black()
+
+    def check(self) -> None:
+        super().check()
+        if self.with_depth:
+            lost, points = files.not_finite(self._lidar_files(), self.section.lidar_values)
+            if lost:
+                self.notes.append(f"lidar: {lost} of {points} points looked at are not finite and left out")
 
     def _mostly_black(self) -> list[Problem]:
         """The problem that pictures hardly fill the input in training while they do in evaluation."""
@@ -109,9 +116,7 @@ class SweepDataset(KeyFrames):
             repeated = summary.repeated_history(self._index, keys, list(self.section.sweeps))
             facts["share of repeated history frames"] = repeated
         if self.with_depth:
-            lost, points = files.not_finite(self._lidar_files(), self.section.lidar_values)
             facts["share of lidar points in pictures"] = self._share_in_pictures()
-            facts["share of lidar points without finite coordinates"] = lost / points
         return facts
 
     def _balanced(self) -> NDArray[np.int64]:
