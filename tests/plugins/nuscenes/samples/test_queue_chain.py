@@ -111,6 +111,8 @@ def test_the_check_names_samples_out_of_order_and_damaged_can_bus_files(copy: Pa
     path.write_bytes(path.read_bytes()[:500])
     (copy / "can_bus" / "scene-s0001_pose.json").unlink()  # a scene without messages is no problem
     found = [str(problem) for problem in check_root(copy, VERSION, files="none")]
-    assert len(found) == 2
-    assert any(f"next of row {rows[0]['token']} is {rows[1]['token']}, which is not later" in line for line in found)
+    assert len(found) == 3
+    pair = [rows[0]["token"], rows[1]["token"]]
+    for what in ("has the time of another sample of its scene", "is linked behind a sample that is not earlier"):
+        assert any(f"sample {token} {what}" in line for line in found for token in pair), what
     assert any(str(path) in line and "damaged or truncated JSON" in line for line in found)
