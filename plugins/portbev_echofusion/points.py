@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from portbev.nn.sync_batchnorm import joins_processes, norm_of_rows
 from portbev_echofusion.config import EchoFusionConfig
 
 FEATURES = 8
@@ -20,7 +22,9 @@ and azimuth from the cell's centre, in cells; offsets of Doppler and elevation f
 class Pillars(nn.Module):
     """Two linear layers with batch normalisation and ReLU for each point, and the maximum of each feature in a cell.
 
-    As in mmdet3d's DynamicVFE, the second layer's input includes the maximum of the first layer over the cell.
+    As in mmdet3d's DynamicVFE, the second layer's input includes the maximum of the first layer over the cell. Without
+    points the map is zero and the layers stay in the graph. A single point of a batch in training is left out, since it
+    has no statistics, unless they are those of several processes.
     """
 
     def __init__(self, config: EchoFusionConfig) -> None:
@@ -45,21 +49,24 @@ class Pillars(nn.Module):
             features.append(feature)
         cell, feature = np.concatenate(cells), np.concatenate(features)
         size = len(clouds) * self.samples * columns
-        canvas = torch.zeros(size, self.section.channels, device=device)
-        if len(cell) > 1:  # a single point has no batch statistics
-            occupied, cell_of_point, points_of_cell = group_by_cell(cell)
-            feature = _with_mean_offsets(feature, cell_of_point, points_of_cell)
-            x = torch.from_numpy(feature.astype(np.float32)).to(device)
-            cell_index, point_index = (torch.from_numpy(a).to(device) for a in (cell_of_point, points_of_cell))
-            first = self._layer(0, x)
-            maximum = first.index_select(0, point_index.flatten()).unflatten(0, point_index.shape).amax(1)
-            second = self._layer(1, torch.cat([first, maximum.index_select(0, cell_index)], 1))
-            pillars = second.index_select(0, point_index.flatten()).unflatten(0, point_index.shape).amax(1)
-            canvas = canvas.to(pillars.dtype).index_copy(0, torch.from_numpy(occupied).to(device), pillars)
+        if len(cell) == 1 and self.training and not joins_processes(self.norms[0]):
+            cell, feature = cell[:0], feature[:0]
+        occupied, cell_of_point, points_of_cell = group_by_cell(cell)
+        feature = _with_mean_offsets(feature, cell_of_point, points_of_cell)
+        x = torch.from_numpy(feature.astype(np.float32)).to(device)
+        cell_index, point_index = (torch.from_numpy(a).to(device) for a in (cell_of_point, points_of_cell))
+        first = self._layer(0, x)
+        maximum = first.index_select(0, point_index.flatten()).unflatten(0, point_index.shape).amax(1)
+        second = self._layer(1, torch.cat([first, maximum.index_select(0, cell_index)], 1))
+        pillars = second.index_select(0, point_index.flatten()).unflatten(0, point_index.shape).amax(1)
+        canvas = torch.zeros(size, self.section.channels, device=device, dtype=pillars.dtype)
+        canvas = canvas.index_copy(0, torch.from_numpy(occupied).to(device), pillars)
         return canvas.view(len(clouds), self.samples, columns, -1).permute(0, 3, 1, 2)
 
     def _layer(self, index: int, x: Tensor) -> Tensor:
-        return self.norms[index](self.linears[index](x)).relu()
+        norm = self.norms[index]
+        assert isinstance(norm, _BatchNorm)
+        return norm_of_rows(norm, self.linears[index](x)).relu()
 
     def _point_features(self, cloud: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The flat cell index of each point on the map, and the point's first six features."""
@@ -83,13 +90,13 @@ def group_by_cell(cell: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[n
 
     Returns:
         The k occupied cells (k,), ascending; for each point the index of its cell among them (n,); and for each of them
-        the indices of its points (k, most), padded with the first point.
+        the indices of its points (k, most), padded with the first point. Without points (0,), (0,) and (0, 1).
     """
     occupied, cell_of_point, count = np.unique(cell, return_inverse=True, return_counts=True)
     cell_of_point = cell_of_point.reshape(-1)
     order = np.argsort(cell_of_point, kind="stable")
     first = np.concatenate([[0], count.cumsum()[:-1]])
-    slot = np.arange(count.max())
+    slot = np.arange(count.max(initial=1))
     points_of_cell = order[first[:, None] + np.where(slot < count[:, None], slot, 0)]
     return occupied, cell_of_point, points_of_cell
 

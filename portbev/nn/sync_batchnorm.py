@@ -29,7 +29,8 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """``nn.BatchNorm{1,2,3}d`` with batch statistics over the batches of all processes.
 
     Parameters, buffers and state_dict keys are the same. In evaluation mode, or in a single process, it is plain batch
-    normalisation. The variance is computed about the global mean, in float32 or wider, with two all_reduce calls.
+    normalisation. A process may have an empty batch; if all have, the statistics stay as they were. The variance is
+    computed about the global mean, in float32 or wider, with two all_reduce calls.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -37,8 +38,7 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        batch_statistics = self.training or self.running_mean is None
-        if not (batch_statistics and dist.is_initialized() and dist.get_world_size() > 1):
+        if not joins_processes(self):
             return super().forward(input)
         self._check_input_dim(input)
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
@@ -47,9 +47,10 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         count = torch.tensor([float(x.numel() // x.shape[1])], dtype=x.dtype).to(x.device)
         sums = _SumOverRanks.apply(torch.cat([x.sum(dims), count]))
         total = sums[-1].detach()
-        mean = sums[:-1] / total
+        some = total.clamp(min=1)
+        mean = sums[:-1] / some
         centred = x - mean.view(shape)
-        var = _SumOverRanks.apply((centred * centred).sum(dims)) / total
+        var = _SumOverRanks.apply((centred * centred).sum(dims)) / some
         if self.training and self.track_running_stats:
             self._update_running_statistics(mean.detach(), var.detach(), total)
         out = centred * torch.rsqrt(var + self.eps).view(shape)
@@ -60,11 +61,30 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, var: Tensor, total: Tensor) -> None:
         assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
-        self.num_batches_tracked.add_(1)
+        seen = total > 0
+        self.num_batches_tracked.add_(seen.to(self.num_batches_tracked.dtype))
         momentum = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
         unbiased = var * (total / (total - 1).clamp(min=1))
-        self.running_mean.mul_(1 - momentum).add_(mean.to(self.running_mean.dtype) * momentum)
-        self.running_var.mul_(1 - momentum).add_(unbiased.to(self.running_var.dtype) * momentum)
+        for running, batch in ((self.running_mean, mean), (self.running_var, unbiased)):
+            running.copy_(torch.where(seen, running * (1 - momentum) + batch.to(running.dtype) * momentum, running))
+
+
+def joins_processes(norm: nn.Module) -> bool:
+    """Whether the statistics of the next batch of ``norm`` are those of all processes."""
+    if not isinstance(norm, SyncBatchNorm) or not (norm.training or norm.running_mean is None):
+        return False
+    return dist.is_initialized() and dist.get_world_size() > 1
+
+
+def norm_of_rows(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+    """``norm(x)`` of rows (n,C), of which there may be none.
+
+    Without rows the statistics stay as they were, and the parameters are in the graph with gradients of zero: with
+    several processes each parameter has a gradient in each of them, whoever has rows.
+    """
+    if len(x) or not norm.training or joins_processes(norm):
+        return norm(x)
+    return x * norm.weight + norm.bias if norm.affine else x
 
 
 def convert_sync_batchnorm(model: nn.Module) -> int:

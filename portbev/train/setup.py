@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from portbev import comm as comms
 from portbev.backend import Backend
@@ -27,6 +26,7 @@ from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
 from portbev.train.new_record import new_record
 from portbev.train.optim import build_optimizer, scaled_lr
+from portbev.train.parallel import wrapped
 from portbev.train.parts import Parts, samples_per_step
 from portbev.train.resume import take_up
 from portbev.train.splits import open_splits
@@ -87,7 +87,7 @@ def assemble(
         device=device,
         data=data,
         model=model,
-        wrapped=_wrapped(model, config, comm),
+        wrapped=wrapped(model, config, comm),
         optimizer=build_optimizer(config.optimizer, model.named_parameters(), lr),
         scaler=_scaler(config, backend),
         ema=_average(config, model, len(data.train)),
@@ -139,13 +139,6 @@ def _average(config: RunConfig, model: DetectionModel, samples: int) -> Ema | No
 def _scaler(config: RunConfig, backend: Backend) -> torch.amp.GradScaler:
     amp, scale = config.compute.amp, config.compute.loss_scale
     return backend.grad_scaler(amp) if scale == "dynamic" else backend.grad_scaler(amp, scale)
-
-
-def _wrapped(model: DetectionModel, config: RunConfig, comm: Comm) -> nn.Module:
-    """What training calls: the model, in DDP with several processes. DDP leaves parameters without gradient out."""
-    if comm.size == 1:
-        return model
-    return nn.parallel.DistributedDataParallel(model, find_unused_parameters=config.train.find_unused_parameters)
 
 
 def _begin(parts: Parts, say: Callable[[str], None]) -> None:

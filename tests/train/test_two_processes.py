@@ -15,8 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from portbev.runs import Run, load_run
+from portbev_nuscenes.synth import SynthOptions, generate
+from portbev_radial.synth import RadialSynthOptions
+from portbev_radial.synth import generate as generate_radial
 
 pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).with_name("every_configuration.py")
+CONFIGS = Path(__file__).parents[2] / "configs"
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -99,6 +104,26 @@ def test_the_emulated_npu_joins_over_hccl_with_the_bits_of_gloo(
     npu = trained(launch, config, tiny_root, tmp_path / "npu", "--backend", "npu", "--emulate")
     assert npu.record.backend.collective == "hccl"
     assert [r.losses for r in npu.scalars()] == [r.losses for r in cpu.scalars()]
+
+
+def test_every_shipped_configuration_steps_in_two_processes_and_so_does_a_process_with_nothing(
+    tmp_path: Path, toy_environment: dict[str, str]
+) -> None:
+    """All parameters get gradients, the processes stay together, and nothing is warned of."""
+    sizes = {"scenes": 3, "val_scenes": 1, "samples_per_scene": 3, "sweeps": 0, "lidar_beams": 8, "lidar_steps": 64}
+    cameras = generate(tmp_path / "nuscenes", SynthOptions(image_size=(200, 112), **sizes))
+    options = RadialSynthOptions(sequences=3, frames=2, samples=64, chirps=32, azimuths=31, image_size=(192, 108))
+    radar = generate_radial(tmp_path / "radial", options, workers=1)
+    words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    words += ["--rdzv-endpoint", "localhost:0", str(SCRIPT), str(cameras), str(radar), str(tmp_path / "out")]
+    done = subprocess.run(words, env=toy_environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    stepped = {line.removesuffix(": step done") for line in done.stdout.splitlines()}
+    shipped = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("*/*.yaml") if path.stem != "_base"}
+    assert shipped and shipped <= stepped
+    assert {f"{family}/boxes in one process" for family in ("bevdepth", "bevformer", "echofusion")} <= stepped
+    assert sum("points (" in line for line in stepped) == 6
+    assert "warn" not in done.stderr.lower(), done.stderr[-3000:]
 
 
 def test_a_mistake_is_told_once_by_several_processes(

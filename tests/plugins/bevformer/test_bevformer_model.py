@@ -39,6 +39,15 @@ def test_every_trainable_parameter_learns_and_boxes_come_out(quirks: str) -> Non
     assert all((np.diff(f.scores) <= 0).all() for f in found)
 
 
+def test_every_weight_has_a_gradient_where_no_camera_sees_a_cell_and_there_is_no_box() -> None:
+    model, queue = build().train(), make_batch(objects=0)
+    queue["lidar2img"] = np.zeros_like(queue["lidar2img"])
+    assert sum(model.visible_pairs(queue, -1).counts) == 0
+    total_loss(model, queue).backward()
+    assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert all(g.isfinite().all() for g in gradients(model).values())
+
+
 def test_history_has_no_gradient_and_a_stream_sees_what_training_saw() -> None:
     """Frame by frame in evaluation, and as a queue in training, the BEV and the boxes are the same."""
     model = build(image_backbone={"depth": 18, "base_channels": 8, "stages": [4], "frozen_norms": True})

@@ -177,10 +177,24 @@ def test_a_point_lights_the_cell_of_its_range_and_azimuth_alone() -> None:
     assert lit.tolist() == [[0, 4, 8], [1, 4, 8]]  # the last point lies beyond the rows
 
 
-def test_clouds_without_points_give_an_empty_map() -> None:
-    model = build(radar={"input": "pc"}).train()
-    assert model.radar.pillars is not None
-    assert model.radar.pillars([torch.zeros(0, 4)]).abs().sum() == 0
+@pytest.mark.parametrize("points", [0, 1])
+def test_training_without_points_gives_an_empty_map_and_gradients_of_zero(points: int) -> None:
+    pillars = build(radar={"input": "pc"}).train().radar.pillars
+    assert pillars is not None
+    before = {name: value.clone() for name, value in pillars.state_dict().items()}
+    canvas = pillars([torch.full((points, 4), 0.1), torch.zeros(0, 4)])
+    assert canvas.abs().sum() == 0
+    canvas.sum().backward()
+    assert all(weight.grad is not None and not weight.grad.any() for weight in pillars.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in pillars.state_dict().items())
+
+
+def test_a_single_point_counts_in_evaluation() -> None:
+    pillars = build(radar={"input": "pc"}).eval().radar.pillars
+    assert pillars is not None
+    cloud = torch.tensor([[4 / 32 * 103, 3.0, 0.0, 0.0]])
+    assert pillars([cloud]).abs().sum(1).nonzero().tolist() == [[0, 4, 8]]
+    assert pillars([torch.zeros(0, 4)]).abs().sum() == 0
 
 
 def test_encodings_tell_rows_from_columns_and_know_their_scale() -> None:
