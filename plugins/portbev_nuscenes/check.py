@@ -189,8 +189,6 @@ def _check_index(folder: Path, section: NuscenesData | NuscenesQueueData | None)
     yield from frames.missing_key_frames(index, samples, columns, folder)
     yield from frames.doubled_key_frames(index, samples, columns, folder)
     if len(index.box_category):
-        if LIDAR.encode() not in index.channels:
-            yield from frames.unscorable(index, samples, folder)
         yield from frames.unknown_attributes(index, samples, labels, folder)
         yield from frames.unknown_categories(index, samples, categories, folder)
 

@@ -19,7 +19,7 @@ from portbev_nuscenes.classes import (
     Categories,
 )
 from portbev_nuscenes.tables.index import Index
-from portbev_nuscenes.tables.rows import LIDAR
+from portbev_nuscenes.tables.rows import reference_channel
 
 Samples = NDArray[np.int64]
 
@@ -56,12 +56,10 @@ def doubled_key_frames(index: Index, samples: Samples, columns: Sequence[int], f
 
 
 def unscorable(index: Index, samples: Samples, folder: Path) -> list[Problem]:
-    """The problem that LIDAR_TOP is missing: scoring measures distances from the ego at its time, even if no lidar is
-    read."""
-    if LIDAR.encode() in index.channels:
-        return missing_key_frames(index, samples, [index.channel(LIDAR)], folder)
-    what = f"there is no {LIDAR}, at whose ego pose detections are scored"
-    return [Problem(str(folder / "sensor.json"), what, f"Add key frames of {LIDAR} with the ego's poses")]
+    """Samples without a key frame of the sensor at whose ego poses detections are scored, though nobody may read it."""
+    channels = [name.decode() for name in index.channels]
+    reference = reference_channel(channels, channels)  # without LIDAR_TOP all of them are cameras
+    return missing_key_frames(index, samples, [index.channel(reference)], folder)
 
 
 def unknown_attributes(index: Index, samples: Samples, labels: NDArray[np.int64], folder: Path) -> list[Problem]:

@@ -18,7 +18,6 @@ from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays
 from portbev_nuscenes.tables.annotations import velocity
 from portbev_nuscenes.tables.jsonrows import no_collection, read_rows, table_names
 from portbev_nuscenes.tables.rows import (
-    LIDAR,
     Annotation,
     EgoPosition,
     FrameLink,
@@ -27,6 +26,7 @@ from portbev_nuscenes.tables.rows import (
     Sample,
     Sensor,
     SensorLink,
+    reference_channel,
 )
 from portbev_nuscenes.tables.splits import scene_names
 
@@ -56,8 +56,8 @@ def load_ground_truth(
         min_points: points that a box needs to count (see :func:`portbev_nuscenes.classes.counts`).
 
     Raises:
-        DataError: a missing or damaged table or field, a split without samples, a sample without a LIDAR_TOP key
-            frame, an object with more than one attribute.
+        DataError: a missing or damaged table or field, a split without samples, a sample without a key frame of
+            the reference sensor, an object with more than one attribute.
     """
     folder = Path(data_root) / version
     if not folder.is_dir():
@@ -123,14 +123,17 @@ def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
 
 
 def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
-    """(S, 3) ego position at each sample's LIDAR_TOP key frame."""
-    sensors = read_rows(folder / "sensor.json", Sensor)
-    lidar = {row.token for block in sensors for row in block if row.channel == LIDAR}
+    """(S, 3) ego position at each sample's key frame of the reference sensor."""
+    sensors = {row.token: row for block in read_rows(folder / "sensor.json", Sensor) for row in block}
+    reference = reference_channel(
+        [row.channel for row in sensors.values()],
+        [row.channel for row in sensors.values() if row.modality == "camera"],
+    )
     calibrated = {
         row.token
         for block in read_rows(folder / "calibrated_sensor.json", SensorLink)
         for row in block
-        if row.sensor_token in lidar
+        if row.sensor_token in sensors and sensors[row.sensor_token].channel == reference
     }
     pose_of = {
         row.sample_token: row.ego_pose_token
@@ -141,7 +144,7 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
     without = [token for token in samples if token not in pose_of]
     if without:
         raise DataError(
-            f"{len(without)} samples have no LIDAR_TOP key frame, the first is {without[0]}",
+            f"{len(without)} samples have no {reference} key frame, the first is {without[0]}",
             where=str(folder / "sample_data.json"),
         )
     pose_tokens = set(pose_of.values())

@@ -7,7 +7,7 @@ its token. The tables: https://github.com/nutonomy/nuscenes-devkit/blob/master/d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,6 +123,19 @@ class Annotation(msgspec.Struct, gc=False):
     next: str
     num_lidar_pts: int
     num_radar_pts: int
+
+
+def reference_channel(channels: Sequence[str], cameras: Sequence[str]) -> str:
+    """The sensor at whose ego pose detections are scored: LIDAR_TOP, or the first camera by name where there is none.
+
+    Raises:
+        DataError: there is neither.
+    """
+    if LIDAR in channels:
+        return LIDAR
+    if not cameras:
+        raise DataError(f"there is no {LIDAR} and no camera", where="sensor.json")
+    return min(cameras)
 
 
 def version_folder(root: Path, version: str) -> Path:
