@@ -42,7 +42,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 
 def test_tables_written_as_the_page_says_are_complete(said: tuple[Path, dict[str, str]]) -> None:
-    assert "complete and consistent" in said[1]["portbev data check nuscenes mine"]
+    assert "complete and consistent" in said[1]["portbev data check nuscenes mine --config warehouse.yaml"]
 
 
 def test_boxes_of_own_categories_are_learnt_and_scored(said: tuple[Path, dict[str, str]]) -> None:

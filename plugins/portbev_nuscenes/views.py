@@ -101,7 +101,8 @@ class NuscenesViews(Views):
         self.check(token)
         sample, index = self._place[token], self.index
         cameras = {name: self._camera(sample, name) for row in LAYOUT for name in row}
-        lidar = int(index.key_frames[sample, index.channel(LIDAR)])
+        present = LIDAR.encode() in index.channels
+        lidar = int(index.key_frames[sample, index.channel(LIDAR)]) if present else -1
         reference = lidar if lidar >= 0 else int(index.key_frames[sample].max())
         return View(
             token=token,

@@ -19,7 +19,6 @@ from portbev_nuscenes.classes import (
     Categories,
 )
 from portbev_nuscenes.tables.index import Index
-from portbev_nuscenes.tables.rows import reference_channel
 
 Samples = NDArray[np.int64]
 
@@ -57,9 +56,7 @@ def doubled_key_frames(index: Index, samples: Samples, columns: Sequence[int], f
 
 def unscorable(index: Index, samples: Samples, folder: Path) -> list[Problem]:
     """Samples without a key frame of the sensor at whose ego poses detections are scored, though nobody may read it."""
-    channels = [name.decode() for name in index.channels]
-    reference = reference_channel(channels, channels)  # without LIDAR_TOP all of them are cameras
-    return missing_key_frames(index, samples, [index.channel(reference)], folder)
+    return missing_key_frames(index, samples, [index.reference()], folder)
 
 
 def unknown_attributes(index: Index, samples: Samples, labels: NDArray[np.int64], folder: Path) -> list[Problem]:

@@ -12,7 +12,6 @@ from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES
 from portbev_nuscenes.samples import summary
 from portbev_nuscenes.samples.images import image_size
 from portbev_nuscenes.samples.keyframes import KeyFrames
-from portbev_nuscenes.tables.rows import LIDAR
 
 
 class LookedOver(KeyFrames):
@@ -119,11 +118,11 @@ class LookedOver(KeyFrames):
 
     def counting(self) -> NDArray[np.bool_]:
         """(n,) which boxes of the split are scored: of a class, with enough points, within the range of the class."""
-        index, lidar = self._index, self._index.channel(LIDAR)
+        index = self._index
         rows = self._box_rows()
         label = self._labels[index.box_category[rows]]
         sample = np.searchsorted(index.box_start, rows, side="right") - 1
-        ego = index.frame_translation[index.key_frames[sample, lidar]]
+        ego = index.frame_translation[index.key_frames[sample, index.reference()]]
         away = np.hypot(*(index.box_translation[rows] - ego)[:, :2].T)
         reach = np.array([*(CLASS_RANGE[name] for name in DETECTION_CLASSES), 0.0])[label]  # -1, of no class: the last
         scored: NDArray[np.bool_] = self._counted[rows] & (away < reach)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev_nuscenes.tables.rows import reference_channel
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ class Index:
         if name not in names:
             raise DataError(f"no sensor {name!r} in the tables", where="sensor.json", cure=f"Known: {', '.join(names)}")
         return names.index(name)
+
+    def reference(self) -> int:
+        """Column of the sensor at whose ego poses detections are scored.
+
+        Raises:
+            DataError: the version has neither LIDAR_TOP nor a camera.
+        """
+        channels = [name.decode() for name in self.channels]
+        return channels.index(reference_channel(channels, channels))  # without LIDAR_TOP all of them are cameras
 
     def samples_of(self, scenes: tuple[str, ...]) -> NDArray[np.int64]:
         """Samples of the named scenes, in the index's order."""
