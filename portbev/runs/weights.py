@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,21 @@ def load_any(
             kind = "ema" if path.name in (EMA, "ema.pth") else "model"
             if path.name in (EMA, MODEL) or set(content) == set(model.state_dict()):
                 imported = fit_state(content, model, partial=partial)
-            elif partial:
-                imported = family.import_state(content, model, partial=True)
-            else:  # a family that takes all or nothing need not know the word
-                imported = family.import_state(content, model)
+            else:
+                imported = _imported(family, content, model, partial=partial)
     except CheckpointError as error:
         raise CheckpointError(error.what, where=error.where or str(path), cure=error.cure) from error
     _put(model, imported, path)
     return kind, [*notes, *imported.notes]
+
+
+def _imported(family: ModelFamily, content: Mapping[str, Any], model: DetectionModel, *, partial: bool) -> Imported:
+    if not partial:  # a family that takes all or nothing need not know the word
+        return family.import_state(content, model)
+    if "partial" not in inspect.signature(family.import_state).parameters:
+        what = f"the model family {family.name!r} takes whole checkpoints only"
+        raise CheckpointError(what, cure="Leave out --init-partial")
+    return family.import_state(content, model, partial=True)
 
 
 def _of_ours(path: Path) -> tuple[Any, list[str]] | None:

@@ -11,6 +11,7 @@ from bevdepth_cases import make_batch, small
 
 from portbev.config import ComputeSection
 from portbev.errors import CheckpointError, ConfigError, DataError
+from portbev.nn.derived import derived_buffers
 from portbev.nn.pretrained import load_resnet
 from portbev_bevdepth.checkpoint import export_state
 from portbev_bevdepth.depthnet import ASPP, dilated_conv3x3
@@ -286,6 +287,41 @@ def test_a_foreign_checkpoint_lists_its_keys() -> None:
     assert "1 misshaped (head.task_heads.0.heatmap.1.bias (3,) for (1,))" in said
     assert "other classes in a task (3 there, 1 here: model.head.tasks)" in said
     assert "frustum" not in said
+
+
+def test_a_grid_of_another_configuration_is_computed_anew() -> None:
+    """Another BEV range or image size: the same weights, and the buffers of the model's own configuration."""
+    source, target = build(x_bound=(-51.2, 51.2, 6.4), y_bound=(-51.2, 51.2, 6.4), final_size=(96, 128)), build()
+    grid = {key: value.clone() for key, value in target.state_dict().items() if key in derived_buffers(target)}
+    assert grid.keys() == {f"backbone.{name}" for name in ("voxel_size", "voxel_coord", "voxel_num", "frustum")}
+    imported = BevDepthFamily().import_state(export_state(source), target)
+    target.load_state_dict(imported.state)
+    for key, value in target.state_dict().items():
+        assert torch.equal(value, grid.get(key, source.state_dict()[key])), key
+    assert target.backbone.voxel_size[:2].tolist() == pytest.approx([3.2, 3.2])
+    (note,) = imported.notes
+    assert "backbone.voxel_size" in note and "backbone.frustum" in note
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"d_bound": (2.0, 58.0, 4.0)}, "another number of depth bins (14 there, 7 here: model.d_bound)"),
+        ({"image_backbone": {"depth": 34, "base_channels": 8}}, "img_backbone is a ResNet-34 there and a ResNet-18"),
+        ({"key_frames": 2}, "other BEV channels (16 there, 8 here"),
+    ],
+)
+def test_what_differs_in_the_configuration_is_named(changes: Any, said: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        BevDepthFamily().import_state(export_state(build(**changes)), build())
+    assert said in str(caught.value)
+
+
+def test_reordered_classes_are_named() -> None:
+    names = [name for task in small().head.tasks for name in task]
+    content = {**export_state(build()), "hyper_parameters": {"class_names": [names[1], names[0], *names[2:]]}}
+    (note,) = BevDepthFamily().import_state(content, build()).notes
+    assert "same classes at other places (car 1 there, 0 here, truck 0 there, 1 here)" in note
 
 
 def test_a_checkpoint_without_weights() -> None:

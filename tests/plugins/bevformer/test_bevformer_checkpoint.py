@@ -85,6 +85,42 @@ def test_missing_unexpected_and_misshaped_keys_are_listed() -> None:
     assert "1 misshaped (img_neck.lateral_convs.0.conv.bias (3,) for (16,))" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "said", "kept"),
+    [
+        (
+            {"classes": ("car", "truck")},
+            "other classes (2 there, 10 here: model.classes)",
+            "head.cls_branches.0.6.weight",
+        ),
+        ({"bev_size": (6, 7)}, "another BEV size (42 there, 48 here: model.bev_size)", "bev_queries.embedding.weight"),
+        ({"cameras": 2}, "another number of cameras (2 there, 3 here: model.cameras)", "features.cams_embeds"),
+    ],
+)
+def test_a_fine_tune_takes_what_fits(changes: Any, said: str, kept: str) -> None:
+    source, target = build(1, **changes), build(2)
+    content = {"state_dict": {f"module.{name}": w for name, w in export_state(source)["state_dict"].items()}}
+    with pytest.raises(CheckpointError) as error:
+        import_state(content, target)
+    assert said in str(error.value)
+    own = target.state_dict()[kept].clone()
+    imported = import_state(content, target, partial=True)
+    target.load_state_dict(imported.state)
+    assert sum(said in note for note in imported.notes) == 1
+    assert torch.equal(target.state_dict()[kept], own)
+    theirs, ours = source.state_dict(), target.state_dict()
+    fitting = [key for key, value in ours.items() if value.shape == theirs[key].shape]
+    assert len(fitting) > 0.9 * len(ours)
+    assert all(torch.equal(theirs[key], ours[key]) for key in fitting)
+
+
+def test_classes_in_another_order_are_named() -> None:
+    names = list(build().config.classes)
+    content = {"meta": {"CLASSES": [names[1], names[0], *names[2:]]}, **export_state(build(1))}
+    (note,) = import_state(content, build(2)).notes
+    assert f"({names[0]} 1 there, 0 here, {names[1]} 0 there, 1 here)" in note
+
+
 def test_a_file_without_weights_is_refused() -> None:
     with pytest.raises(CheckpointError, match="holds no weights"):
         import_state({"epoch": 3}, build())
