@@ -122,6 +122,7 @@ class RunRecord(Part):
     samples_per_step: int  # of an optimizer step, over all processes
     model: ModelFacts
     init: str | None = None  # checkpoint whose weights it started from
+    init_partial: bool = False  # whether it took those that fit
     seed: int
     backend: BackendFacts
     environment: dict[str, Any]

@@ -25,6 +25,7 @@ def new_record(
     data: Splits,
     model: DetectionModel,
     init: Path | None,
+    init_partial: bool,
     command: list[str],
     notes: list[str],
 ) -> RunRecord:
@@ -40,6 +41,7 @@ def new_record(
         samples_per_step=samples_per_step(config, comm),
         model=ModelFacts(family=config.model.family, parameters=sum(p.numel() for p in model.parameters())),
         init=None if init is None else absolute(str(init)),
+        init_partial=init_partial,
         seed=config.train.seed,
         backend=_backend_facts(backend, comm),
         environment=backend.environment(),

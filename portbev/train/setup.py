@@ -12,8 +12,6 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.load import agreement
-from portbev.config.section import absolute
-from portbev.errors import PortbevError
 from portbev.models import DetectionModel
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
@@ -21,7 +19,6 @@ from portbev.plugins import plugins
 from portbev.runs import load_run
 from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
-from portbev.runs.weights import load_any
 from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
 from portbev.train.new_record import new_record
@@ -30,6 +27,7 @@ from portbev.train.parallel import wrapped
 from portbev.train.parts import Parts, samples_per_step
 from portbev.train.resume import take_up
 from portbev.train.splits import open_splits
+from portbev.train.start import load_start
 from portbev.train.tensorboard import TensorBoard
 
 
@@ -58,7 +56,8 @@ def assemble(
     elif resume and data_root is None and config.data.root is None:
         data_root = load_run(out).record.data.source
     if resume and init is None and (out / RUN).is_file():  # it may have been stopped before its first checkpoint
-        init = Path(recorded) if (recorded := load_run(out).record.init) else None
+        recorded = load_run(out).record
+        init, init_partial = (None if recorded.init is None else Path(recorded.init)), recorded.init_partial
     resumed = resume and bool(checkpoints.steps())  # then the weights that it started from are not needed
     # A file of weights that is not there is told before any data are generated.
     model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
@@ -76,6 +75,7 @@ def assemble(
         data=data,
         model=model,
         init=init,
+        init_partial=init_partial,
         command=command,
         notes=[*notes, *told, *prepared],
     )
@@ -111,14 +111,7 @@ def _build_model(
     family = plugins().models()[config.model.family]
     torch.manual_seed(config.train.seed)
     model = family.build(config.model)
-    notes: list[str] = []
-    if init_partial and init is None:
-        raise PortbevError("--init-partial needs a checkpoint to take weights from", cure="Name it: --init CHECKPOINT")
-    if not resumed and init is None:
-        notes = model.load_pretrained()
-    elif not resumed and init is not None:
-        kind, said = load_any(init, model, family, use_ema=True, partial=init_partial)
-        notes = [f"started from the {kind} weights of {absolute(str(init))}", *said]
+    notes = [] if resumed else load_start(model, family, init, partial=init_partial)
     prepare_dropout(model, config.train.seed)
     if config.train.sync_batchnorm and comm.size > 1:
         notes.append(

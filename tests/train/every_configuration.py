@@ -123,7 +123,7 @@ def take_step(name: str, config: RunConfig, comm: Comm, root: str, out: Path, ed
         out=out / name,
         resume=False,
         init=None,
-        trust_pickle=False,
+        init_partial=False,
         command=[],
         notes=[],
         say=lambda text: None,

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from portbev.config import RunConfig, load_config
 from portbev.errors import CheckpointError, ConfigError
 from portbev.evaluate.checkpoints import evaluate_run
+from portbev.plugins import plugins
 from portbev.train import train
+from portbev.train.start import load_start
 
 Toy = Callable[..., RunConfig]
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -79,6 +82,33 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew_from_the_checkpoi
     resumed = train(toy(train__max_steps=1), **how, out=tmp_path / "run", resume=True)
     assert resumed.scalars()[0].losses == whole.scalars()[0].losses
     assert resumed.record.init == str(init)
+
+
+def test_a_part_of_a_checkpoint_must_have_the_frozen_layers_or_a_file_must(tmp_path: Path) -> None:
+    def build(*changes: str) -> tuple[Any, Any]:
+        frozen = ["model.image_backbone.frozen_stages=1", *changes]
+        section = load_config(str(CONFIGS / "bevformer" / "tiny_test.yaml"), frozen).model
+        family = plugins().models()["bevformer"]
+        return family.build(section), family
+
+    donor, family = build()
+    state = donor.state_dict()
+    for name, part in {"whole": ("",), "rest": ("encoder", "head"), "stem": ("img_backbone.conv1", "head")}.items():
+        save_file({key: value.clone() for key, value in state.items() if key.startswith(part)}, tmp_path / name)
+    backbone = {key.removeprefix("img_backbone."): w for key, w in state.items() if key.startswith("img_backbone.")}
+    torch.save(backbone, tmp_path / "backbone.pth")
+
+    model, _ = build()
+    load_start(model, family, tmp_path / "whole", partial=True)
+    assert torch.equal(model.img_backbone.conv1.weight, donor.img_backbone.conv1.weight)
+    for part in ("rest", "stem"):
+        with pytest.raises(ConfigError, match="frozen_stages is 1"):
+            load_start(build()[0], family, tmp_path / part, partial=True)
+    model, _ = build(f"model.image_backbone.weights={tmp_path / 'backbone.pth'}")
+    load_start(model, family, tmp_path / "rest", partial=True)
+    assert all(torch.equal(value, backbone[key]) for key, value in model.img_backbone.state_dict().items())
+    weight = "encoder.layers.0.temporal.value_proj.weight"
+    assert torch.equal(model.get_parameter(weight), state[weight])
 
 
 @pytest.mark.parametrize(
