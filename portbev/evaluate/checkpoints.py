@@ -119,7 +119,7 @@ def evaluate_checkpoint(
     source = data_root or config.data.root
     dataset = build_dataset(config.data, open_root(source), "eval", seed=config.train.seed)
     dataset.check()
-    told += _scorable(dataset, out is not None)
+    told += _scorable(dataset, is_written=out is not None, within=within)
     model: DetectionModel = family.build(config.model)
     told += chosen.prepare_model(model, config.compute)
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema)
@@ -155,12 +155,14 @@ def evaluate_checkpoint(
     return record
 
 
-def _scorable(dataset: Dataset, is_written: bool) -> list[str]:
+def _scorable(dataset: Dataset, *, is_written: bool, within: Within | None) -> list[str]:
     """Notes of the benchmark on scoring against ``dataset``; raises what would make an evaluation of no use."""
     if dataset.labelled:
         return find_benchmark(dataset.benchmark).check(dataset)
+    what = f"split {dataset.split!r} has no annotations, so there is nothing to score"
+    if within is not None:
+        raise DataError(f"{what} within any range", where=str(dataset.root), cure="Leave out --range")
     if not is_written:
-        what = f"split {dataset.split!r} has no annotations, so there is nothing to score"
         raise DataError(what, where=str(dataset.root), cure="Name a folder for the predictions: --out DIR")
     return []
 

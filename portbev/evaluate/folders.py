@@ -90,7 +90,7 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
         there = read_object(folder / METRICS)
         differing = [key for key, value in identity.items() if there.get(key) != value]
         if differing:
-            what = f"holds another evaluation (its {_listed(differing)} differs)"
+            what = f"holds another evaluation (its {_listed(differing)} differ{'s' if len(differing) == 1 else ''})"
             raise PortbevError(what, where=str(folder), cure=cure)
     elif (folder / PREDICTIONS).exists():
         what = f"holds a {PREDICTIONS} without metrics, which this would replace"

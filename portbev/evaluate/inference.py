@@ -74,8 +74,10 @@ def evaluate_model(
             record = benchmark.score(samples, dataset, within=within) if dataset.labelled else unscored(dataset)
         except PortbevError as error:
             raise error if out is None else _kept(error, out / PREDICTIONS) from error
-        record.update(identity(dataset, config, backend, source=source, checkpoint=checkpoint, within=within))
         record.update(step=step, weights=weights, inference=inference)
+        record["within"] = None if within is None else range_record(within)
+        if out is not None:
+            record.update(identity(dataset, config, backend, source=source, checkpoint=checkpoint, within=within))
         notes = [*record["notes"], *notes, *own_classes(record, benchmark, model.classes)]
         record["notes"] = list(dict.fromkeys(notes))
         if out is not None:

@@ -326,6 +326,7 @@ def test_a_split_without_annotations_is_predicted_drawn_and_not_scored(
     drawn = here("viz", out, "--samples", "1")
     assert drawn.returncode == 0 and Path(drawn.stdout.strip()).parent == out / "pictures", drawn.stderr
     assert_one_line(here("eval", checkpoint_of(trained), "--backend", "cpu", *blind), "nothing to score", "--out")
+    assert_one_line(here("eval", trained, "--backend", "cpu", *blind, "--range", "0-30"), "Leave out --range")
     assert_one_line(here("eval", out / "predictions.json", *blind), "sample_annotation.json")
 
 
