@@ -12,7 +12,7 @@ from portbev.backend import Backend
 from portbev.config import RunConfig, dump_config, load_config
 from portbev.config.load import agreement
 from portbev.data import Dataset, build_dataset, open_root
-from portbev.errors import ConfigError, DataError, PortbevError
+from portbev.errors import CheckpointError, ConfigError, DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark
 from portbev.evaluate.distance import Within, checked_range
 from portbev.evaluate.folders import claim_folder, folder_of_run
@@ -70,15 +70,21 @@ def evaluate_run(
             run, config, dataset, backend=chosen, checkpoint=checkpoint, within=within, changed=changed
         )
 
-    return evaluate_checkpoint(
-        folder,
-        config,
-        backend=chosen,
-        data_root=data_root or asked_for or root_again(run.record.data),
-        out=out or place,
-        within=within,
-        reporter=reporter,
-    )
+    while True:
+        try:
+            return evaluate_checkpoint(
+                folder,
+                config,
+                backend=chosen,
+                data_root=data_root or asked_for or root_again(run.record.data),
+                out=out or place,
+                within=within,
+                reporter=reporter,
+            )
+        except CheckpointError:
+            if checkpoint != "latest" or folder.exists():
+                raise
+            folder = _checkpoint_folder(run, checkpoint)  # the run is training and has removed an old one
 
 
 def evaluate_checkpoint(
