@@ -16,7 +16,7 @@ from portbev_nuscenes.samples.images import image_size
 from portbev_nuscenes.samples.lidar import read_points
 
 Size = tuple[int, int]
-LOOKED_AT = 8
+LOOKED_AT = 24
 """Lidar files of a split that are read before a run."""
 
 
@@ -41,7 +41,7 @@ def _is_there(root: Path, file: str, listed: dict[str, frozenset[str]]) -> bool:
         try:
             with os.scandir(root / folder) as entries:
                 listed[folder] = frozenset(entry.name for entry in entries)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no file can have
             listed[folder] = frozenset()
     return name in listed[folder]
 

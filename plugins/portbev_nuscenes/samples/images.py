@@ -30,6 +30,16 @@ def image_size(path: Path) -> tuple[int, int]:
         return opened.height, opened.width
 
 
+def is_deep(path: Path) -> bool:
+    """Whether a picture is grey of more than 8 bits; only its header is read.
+
+    Raises:
+        DataError: no such file, or no image.
+    """
+    with _errors(path, ""), Image.open(path) as opened:
+        return opened.mode.startswith("I")
+
+
 def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cure: str = "") -> Image.Image:
     """Read and decode an image as RGB of 8 bits; see the head of this file for other modes.
 

@@ -42,8 +42,8 @@ def read_points(path: Path, *, token: str = "", values: int = VALUES_PER_POINT) 
     """As :func:`read_lidar`, with the points that are not finite."""
     try:
         content = np.fromfile(path, np.uint8)
-    except OSError as error:
-        message = f"lidar file cannot be read{_of(token)}: {error.strerror}"
+    except (OSError, ValueError) as error:
+        message = f"lidar file cannot be read{_of(token)}: {getattr(error, 'strerror', None) or error}"
         raise DataError(message, where=str(path), cure="Check the data root") from error
     if content.size == 0 or content.size % (4 * values) or layout.foreign(content):
         what, cure = layout.refusal(content, values)

@@ -10,7 +10,7 @@ from portbev_nuscenes.checks import files, frames, times
 from portbev_nuscenes.checks.problem import Problem, refuse
 from portbev_nuscenes.classes import CLASS_RANGE, DETECTION_CLASSES
 from portbev_nuscenes.samples import summary
-from portbev_nuscenes.samples.images import image_size
+from portbev_nuscenes.samples.images import image_size, is_deep
 from portbev_nuscenes.samples.keyframes import KeyFrames
 
 
@@ -24,6 +24,9 @@ class LookedOver(KeyFrames):
             DataError: see :meth:`problems`.
         """
         refuse(self.problems())
+        first = [self._file(frame) for frame in self._index.key_frames[self.samples[0], self._cameras]]
+        if any(is_deep(path) for path in first):
+            self.notes.append("pictures have 16 bits a pixel, of which the upper eight are used")
 
     def problems(self) -> list[Problem]:
         """What stops a run on this split: key frames, times, attributes, files, sizes of pictures, lidar layout."""
@@ -31,9 +34,10 @@ class LookedOver(KeyFrames):
         scored = self.part == "eval" and self.labelled
         found = self._nothing_to_learn() if self.part == "train" else []
         found += times.wrong_unit(index, samples, folder)
-        found += frames.doubled_key_frames(index, samples, self._columns(), folder)
         if scored:
             found += frames.unscorable(index, samples, folder)
+        columns = {*self._columns(), *(index.columns_of(LIDAR) if scored else [])}
+        found += frames.doubled_key_frames(index, samples, sorted(columns), folder)
         if self.labelled:
             found += frames.unknown_attributes(index, samples, self._labels, folder)
         missing = files.missing_files(self.root, self._files())

@@ -56,9 +56,7 @@ def annotated_boxes(folder: Path, position: dict[str, int], times: dict[str, flo
         "box_size": _sizes(annotations, tokens, path),
         "box_rotation": numbers([row.rotation for row in annotations], 4, tokens, path),
         "box_velocity": _velocities(folder, annotations, times),
-        "box_points": np.array([(row.num_lidar_pts, row.num_radar_pts) for row in annotations], np.int32).reshape(
-            -1, 2
-        ),
+        "box_points": _points(annotations),
         "box_attribute": _attributes(folder, annotations, attribute_index),
     }
     order = np.argsort(sample, kind="stable")
@@ -77,6 +75,13 @@ def _where_present(folder: Path, table: str, row_type: type[Row]) -> list[Row]:
     return list(rows(folder, table, row_type)) if (folder / f"{table}.json").exists() else []
 
 
+def _points(annotations: list[Annotation]) -> NDArray[np.int32]:
+    """(G, 2) lidar and radar points inside each box, whatever is written for unknown as -1."""
+    pairs = [(row.num_lidar_pts, row.num_radar_pts) for row in annotations]
+    capped = [[max(-1, min(number, 2**31 - 1)) for number in pair] for pair in pairs]
+    return np.array(capped, np.int32).reshape(-1, 2)
+
+
 def _sizes(annotations: list[Annotation], tokens: list[str], path: Path) -> NDArray[np.float64]:
     sizes = numbers([row.size for row in annotations], 3, tokens, path)
     bad = np.flatnonzero((sizes <= 0).any(1))
@@ -93,7 +98,8 @@ def _attributes(folder: Path, annotations: list[Annotation], attribute_index: di
         count = len(annotations[i].attribute_tokens)
         if count > 1:
             message = f"row with token {annotations[i].token} has {count} attributes, at most 1 is allowed"
-            raise DataError(message, where=str(folder / f"{_TABLE}.json"))
+            cure = "Leave one in attribute_tokens"
+            raise DataError(message, where=str(folder / f"{_TABLE}.json"), cure=cure)
     links = [(annotations[i].token, annotations[i].attribute_tokens[0]) for i in annotated]
     attribute[annotated] = follow(attribute_index, links, folder, _TABLE, "attribute")
     return attribute

@@ -43,13 +43,15 @@ def build_index(folder: Path, *, sweeps: bool = False) -> Index:
     samples = list(rows(folder, "sample", Sample))
     check_unique([row.token for row in samples], folder, "sample")
     scene_index = follow(scene_position, [(row.token, row.scene_token) for row in samples], folder, "sample", "scene")
+    tokens = [row.token for row in samples]
+    times = numbers([row.timestamp for row in samples], 1, tokens, folder / "sample.json")[:, 0]
     order = sorted(range(len(samples)), key=lambda i: (scene_index[i], samples[i].timestamp))
     position = {samples[i].token: row for row, i in enumerate(order)}
     return Index(
         scenes=encoded([scene.name for scene in scenes]),
         sample_token=encoded([samples[i].token for i in order]),
         sample_scene=np.array([scene_index[i] for i in order], np.int32),
-        sample_time=np.array([samples[i].timestamp for i in order], np.float64),
+        sample_time=times[order],
         sample_before=np.array([_before(samples[i], position) for i in order], np.int64),
         **_frames(folder, position, sweeps),
         **annotated_boxes(folder, position, {row.token: row.timestamp for row in samples}),
@@ -96,7 +98,9 @@ def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, N
         "frame_channel": channel,
         "frame_calibration": calibration,
         "frame_size": _sizes(frames),
-        "frame_time": np.array([row.timestamp for row in frames], np.float64),
+        "frame_time": numbers(
+            [row.timestamp for row in frames], 1, [row.token for row in frames], folder / "sample_data.json"
+        )[:, 0],
         "frame_rotation": numbers([row.rotation for row in pose], 4, tokens, folder / "ego_pose.json"),
         "frame_translation": numbers([row.translation for row in pose], 3, tokens, folder / "ego_pose.json"),
         **_calibrations(folder, calibrated, np.array([channels[i] != LIDAR for i in calibration_channel], bool)),

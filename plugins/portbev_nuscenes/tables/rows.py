@@ -39,6 +39,7 @@ INDEXED = tuple(name for name in TABLES if name not in ("log", "map", "visibilit
 """The tables that training and evaluation read."""
 
 LIDAR = "LIDAR_TOP"
+LONGEST_TEXT = 1000
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -236,5 +237,13 @@ def numbers(values: list[Any], width: int, tokens: list[str], path: Path) -> NDA
 
 
 def encoded(texts: list[str]) -> NDArray[np.bytes_]:
-    """(n,) UTF-8 bytes."""
-    return np.array([text.encode() for text in texts], dtype=np.bytes_ if texts else "S1")
+    """(n,) UTF-8 bytes; what UTF-8 cannot hold becomes a question mark.
+
+    Raises:
+        DataError: a text so long that the array would take too much memory.
+    """
+    longest = max(texts, key=len, default="")
+    if len(longest) > LONGEST_TEXT:
+        what = f"a token, name or file name of {len(longest)} characters, at most {LONGEST_TEXT} are meant: "
+        raise DataError(what + longest[:40] + "...", cure="Correct it in the tables")
+    return np.array([text.encode(errors="replace") for text in texts], dtype=np.bytes_ if texts else "S1")

@@ -79,14 +79,17 @@ def test_a_missing_key_frame_of_the_validation_split_is_found(
     assert line in refusal(copy, section(), "eval") and line in stopping(copy)
 
 
-def test_a_doubled_key_frame_is_found(copy: Path, edit: Edit, section: MakeSection) -> None:
+@pytest.mark.parametrize(("channel", "place", "part"), [("CAM_BACK", 0, "train"), ("LIDAR_TOP", -1, "eval")])
+def test_a_doubled_key_frame_is_found(
+    copy: Path, edit: Edit, section: MakeSection, channel: str, place: int, part: str
+) -> None:
     def double(rows: Rows) -> None:
-        row = next(row for row in rows if row["is_key_frame"] and "/CAM_BACK/" in row["filename"])
+        row = [row for row in rows if row["is_key_frame"] and f"/{channel}/" in row["filename"]][place]
         rows.append({**row, "token": "another", "prev": "", "next": ""})
 
     edit(copy, "sample_data", double)
-    line = "1 samples have more than one CAM_BACK key frame"
-    assert line in refusal(copy, section()) and line in stopping(copy)
+    line = f"1 samples have more than one {channel} key frame"
+    assert line in refusal(copy, section(), part) and line in stopping(copy)
 
 
 def test_a_doubled_token_is_found(copy: Path, edit: Edit, section: MakeSection) -> None:
@@ -127,6 +130,12 @@ def test_frames_of_another_clock_than_their_samples_are_told(copy: Path, edit: E
     line = refusal(copy, queue())
     assert "LIDAR_TOP key frames are 1.6e+09 s off the time of their samples" in line
     build_dataset(section(), copy, "train", seed=0).check()  # asks the times of samples alone
+
+
+@pytest.mark.parametrize("table", ["sample", "sample_data"])
+def test_a_time_that_is_no_number_is_told(copy: Path, edit: Edit, section: MakeSection, table: str) -> None:
+    edit(copy, table, lambda rows: rows[0].update(timestamp=float("nan")))
+    assert f"{table}.json: row with token" in refusal(copy, section()) and "not finite" in stopping(copy)
 
 
 @pytest.mark.parametrize("step", [1e-2, 0.05, 0.5, 2.0, 60.0])
@@ -247,6 +256,19 @@ def test_grey_pictures_of_16_bits_are_those_of_8(tmp_path: Path) -> None:
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     pixels = np.asarray(read_image(tmp_path / "deep.png", (30, 40)))
     np.testing.assert_array_equal(pixels, np.repeat(grey[..., None], 3, 2))
+
+
+def test_pictures_of_16_bits_are_noted(copy: Path, edit: Edit, section: MakeSection) -> None:
+    for path in (copy / "samples").rglob("*.jpg"):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(path.with_suffix(".png"))
+        path.unlink()
+    edit(
+        copy, "sample_data", lambda rows: [row.update(filename=row["filename"].replace(".jpg", ".png")) for row in rows]
+    )
+    dataset = build_dataset(section(), copy, "train", seed=0)
+    dataset.check()
+    assert dataset.notes == ["pictures have 16 bits a pixel, of which the upper eight are used"]
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
