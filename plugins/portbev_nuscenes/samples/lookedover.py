@@ -36,7 +36,7 @@ class LookedOver(KeyFrames):
         found += times.wrong_unit(index, samples, folder)
         if scored:
             found += frames.unscorable(index, samples, folder)
-        columns = {*self._columns(), *(index.columns_of(LIDAR) if scored else [])}
+        columns = {*self._columns(), *([index.reference()] if scored else [])}
         found += frames.doubled_key_frames(index, samples, sorted(columns), folder)
         if self.labelled:
             found += frames.unknown_attributes(index, samples, self._labels, folder)

@@ -90,10 +90,6 @@ class Index:
         channels = [name.decode() for name in self.channels]
         return channels.index(reference_channel(channels, channels))  # without LIDAR_TOP all of them are cameras
 
-    def columns_of(self, *names: str) -> list[int]:
-        """Columns of those of the channels that the version has."""
-        return [self.channel(name) for name in names if name.encode() in self.channels]
-
     def samples_of(self, scenes: tuple[str, ...]) -> NDArray[np.int64]:
         """Samples of the named scenes, in the index's order."""
         names = {name.encode() for name in scenes}
