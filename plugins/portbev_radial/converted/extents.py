@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,8 +63,10 @@ def picture_size(path: Path) -> tuple[int, int]:
     """
     try:
         with open(path, "rb") as file:
-            with Image.open(file) as image:
-                size = image.height, image.width
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(file)
+            size = image.height, image.width
             file.seek(0)
             png = file.read(len(_PNG)) == _PNG
             file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)

@@ -8,6 +8,7 @@ labels.csv, ``labels_x/%06d.txt`` the re-annotated boxes, ``ImageSets/{train,val
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from pathlib import Path
 
@@ -100,7 +101,9 @@ class ConvertedRoot:
             DataError: missing or damaged.
         """
         path = part_file(self.root, "images", number)
-        image = cv2.imread(str(path), AS_STORED) if path.exists() else None
+        image = None
+        with contextlib.suppress(cv2.error):  # a header that asks for more pixels than there can be
+            image = cv2.imread(str(path), AS_STORED) if path.exists() else None
         if image is None:
             message = "picture is damaged" if path.exists() else "picture is missing"
             raise DataError(message, where=str(path), cure=FETCH_AGAIN)

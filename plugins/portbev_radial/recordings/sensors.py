@@ -5,6 +5,7 @@ The file is opened for each event, so that no state is kept between frames.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -116,7 +117,8 @@ def read_jpeg(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
     data = read_bytes(path, offset, size)
     image = None
     if data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") > 0:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED)
+        with contextlib.suppress(cv2.error):  # a header that asks for more pixels than there can be
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED)
     if image is None:
         raise DataError(f"picture at byte {offset} is damaged or truncated", where=str(path), cure=FETCH_AGAIN)
     return np.asarray(image, np.uint8)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,18 @@ def test_grey_deep_and_transparent_pictures_are_read_as_what_they_show(stored: P
     for pixels in (grey, grey.astype(np.uint16) * 257, np.concatenate([expected, expected[..., :1] // 2], 2)):
         cv2.imwrite(str(path), pixels)
         np.testing.assert_array_equal(data.source.picture(0), expected)
+
+
+def test_a_picture_that_declares_a_huge_size_is_one_line(stored: Path) -> None:
+    path = stored / "images/000000.png"
+    data = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + data[24:29]
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    source = opened(stored).source
+    with pytest.raises(DataError, match=r"images/000000\.png: picture is damaged"):
+        source.picture(0)
+    with pytest.raises(DataError, match=r"images/000000\.png: picture is damaged"):
+        source.sizes()
 
 
 def test_pictures_are_not_turned_by_what_cameras_say_of_their_position(stored: Path, tmp_path: Path) -> None:
