@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from portbev.config.data import CommonData
 from portbev.config.meaning import Meaning
@@ -35,7 +35,21 @@ class RadialData(CommonData):
     bgr: bool = True  # the network sees BGR
     photometric: bool = True  # distort the colours of training images
     grid_mask: bool = True  # mask stripes of training images
-    x_range: tuple[float, float] = (0.0, 103.0)  # metres; training boxes lie strictly inside
+    x_range: tuple[float, float] = (0.0, 103.0)  # metres; boxes that are trained on and scored lie strictly inside
     y_range: tuple[float, float] = (-103.0, 103.0)
     filter_empty: bool = True  # train on another sample in place of one without boxes
     repeat: int = Field(1, ge=1)  # times that an epoch takes each training sample
+
+    @field_validator("x_range", "y_range")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] >= value[1]:
+            raise ValueError("a range is [nearest, farthest], the first below the second")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: Triple) -> Triple:
+        if min(value) <= 0:
+            raise ValueError("every value must be above 0")
+        return value

@@ -65,7 +65,7 @@ def center_range(decoded: Sequence[float], seen: Sequence[Interval], values: Map
     """
     named = {"model.decode.center_range": tuple(decoded), **values}
     kept = intervals(decoded)
-    if apart(kept[: len(seen)], seen):
+    if apart(kept[: len(seen)], seen) or any(low >= high for low, high in kept):
         sides = (*seen, *kept[len(seen) :])
         cure = f"Set model.decode.center_range={shown([side[end] for end in (0, 1) for side in sides])} or wider"
         raise disagreement("no box of the model lies where decoding keeps boxes", named, cure)

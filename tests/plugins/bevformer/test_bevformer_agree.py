@@ -42,6 +42,11 @@ def notes(*overrides: str) -> list[str]:
             "(model.decode.center_range=[-61,-61,3,61,61,10], model.point_cloud_range=[-51.2",
             "Set model.decode.center_range=[-51.2,-51.2,-5,51.2,51.2,3]",
         ),
+        (
+            ["model.decode.center_range=[61,61,10,-61,-61,-10]"],
+            "no box of the model lies where decoding keeps boxes",
+            "Set model.decode.center_range=[-51.2,-51.2,-5,51.2,51.2,3]",
+        ),
     ],
 )
 def test_sections_that_exclude_each_other_are_named_with_their_values(

@@ -76,6 +76,12 @@ def test_what_is_seldom_meant_is_a_note(overrides: list[str], said: str) -> None
     assert said in note
 
 
+@pytest.mark.parametrize("wrong", ["data.x_range=[50,10]", "data.y_range=[3,3]", "data.std=[1,0,1]"])
+def test_ranges_that_hold_nothing_are_refused(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong.split("=", maxsplit=1)[0]):
+        notes(wrong)
+
+
 def test_what_fits_says_nothing() -> None:
     assert notes("train.batch_size=2") == notes("model.camera=false", "data.camera=false") == []
 
