@@ -39,6 +39,7 @@ class KeyFrames:
     """
 
     benchmark = "nuscenes"
+    no_lidar = ""  # cure for tables without LIDAR_TOP
     classes: tuple[str, ...] = DETECTION_CLASSES
 
     def __init__(
@@ -62,7 +63,7 @@ class KeyFrames:
         self.notes: list[str] = []
         self._index = load_index(self.root, self.version, notes=self.notes)
         self._cameras = [self._index.channel(name) for name in section.cameras]
-        self._lidar = self._index.channel(LIDAR) if lidar else -1
+        self._lidar = self._lidar_column() if lidar else -1
         self.categories, self.min_points = Categories(section.categories), section.min_points
         self._labels = self.categories.labels(name.decode() for name in self._index.categories)
         self._counted = counts(self._index.box_points, section.min_points)
@@ -156,6 +157,16 @@ class KeyFrames:
             if self.categories.class_of(name) is None and not self.categories.is_ignored(name):
                 omitted = f"{count} boxes of {self.split} are left out (data.categories can map it)"
                 self.notes.append(f"category {name!r} belongs to no detection class: {omitted}")
+
+    def _lidar_column(self) -> int:
+        """Column of LIDAR_TOP in the index.
+
+        Raises:
+            DataError: there is none; says what does without.
+        """
+        if LIDAR.encode() in self._index.channels:
+            return self._index.channel(LIDAR)
+        raise DataError(f"there is no {LIDAR}", where=str(self.root / self.version / "sensor.json"), cure=self.no_lidar)
 
     def _token(self, sample: int) -> str:
         return self._index.token(sample)

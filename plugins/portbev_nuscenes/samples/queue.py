@@ -53,6 +53,8 @@ class QueueDataset(LookedOver):
     A training sample whose queue holds a frame without ground truth is replaced by another one, as in the original.
     """
 
+    no_lidar = "Add key frames of LIDAR_TOP, whose frame the boxes are in: their pose is needed, files are not"
+
     def __init__(self, section: NuscenesQueueData, root: Path, part: Part, *, seed: int) -> None:
         super().__init__(section, root, part, seed=seed, lidar=True)
         self.section, index = section, self._index

@@ -33,6 +33,8 @@ class SweepDataset(LookedOver):
     or ranks. With CBGS a training sample may come several times.
     """
 
+    no_lidar = "Set data.depth_labels=false: the depth of pictures is then learnt from the boxes alone"
+
     def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
         self.section, self.with_depth = section, part == "train" and section.depth_labels
         super().__init__(section, root, part, seed=seed, lidar=self.with_depth)

@@ -348,6 +348,17 @@ def test_lidar_files_of_other_formats_are_named(copy: Path, section: MakeSection
     assert named in refusal(copy, section()) and named in stopping(copy)
 
 
+def test_tables_without_lidar_say_what_does_without(copy: Path, edit: Edit, section: MakeSection) -> None:
+    def rename(rows: Rows) -> None:
+        next(row for row in rows if row["channel"] == "LIDAR_TOP").update(channel="LIDAR_ROOF")
+
+    edit(copy, "sensor", rename)
+    assert "there is no LIDAR_TOP. Set data.depth_labels=false" in refusal(copy, section())
+    assert "their pose is needed, files are not" in refusal(copy, queue())
+    for part in ("train", "eval"):
+        build_dataset(section(depth_labels=False), copy, part, seed=0).check()  # type: ignore[arg-type]
+
+
 def test_lidar_that_no_camera_sees_is_refused(copy: Path, section: MakeSection) -> None:
     for path in files(copy, "LIDAR_TOP"):
         points = cloud(path)
