@@ -41,8 +41,9 @@ def open_root(text: str | Path | None) -> Path:
 
 def lasting_root(text: str | Path) -> str:
     """``text`` as it means the same from anywhere: a folder written out; data that are generated keep their name."""
-    prefix, colon, _ = str(text).partition(":")
-    return str(text) if colon and prefix + colon in _schemes() else str(Path(text).expanduser().absolute())
+    prefix, colon, query = str(text).partition(":")
+    named = colon and (prefix + colon in _schemes() or query[:1] in ("", "?"))  # also a prefix that is mistyped
+    return str(text) if named else str(Path(text).expanduser().absolute())
 
 
 def _schemes() -> dict[str, Scheme[Any]]:

@@ -18,6 +18,7 @@ from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.data import Dataset
 from portbev.data.loader import Loader, build_loader
+from portbev.data.root import lasting_root
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.evaluate.distance import Within, range_record
@@ -106,7 +107,7 @@ def identity(
         "within": None if within is None else range_record(within),
         "data": {
             "root": str(dataset.root.resolve()),
-            "source": str(source or dataset.root),
+            "source": lasting_root(source or dataset.root),
             "version": dataset.version,
             "split": dataset.split,
             "section": config.data.model_dump(mode="json"),

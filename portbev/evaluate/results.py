@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from portbev.data.root import open_root
+from portbev.data.root import lasting_root, open_root
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import benchmark_of_file, find_benchmark
 from portbev.evaluate.distance import Within, checked_range, range_record
@@ -52,8 +52,8 @@ def evaluate_results(
     if out is not None:
         claim_folder(out, named)
     record = judge.score_file(results, data_root=data_root, version=version, split=split, within=within)
-    data = {"root": str(root.resolve()), "source": data_root, "version": record.get("version") or "", "split": split}
-    record.update(named, data=data)
+    data = {"root": str(root.resolve()), "source": lasting_root(data_root)}
+    record.update(named, data={**data, "version": record.get("version") or "", "split": split})
     if out is not None:
         write_json(out / METRICS, record)
     return record
