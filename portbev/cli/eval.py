@@ -166,11 +166,14 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
     from portbev.config import load_config
     from portbev.errors import CheckpointError
     from portbev.evaluate.checkpoints import with_data
+    from portbev.tensorfiles.kinds import kind_of
 
     if config is not None:
         return with_data(load_config(config, overrides), split=split, version=version)
     meta = (what if what.is_dir() else what.parent) / "meta.json"
     if not meta.is_file():
+        if what.is_file():
+            kind_of(what)  # says what it is, where that is no checkpoint
         cure = "Give the configuration of the model: --config CONFIG; or, if these are results, whose: --benchmark NAME"
         raise CheckpointError("carries no configuration", where=str(what), cure=cure)
     try:

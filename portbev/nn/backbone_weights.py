@@ -15,6 +15,7 @@ from portbev.nn.resnet import unread_weights
 from portbev.tensorfiles.reading import read_weights_file
 
 _OFFSET = ".conv_offset."
+_DETECTRON = re.compile(r"(^|\.)res[2-5]\.\d+\.")
 _CLASSIFIER = re.compile(r"(fc|head|classifier|linear)\.")
 
 
@@ -37,6 +38,9 @@ def load_resnet(network: nn.Module, path: str) -> list[str]:
         CheckpointError: the file cannot be read or does not fit; says which backbone it holds.
     """
     content = read_weights_file(path)
+    if any(_DETECTRON.search(name) for name in all_tensors(content)):
+        what = "has the names of detectron2 (stem, res2 to res5), whose networks mostly take blue, green, red"
+        raise CheckpointError(what, where=path, cure="Give torchvision's weights, or a file with torchvision's names")
     expected = network.state_dict()
     shapes = {key: value.shape for key, value in expected.items()}
     found = find_weights(content, shapes, prefer_average=False)

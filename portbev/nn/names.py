@@ -87,6 +87,12 @@ def _foreign_mappings(node: object, names: Collection[str]) -> list[str]:
     return [str(key) for key, value in items if isinstance(value, Mapping) and str(key) not in parts]
 
 
+def without_averages(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``content`` without its averaged weights, where it has others beside them."""
+    rest = {key: value for key, value in content.items() if not _AVERAGE.search(str(key))}
+    return rest if all_tensors(rest) else content
+
+
 def tensor_of(value: object) -> Tensor | None:
     """A tensor, or an array of numbers as one; None for anything else."""
     if isinstance(value, Tensor):

@@ -11,6 +11,7 @@ import torch
 
 from portbev.errors import CheckpointError
 from portbev.models import DetectionModel, ModelFamily
+from portbev.nn.names import without_averages
 from portbev.nn.pretrained import Imported, fit_state
 from portbev.runs.checkpoint import EMA, META, MODEL, load_checkpoint
 from portbev.runs.checkpoints import Checkpoints
@@ -26,7 +27,7 @@ def load_any(
         path: a checkpoint folder of portbev, a run directory (its newest checkpoint), or any file or folder of weights
             that :func:`portbev.tensorfiles.reading.read_file` reads, with names of ours or of the original
             implementation in any nesting.
-        use_ema: of a checkpoint of ours, prefer the averaged weights where there are both.
+        use_ema: prefer the averaged weights where there are both.
         partial: take the weights that fit, and note what does not.
 
     Returns:
@@ -42,6 +43,7 @@ def load_any(
             imported = fit_state(content, model, partial=partial)
         else:
             content, notes = read_weights_file(path), []
+            content = content if use_ema else without_averages(content)
             kind = "ema" if path.name in (EMA, "ema.pth") else "model"
             if path.name in (EMA, MODEL) or set(content) == set(model.state_dict()):
                 imported = fit_state(content, model, partial=partial)

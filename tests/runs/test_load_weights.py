@@ -103,6 +103,18 @@ def test_the_average_of_ours_is_read_where_it_is_wanted(tmp_path: Path) -> None:
     assert notes == ["computed from the configuration, not taken from the checkpoint, where they differ: voxel_size"]
 
 
+def test_the_average_of_a_file_of_others_is_read_where_it_is_wanted(tmp_path: Path) -> None:
+    source, target = Net(1), Net(2)
+    state = NAMES.export_state(source)["state_dict"]
+    average = {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
+    path = saved({"state_dict": state, "ema_state_dict": average}, tmp_path / "both.pth")
+    load_any(path, target, Family(), use_ema=False)
+    assert torch.equal(target.head.weight, source.head.weight)
+    _, notes = load_any(path, target, Family())
+    assert torch.equal(target.head.weight, source.head.weight + 1)
+    assert "the average of the weights (ema_state_dict) is read" in notes
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_checkpoint_of_other_classes_is_refused_or_taken_in_part(form: str, tmp_path: Path) -> None:
     source, target = Net(1, classes=7), Net(2)
