@@ -129,7 +129,7 @@ def evaluate_checkpoint(
     model: DetectionModel = family.build(config.model)
     told += chosen.prepare_model(model, config.compute)
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema)
-    step = int(checkpoint.name.removeprefix("step_")) if checkpoint.name.startswith("step_") else 0
+    told = list(dict.fromkeys([*told, *dataset.notes, *notes]))
     origin = str(checkpoint.resolve())
     with comms.join(chosen) as comm, in_one_line(), contextlib.ExitStack() as held:
         model.to(chosen.device(comms.local_rank(chosen)))
@@ -140,7 +140,7 @@ def evaluate_checkpoint(
         if reporter is not None:
             for line in [
                 *([] if folder is None else [f"writing to {folder}"]),
-                *(f"note: {n}" for n in [*told, *notes]),
+                *(f"note: {note}" for note in told),
             ]:
                 reporter.say(line)
         record = evaluate_model(
@@ -150,8 +150,9 @@ def evaluate_checkpoint(
             backend=chosen,
             comm=comm,
             out=folder,
-            step=step,
+            step=_step_of(checkpoint),
             weights=weights,
+            setup_notes=told,
             source=source,
             checkpoint=origin,
             within=within,
@@ -159,6 +160,12 @@ def evaluate_checkpoint(
         )
     assert record is not None  # nothing asks it to stop
     return record
+
+
+def _step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint's folder is named for; 0 for one that is named otherwise."""
+    number = checkpoint.name.removeprefix("step_")
+    return int(number) if checkpoint.name.startswith("step_") and number.isdecimal() else 0
 
 
 def _scorable(dataset: Dataset, *, is_written: bool, within: Within | None) -> list[str]:

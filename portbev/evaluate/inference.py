@@ -44,6 +44,7 @@ def evaluate_model(
     weights: str = "model",
     source: Path | str | None = None,
     checkpoint: str | None = None,
+    setup_notes: Sequence[str] = (),
     within: Within | None = None,
     reporter: Reporter | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -56,6 +57,7 @@ def evaluate_model(
     Args:
         step, weights, checkpoint: written into the metrics: which weights these are.
         source: written into the metrics: the data root as it was given.
+        setup_notes: written into the metrics: notes on data, model and checkpoint from before the inference.
         within: score only what lies at these distances.
         stop: asked after every batch; True gives up.
 
@@ -76,6 +78,7 @@ def evaluate_model(
         except PortbevError as error:
             raise error if out is None else _kept(error, out / PREDICTIONS) from error
         record.update(step=step, weights=weights, inference=inference)
+        record |= {"setup_notes": list(setup_notes)} if setup_notes else {}
         record["within"] = None if within is None else range_record(within)
         if out is not None:
             record.update(identity(dataset, config, backend, source=source, checkpoint=checkpoint, within=within))

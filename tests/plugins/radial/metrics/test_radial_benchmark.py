@@ -157,11 +157,13 @@ def test_evaluation_of_a_model_gives_the_best_figures_to_perfect_detections(data
     assert sum(len(dataset.truth(index)[0]) for index in range(len(dataset)))
     section = RadialData(camera=False, workers=0)
     config = RunConfig(name="oracle", model=ModelSection(family="oracle"), data=section)
-    record = evaluate_model(Oracle(), dataset, config, backend=CpuBackend(), out=tmp_path)
+    said = ["a note from before"]
+    record = evaluate_model(Oracle(), dataset, config, backend=CpuBackend(), out=tmp_path, setup_notes=said)
     for key in ("bev_ap_fixed", "3d_ap_fixed", "let_ap_fixed"):
         assert find_metric(find_benchmark("radial"), key).of(record) == pytest.approx(100)
     assert record["samples"] == len(dataset) and record["inference"]["batch_size"] == 1
     assert json.loads((tmp_path / "metrics.json").read_text()) == record
+    assert record["setup_notes"] == said and record["data"]["digest"] == dataset.digest()
     again = evaluate_results(tmp_path / "predictions.json", data_root=dataset.root, split="test")
     assert again["official"] == record["official"] and again["fixed"] == record["fixed"]
 
