@@ -56,7 +56,7 @@ def load(source: Source, makers: Makers, builders: Builders, persistent_load: Pe
         AssertionError,
         NotImplementedError,
         struct.error,
-        RecursionError,
+        RuntimeError,
     ) as error:
         raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
 
