@@ -37,7 +37,7 @@ Toy = Callable[..., RunConfig]
 
 def content(folder: Path) -> dict[str, Any]:
     metrics = json.loads((folder / "metrics.json").read_text())
-    metrics.pop("inference")
+    del metrics["inference"], metrics["checkpoint"]  # times, and the place of the weights, which training has not
     return {"metrics": metrics, "predictions": (folder / "predictions.json").read_bytes()}
 
 
