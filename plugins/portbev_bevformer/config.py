@@ -103,6 +103,8 @@ class BevFormerConfig(ModelSection):
             raise ValueError(f"levels ({self.levels}) must be at least the number of image_backbone.stages")
         if any(not 1 <= s <= 4 for s in (*self.image_backbone.stages, *self.image_backbone.deformable_stages)):
             raise ValueError("stages count from 1 to 4")
+        if list(self.image_backbone.stages) != sorted(set(self.image_backbone.stages)):
+            raise ValueError(f"image_backbone.stages must rise, fine to coarse, but are {self.image_backbone.stages}")
         unknown = sorted(set(self.classes) - set(DETECTION_CLASSES))
         if unknown or len(set(self.classes)) != len(self.classes) or not self.classes:
             raise ValueError(f"classes must name classes once each, of {', '.join(DETECTION_CLASSES)}")

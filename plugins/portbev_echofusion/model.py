@@ -63,11 +63,10 @@ class EchoFusion(DetectionModel):
             strides=(1, 2, 2, 2) if has_azimuth else (1, (2, 1), 2, 2),
             zero_init_residual=config.radar_backbone.zero_init_residual,
             checkpointing=config.checkpointing,
-            reads=(2, 3, 4),
         )
-        self.radar_neck = FPN(self.radar_backbone.out_channels, config.channels, norm=(1e-3, 0.01))
+        self.radar_neck = FPN(self.radar_backbone.out_channels[-LEVELS:], config.channels, norm=(1e-3, 0.01))
         self.img_backbone = _image_backbone(config) if config.camera else None
-        self.img_neck = None if self.img_backbone is None else ImageNeck(config, self.img_backbone.out_channels)
+        self.img_neck = None if self.img_backbone is None else ImageNeck(config, self.img_backbone.out_channels[-2:])
         self.encoder = Encoder(config)
         self.queries = ObjectQueries(config.decoder.queries, config.channels)
         self.decoder = Decoder(
@@ -103,7 +102,8 @@ class EchoFusion(DetectionModel):
 
     def radar_pyramid(self, radar: Any) -> Maps:
         """The radar's feature pyramid (B,C,R,D), fine to coarse, from the result of :class:`RadarReader`."""
-        return list(self.radar_neck(self.radar_backbone(self.radar(radar))))
+        stages = self.radar_backbone(self.radar(radar))
+        return list(self.radar_neck(stages[-LEVELS:]))
 
     def fuse(self, radar_maps: Sequence[Tensor], frames: RadialBatch) -> Maps:
         """The radar's maps fused with the camera's; the radar's maps themselves if the model has no camera."""
@@ -112,8 +112,8 @@ class EchoFusion(DetectionModel):
         images = frames["images"]
         if images is None:
             raise DataError("the data come without pictures, the model has a camera", cure="Set data.camera=true")
-        maps = self.img_backbone(images)
-        return list(self.img_neck(maps, radar_maps, frames["calibration"], frames["image_size"]))
+        stages = self.img_backbone(images)
+        return list(self.img_neck(stages[-2:], radar_maps, frames["calibration"], frames["image_size"]))
 
     def losses(self, outputs: Any, batch: Batch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """Focal and L1 losses per decoder layer, see :func:`portbev.nn.detr_losses.detection_losses`."""
@@ -157,5 +157,4 @@ def _image_backbone(config: EchoFusionConfig) -> ResNet:
         frozen_stages=section.frozen_stages,
         zero_init_residual=section.zero_init_residual,
         checkpointing=config.checkpointing,
-        reads=(3, 4),
     )
