@@ -52,15 +52,15 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
     Raises:
         DataError: missing, truncated or damaged file, or another size.
     """
-    image, suffix = open_image(path, token=token), _of(token)
-    if image.size != (source_size[1], source_size[0]):
-        width, height = image.size
-        raise DataError(
-            f"image is {width} x {height}, expected {source_size[1]} x {source_size[0]}{suffix}",
-            where=str(path),
-            cure=cure or f"Set data.image.source_size=[{height},{width}]",
-        )
-    return image
+    with _errors(path, _of(token)), Image.open(path) as opened:
+        if opened.size == (source_size[1], source_size[0]):  # by its header, before memory is taken for its pixels
+            return to_rgb(opened)
+        width, height = opened.size
+    raise DataError(
+        f"image is {width} x {height}, expected {source_size[1]} x {source_size[0]}{_of(token)}",
+        where=str(path),
+        cure=cure or f"Set data.image.source_size=[{height},{width}]",
+    )
 
 
 def open_image(path: Path, *, token: str = "") -> Image.Image:
@@ -100,7 +100,7 @@ def _errors(path: Path, suffix: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"image is missing{suffix}", where=str(path), cure="Check the data root") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"image is damaged or truncated{suffix}: {error}", where=str(path), cure=FETCH_AGAIN) from error
 
 
