@@ -20,7 +20,7 @@ from portbev.viz.views import Views
 from portbev_nuscenes.classes import DETECTION_CLASSES, Categories, counts
 from portbev_nuscenes.metrics.arrays import PredictionArrays
 from portbev_nuscenes.metrics.submission import load_predictions
-from portbev_nuscenes.samples.images import to_rgb
+from portbev_nuscenes.samples.images import open_image
 from portbev_nuscenes.samples.lidar import read_lidar
 from portbev_nuscenes.tables.cache import load_index
 from portbev_nuscenes.tables.index import Index
@@ -128,15 +128,12 @@ class NuscenesViews(Views):
         return Camera(name, self._image(frame), intrinsic, inverse_pose(sensor2global))
 
     def _image(self, frame: int) -> NDArray[np.uint8]:
-        from PIL import Image
-
         path = self.root / self.index.frame_file[frame].decode()
         try:
-            with Image.open(path) as picture:
-                return np.asarray(to_rgb(picture))
-        except (OSError, ValueError) as error:
-            what = "no such picture" if isinstance(error, FileNotFoundError) else f"damaged picture ({error})"
-            raise DataError(what, where=str(path), cure="Restore the file, or name other samples: --tokens") from error
+            return np.asarray(open_image(path))
+        except DataError as error:
+            cure = "Restore the file, or name other samples: --tokens"
+            raise DataError(error.what, where=error.where, cure=cure) from error
 
     def _points(self, frame: int) -> Array:
         if frame < 0:

@@ -128,7 +128,7 @@ def _watch(writable: Sequence[Path], report: int) -> None:
 
 
 def _is_own(arguments: tuple[Any, ...]) -> bool:
-    """Whether a program is one that commands start anyway: worker processes, and what asks for the machine's name and fonts."""
+    """Whether a program is one that commands start anyway: workers, and what asks for the machine's name and fonts."""
     words = arguments[1] if len(arguments) > 1 and isinstance(arguments[1], list) else []
     return words[:1] in (["uname"], ["fc-list"]) or words[1:3] == ["-m", "portbev.data.pool"]
 

@@ -84,5 +84,5 @@ def _shape(out: Path, number: int, source: RawRoot) -> Any:
     try:
         with Image.open(path) as image:
             return np.array([image.height, image.width], np.int32)
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"picture is damaged: {error}", where=str(path), cure="Remove it and convert again") from error
