@@ -76,9 +76,8 @@ def _looked_over(data: Splits, config: RunConfig) -> Splits:
     """``data`` with what there is to know of it; raises what would stop the run after hours of training."""
     data.train.check()
     data.eval.check()
+    check_evaluation(config, data.eval)
     benchmark = find_benchmark(data.eval.benchmark)
-    find_metric(benchmark, config.train.checkpoint.best)
-    build_loader(data.eval, batch_size=config.eval.batch_size, workers=0, seed=0, epoch=0, part="eval")
     notes = benchmark.check(data.eval) if data.eval.labelled else [_unscored(data.eval)]
     learnt = data.train.summary()
     if learnt.boxes and not learnt.kept:
@@ -86,6 +85,12 @@ def _looked_over(data: Splits, config: RunConfig) -> Splits:
         what = f"split {data.train.split!r} has no box to train on" + (f" ({reasons})" if reasons else "")
         raise DataError(what, where=str(data.train.root), cure="Choose another split, or change what leaves boxes out")
     return replace(data, train_summary=learnt, eval_summary=data.eval.summary(), notes=tuple(notes))
+
+
+def check_evaluation(config: RunConfig, data: Dataset) -> None:
+    """Raise a ConfigError for settings with which ``data`` cannot be evaluated."""
+    find_metric(find_benchmark(data.benchmark), config.train.checkpoint.best)
+    build_loader(data, batch_size=config.eval.batch_size, workers=0, seed=0, epoch=0, part="eval")
 
 
 def _unscored(data: Dataset) -> str:

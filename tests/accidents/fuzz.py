@@ -46,12 +46,9 @@ class Fuzzer:
 
     def __init__(self, base: Path, seed: int) -> None:
         self.base, self.seed = base, seed
-        os.environ.update(
-            PORTBEV_CACHE=str(base / "cache"),
-            MPLCONFIGDIR=str(base / "cache" / "matplotlib"),
-            COLUMNS="200",
-            NO_COLOR="1",
-        )
+        caches = {"PORTBEV_CACHE": "", "MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
+        os.environ.update({name: str(base / "cache" / folder) for name, folder in caches.items()})
+        os.environ.update(COLUMNS="200", NO_COLOR="1")
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
             os.environ.pop(name, None)
         self.specimens = prepare(base)

@@ -37,7 +37,8 @@ Toy = Callable[..., RunConfig]
 
 def content(folder: Path) -> dict[str, Any]:
     metrics = json.loads((folder / "metrics.json").read_text())
-    del metrics["inference"], metrics["checkpoint"]  # times, and the place of the weights, which training has not
+    for name in ("inference", "checkpoint", "setup_notes"):  # times, and what a training keeps in its record
+        metrics.pop(name, None)
     return {"metrics": metrics, "predictions": (folder / "predictions.json").read_bytes()}
 
 
