@@ -45,9 +45,13 @@ def _decode_sample(config: BevDepthConfig, task: int, heatmap: Tensor, code: Ten
     centers = torch.stack([x, y, codes[:, 2]], dim=1)
     boxes = torch.cat([centers, codes[:, 3:6].exp(), yaw[:, None], codes[:, 8:10]], dim=1)
     low, high = centers.new_tensor(config.decode.center_range).split(3)
-    keep = (scores > config.decode.score_threshold) & ((centers >= low) & (centers <= high)).all(dim=1)
+    # what is NaN passes, to be counted by the benchmark
+    keep = ~(scores <= config.decode.score_threshold) & ~((centers < low) | (centers > high)).any(dim=1)
     candidates = Detections(boxes[keep].numpy(), scores[keep].numpy(), labels[classes[keep]].numpy())
-    return _select(candidates, _suppress(config, task, candidates))
+    placed = np.isfinite(candidates.boxes[:, :2]).all(1) & np.isfinite(candidates.scores)
+    usable, others = np.flatnonzero(placed), np.flatnonzero(~placed)[: config.decode.max_per_task]
+    chosen = usable[_suppress(config, task, _select(candidates, usable))]
+    return _select(candidates, np.concatenate([chosen, others]))
 
 
 def _suppress(config: BevDepthConfig, task: int, candidates: Detections) -> Indices:

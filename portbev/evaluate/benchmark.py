@@ -240,5 +240,7 @@ def headline_metrics(benchmark: Benchmark) -> list[Metric]:
 
 def headline(benchmark: Benchmark, record: Mapping[str, Any]) -> str:
     """``mAP 0.1234  NDS 0.2345``."""
+    if record.get("scored") is False:
+        return "not scored"
     values = [(metric.name, metric.of(record)) for metric in headline_metrics(benchmark)]
     return "  ".join(f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in values)

@@ -106,6 +106,24 @@ def test_sizes_beyond_float32_are_decoded_without_a_warning() -> None:
     assert len(found.boxes) and np.isposinf(found.boxes[:, 3]).all() and (found.boxes[:, 4] == 0).all()
 
 
+def test_boxes_that_are_nan_are_left_to_the_benchmark_to_count_and_suppress_no_other() -> None:
+    config = small(decode={"nms": "circle"})
+    columns, rows = config.bev_size
+    outputs = []
+    for task in config.head.tasks:
+        output = {name: torch.zeros(1, channels, rows, columns) for name, channels in BRANCHES}
+        output["heatmap"] = torch.full((1, len(task), rows, columns), -9.0)
+        outputs.append(output)
+    outputs[0]["heatmap"][0, 0, 1, 1] = 2.0
+    outputs[0]["heatmap"][0, 0, 1, 2] = float("nan")
+    outputs[0]["heatmap"][0, 0, 3, 3] = 1.0
+    outputs[0]["reg"][0, 0, 3, 3] = float("nan")
+    (found,) = decode(config, outputs)
+    finite = np.isfinite(found.boxes).all(1) & np.isfinite(found.scores)
+    assert finite.tolist() == [True, False, False]
+    assert found.scores[0] == pytest.approx(1 / (1 + np.exp(-2.0)))
+
+
 def test_a_box_without_end_suppresses_no_other() -> None:
     boxes = np.array([[0, 0, 0, np.inf, 2, 1, 0, 0, 0], [30, 30, 0, 4, 2, 1, 0, 0, 0]], np.float32)
     assert size_aware_circle_nms(boxes, np.array([0.9, 0.5], np.float32), 0.5).tolist() == [0, 1]
