@@ -1,6 +1,6 @@
 """Stand-in for the operators of ``torch_npu``.
 
-``npu_deformable_conv2d`` takes offsets as cat([x, y, mask]) on channels, kernel_size [kW, kH], and four values for
+``npu_deformable_conv2d`` takes offsets as cat([x, y, mask]) on channels, kernel_size [kH, kW], and four values for
 stride, padding and dilation; its second output belongs to the backward function.
 """
 
@@ -23,8 +23,7 @@ def npu_deformable_conv2d(
     input: Tensor,
     weight: Tensor,
     offset: Tensor,
-    bias: Tensor | None = None,
-    *,
+    bias: Tensor | None,
     kernel_size: list[int],
     stride: list[int],
     padding: list[int],
@@ -51,7 +50,6 @@ def npu_deformable_conv2dbk(
     offset_out: Tensor,
     weight: Tensor,
     offset: Tensor,
-    *,
     kernel_size: list[int],
     stride: list[int],
     padding: list[int],
@@ -97,10 +95,9 @@ def _check(
     require(channels % deformable_groups == 0, name, f"deformable_groups {deformable_groups} must divide {channels}")
     tensor(name, "weight", weight, FLOAT, (None, channels // groups, None, None))
     kernel_height, kernel_width = weight.shape[2:]
-    wide_first = integers(name, "kernel_size", kernel_size, 2, 1)
-    require(
-        wide_first == [kernel_width, kernel_height], name, f"kernel_size must be [kW, kH] of weight, is {wide_first}"
-    )
+    taps_by_axis = integers(name, "kernel_size", kernel_size, 2, 1)
+    fits = taps_by_axis == [kernel_height, kernel_width]
+    require(fits, name, f"kernel_size must be [kH, kW] of weight, is {taps_by_axis}")
     strides = integers(name, "stride", stride, 4, 1)
     dilations = integers(name, "dilation", [1, 1, 1, 1] if dilation is None else dilation, 4, 1)
     pads = integers(name, "padding", padding, 4, 0)

@@ -29,6 +29,11 @@ def float32_only(provider: str, **tensors: Tensor) -> str | None:
     return None
 
 
+def nonempty(**tensors: Tensor) -> str | None:
+    """None if every tensor given has elements, else the reason."""
+    return "empty input" if any(0 in tensor.shape for tensor in tensors.values()) else None
+
+
 def first_of(*reasons: str | None) -> str | None:
     """The first reason there is."""
     return next((reason for reason in reasons if reason is not None), None)

@@ -1,9 +1,9 @@
 """``deform_conv2d`` by torch_npu.
 
-``npu_deformable_conv2d(input, weight, offset, bias=None, kernel_size, stride, padding, dilation, groups,
+``npu_deformable_conv2d(input, weight, offset, bias, kernel_size, stride, padding, dilation, groups,
 deformable_groups, modulated) -> (output, offset_output)`` and its backward ``npu_deformable_conv2dbk``. float32 only.
 ``offset`` is cat([x offsets, y offsets, mask]) on channels where the operator's own is (dy, dx) per tap; kernel_size is
-[kW, kH], stride [1, 1, s, s], padding [p] * 4. Not run on a device.
+[kH, kW], stride [1, 1, s, s], padding [p] * 4. Not run on a device.
 
 The backward wants the forward's second output. A backward operator sees the forward's arguments alone, so the forward
 runs once more: keeping the second output (as large as the unfolded input) by the side would outlive evaluation passes.
@@ -76,7 +76,7 @@ def vendor_options(call: DeformConv2dCall) -> dict[str, Any]:
     """The vendor's keyword arguments in its orders."""
     (height, width), stride, padding, dilation = call.weight.shape[2:], call.stride, call.padding, call.dilation
     return {
-        "kernel_size": [width, height],
+        "kernel_size": [height, width],
         "stride": [1, 1, stride[0], stride[1]],
         "padding": [padding[0], padding[0], padding[1], padding[1]],
         "dilation": [1, 1, dilation[0], dilation[1]],

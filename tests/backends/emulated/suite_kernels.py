@@ -27,7 +27,12 @@ from portbev_npu.kernels.torch_npu_deform_conv2d import pack_offset, unpack_offs
 
 
 def deform_inputs(
-    channels: int = 64, groups: int = 1, deform: int = 1, kernel: tuple[int, int] = (3, 3), masked: bool = False
+    channels: int = 64,
+    groups: int = 1,
+    deform: int = 1,
+    kernel: tuple[int, int] = (3, 3),
+    masked: bool = False,
+    results: int = 8,
 ) -> list[Tensor | None]:
     """Input, offset, weight, mask, bias for padding 1 and stride 1."""
     torch.manual_seed(0)
@@ -36,9 +41,9 @@ def deform_inputs(
     return [
         torch.randn(2, channels, 5, 6),
         torch.randn(2, 2 * taps, height, width) * 2,
-        torch.randn(8, channels // groups, *kernel) * 0.1,
+        torch.randn(results, channels // groups, *kernel) * 0.1,
         torch.rand(2, taps, height, width) if masked else None,
-        torch.randn(8) if masked else None,
+        torch.randn(results) if masked else None,
     ]
 
 
@@ -69,9 +74,10 @@ def served(operator: str, direction: str) -> set[str]:
     ("options", "provider"),
     [
         ({}, "mx_driving"),
-        ({"masked": True}, "mx_driving"),
+        ({"channels": 256, "masked": True, "results": 64}, "mx_driving"),  # BEVFormer's
+        ({"channels": 64, "groups": 4}, "mx_driving"),  # BEVDepth's
         ({"channels": 16}, "torch_npu"),
-        ({"channels": 64, "groups": 4}, "torch_npu"),  # BEVDepth's
+        ({"channels": 256, "masked": True}, "torch_npu"),
         ({"channels": 16, "groups": 2, "deform": 2, "masked": True}, "torch_npu"),
         ({"channels": 16, "deform": 2, "kernel": (1, 3), "masked": True}, "torch_npu"),
     ],
@@ -226,9 +232,10 @@ def test_deterministic_mode_passes_over_kernels_that_add_in_any_order() -> None:
     ("change", "groups", "deform", "reason"),
     [
         ({"channels": 32}, 1, 1, "32 input channels.*multiple of 64"),
-        ({"groups": 4}, 4, 1, "groups is 4"),
         ({"deform": 2}, 1, 2, "deform_groups is 2"),
-        ({"kernel": (1, 3)}, 1, 1, "kernel 1x3"),
+        ({"kernel": (1, 3)}, 1, 1, "kernel 1x3; mx_driving documents square"),
+        ({"kernel": (1, 1), "masked": True, "results": 64}, 1, 1, "kernel 1x1 with a mask; mx_driving takes 3x3 only"),
+        ({"masked": True}, 1, 1, "8 output channels with a mask; mx_driving needs a multiple of 64"),
     ],
 )
 def test_mx_driving_deform_conv2d_says_its_limits(
@@ -239,6 +246,121 @@ def test_mx_driving_deform_conv2d_says_its_limits(
     said = mx_deform_conv2d.supports(deform_call(deform_inputs(**change))._replace(groups=groups, deform_groups=deform))
     assert said is not None
     assert re.search(reason, said)
+
+
+MASKED = {"channels": 256, "masked": True, "results": 64}
+
+
+@pytest.mark.parametrize("step", ["stride", "padding", "dilation"])
+@pytest.mark.parametrize("channels", [256, 512])
+def test_a_step_that_the_second_kernels_ignore_is_passed_on(step: str, channels: int) -> None:
+    call = deform_call(deform_inputs(**{**MASKED, "channels": channels}))
+    assert mx_deform_conv2d.supports(call) is None
+    said = mx_deform_conv2d.supports(call._replace(**{step: [2, 2]}))
+    assert said == f"{step} (2, 2) with a mask and {channels} input channels; mx_driving computes as if it were 1"
+    other = call._replace(input=call.input[:, :128], weight=call.weight[:, :128], **{step: [2, 2]})
+    assert mx_deform_conv2d.supports(other) is None, "the first kernels heed it"
+
+
+def test_a_scrambled_gradient_of_offsets_is_passed_on_and_the_forward_is_not() -> None:
+    call = deform_call(deform_inputs(channels=128, masked=True, results=64))
+    assert mx_deform_conv2d.supports(call) is None
+    assert mx_deform_conv2d.supports_backward(call.input, call) == (
+        "gradient of the offsets with a mask, 128 input channels and groups 1; "
+        "mx_driving scrambles it unless there are 256 or 512 and one group"
+    )
+    assert mx_deform_conv2d.supports_backward(call.input, call._replace(mask=None)) is None
+    grouped = deform_call(deform_inputs(groups=4, **MASKED))._replace(groups=4)
+    assert "256 input channels and groups 4" in str(mx_deform_conv2d.supports_backward(grouped.input, grouped))
+
+
+def test_the_ledger_says_why_the_masked_backward_went_to_another() -> None:
+    activate("npu", emulate=True)
+    host, there = both(
+        lambda x, o, w, m, b: ops.deform_conv2d(x, o, w, b, m, padding=1),
+        deform_inputs(channels=128, masked=True, results=64),
+    )
+    assert all(torch.equal(a, b) for a, b in zip(host, there, strict=True))
+    assert served("deform_conv2d", "forward") == {"mx_driving", "reference"}
+    assert served("deform_conv2d", "backward") == {"torch_npu", "reference"}
+    (entry,) = KERNELS.ledger.snapshot()["deform_conv2d"]["passed_over"]
+    assert entry["reason"].startswith("backward: gradient of the offsets with a mask")
+
+
+def test_more_channels_than_the_first_backward_takes_are_passed_on() -> None:
+    call = deform_call(deform_inputs(channels=576))
+    assert mx_deform_conv2d.supports(call) is None
+    said = mx_deform_conv2d.supports_backward(call.input, call)
+    assert said == "576 input channels; mx_driving's backward is wrong above 512"
+
+
+@pytest.mark.parametrize(
+    ("across", "masked", "served"), [(327, False, True), (328, False, False), (305, True, True), (306, True, False)]
+)
+def test_a_row_that_does_not_fit_the_local_memory_is_passed_on(across: int, masked: bool, served: bool) -> None:
+    """512 input channels: 53,248 bytes, and 48 or 52 for each of 9 x row, up to a multiple of 64."""
+    shapes = [(1, 512, 2, across), (1, 18, 2, across), (64, 64, 3, 3), (1, 9, 2, across)]
+    x, offset, weight, mask = (torch.empty(shape, device="meta") for shape in shapes)
+    call = DeformConv2dCall(x, offset, weight, mask if masked else None, None, [1, 1], [1, 1], [1, 1], 8, 1)
+    said = mx_deform_conv2d.supports(call)
+    assert said is None if served else "196,608 and does not look" in str(said)
+    assert (mx_deform_conv2d.row_bytes(call) <= 196_608) == served
+
+
+def test_a_mask_of_zero_sends_finite_gradients_that_equal_the_cpus() -> None:
+    activate("npu", emulate=True)
+    inputs = deform_inputs(**MASKED)
+    assert inputs[3] is not None
+    inputs[3][:, ::2] = 0.0
+    host, there = both(lambda x, o, w, m, b: ops.deform_conv2d(x, o, w, b, m, padding=1), inputs)
+    assert served("deform_conv2d", "backward") == {"mx_driving", "reference"}
+    for one, other in zip(host, there, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-12)
+    assert torch.equal(host[2], there[2]), "a tap that is off sends its offset exactly nothing"
+
+
+def test_the_stand_in_divides_by_the_mask_as_the_wheel_does() -> None:
+    x, offset, weight, mask, _ = on_npu(*deform_inputs(**MASKED))
+    mask[:, 0] = 0.0
+    mask.requires_grad_()
+    mx_driving.modulated_deform_conv2d(x, offset, mask, weight, None, 1, 1, 1).sum().backward()
+    assert mask.grad[:, 0].isnan().all()
+    assert not mask.grad[:, 1:].isnan().any()
+
+
+def test_the_stand_in_refuses_what_the_wheel_computes_wrong() -> None:
+    x, offset, weight, mask, _ = on_npu(*deform_inputs(**MASKED))
+    with pytest.raises(RuntimeError, match="taken to be 1"):
+        mx_driving.modulated_deform_conv2d(x, offset, mask, weight, None, 1, 2, 2)
+    narrow = [x[:, :64].contiguous(), offset, mask, weight[:, :64].contiguous().requires_grad_()]
+    with pytest.raises(RuntimeError, match="scrambled"):
+        mx_driving.modulated_deform_conv2d(*narrow, None, 1, 1, 1).sum().backward()
+
+
+def test_gradients_that_come_back_as_views_are_handed_on_contiguous() -> None:
+    call = deform_call(on_npu(*deform_inputs(**MASKED)))
+    grad_out = torch.ones(2, 64, 5, 6, device="npu")
+    direct = gradients(mx_deform_conv2d._convolve, call, ("input",), grad_out)
+    assert not direct[0].is_contiguous()
+    assert all(gradient.is_contiguous() for gradient in mx_deform_conv2d.backward(grad_out, call))
+
+
+@pytest.mark.parametrize(
+    ("chip", "reason"),
+    [
+        ("Ascend910B2", None),
+        ("Ascend910_9362", None),
+        ("Ascend310P3", "mx_driving has no deform_conv2d for Ascend310P3"),
+        ("Ascend910A", "mx_driving has no deform_conv2d for Ascend910A"),
+        ("a name to come", None),
+    ],
+)
+def test_a_chip_without_the_operator_is_no_place_for_it(
+    chip: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.npu, "get_device_name", lambda device=None: chip)
+    call = deform_call(deform_inputs())
+    assert mx_deform_conv2d.supports(call) == mx_deform_conv2d.supports_backward(call.input, call) == reason
 
 
 def test_half_precision_is_outside_every_vendor_kernel() -> None:
@@ -302,17 +424,17 @@ def on_npu(*tensors: Tensor | None) -> list[Any]:
 
 
 def test_stand_in_refuses_arguments_in_another_order() -> None:
-    x, offset, weight, _, _ = on_npu(*deform_inputs())
+    x, offset, weight, _, _ = on_npu(*deform_inputs(results=64))
     with pytest.raises(RuntimeError, match="weight must have shape"):
         mx_driving.deform_conv2d(x, weight, offset, 1, 1, 1, 1, 1)
-    with pytest.raises(RuntimeError, match="bias is not supported"):
+    with pytest.raises(RuntimeError, match="bias is ignored"):
         mx_driving.modulated_deform_conv2d(x, offset, offset, weight, offset, 1, 1, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kernel_size": [1, 3]}, r"kernel_size must be \[kW, kH\]"),
+        ({"kernel_size": [3, 1]}, r"kernel_size must be \[kH, kW\]"),
         ({"stride": [1, 1]}, "stride must have 4 values"),
         ({"stride": [1, 2, 1, 1]}, r"stride must be \[1, 1, s, s\]"),
         ({"padding": [1, 1]}, "padding must have 4 values"),
