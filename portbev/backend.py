@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from portbev.precision import Amp, Precision
+from portbev.precision import Amp, Determinism, Precision
 from portbev.probing import Availability
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ class Backend:
         """Look for the device in stages, keeping each stage's error. Never raises, never changes torch's state."""
         raise NotImplementedError
 
-    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+    def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         """Make the process use this device with the given float32 precision and determinism.
 
         ``highest`` turns reduced-precision matrix units off for float32 (TF32, HF32); ``fast`` turns them on.
+        :func:`use_deterministic_algorithms` is torch's part of determinism.
         """
         raise NotImplementedError
 
@@ -158,6 +159,11 @@ class Backend:
 
     def set_rng_state(self, state: torch.Tensor) -> None:
         self.module.set_rng_state(state)
+
+
+def use_deterministic_algorithms(deterministic: Determinism) -> None:
+    """torch's own functions: deterministic ones alone (``required``), where there are some, or whichever is fastest."""
+    torch.use_deterministic_algorithms(deterministic != "off", warn_only=deterministic == "preferred")
 
 
 @dataclass(frozen=True)

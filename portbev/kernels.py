@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from portbev.errors import PortbevError, nearest
+from portbev.precision import Determinism
 
 Direction = Literal["forward", "backward"]
 REFERENCE = "reference"
+VENDOR = 10
+"""From this priority on a kernel is a provider's own; below it is plain code that stands in, as the reference does."""
 
 
 def _always(call: Any) -> str | None:
@@ -43,8 +46,9 @@ class Kernel:
         supports: ``supports(call)`` is None if it can serve the call, else the reason why not.
         supports_backward: ``supports_backward(grad_out, call)``, the same for the backward. None: ``supports`` is asked
             in both directions.
-        priority: higher is asked first; the reference has 0.
-        deterministic: whether equal arguments give equal bits. Others are passed over in deterministic mode.
+        priority: higher is asked first; the reference has 0, plain code like it less than :data:`VENDOR`.
+        deterministic: whether equal arguments give equal bits. Others are passed over where that is required, and asked
+            after those of other providers, but before the reference, where it is preferred.
         probe: None if the provider is usable in this process, else the reason with its cure. Called at activation.
     """
 
@@ -125,12 +129,14 @@ class Kernels:
         backend: str,
         offered: Iterable[Kernel],
         *,
-        deterministic: bool = False,
+        deterministic: Determinism = "preferred",
         choice: Mapping[str, str] | None = None,
     ) -> dict[str, Candidates]:
         """Rank ``offered`` and the references for ``backend``.
 
         Args:
+            deterministic: ``required`` leaves out kernels that are not, ``preferred`` asks them after those of other
+                providers and before plain code, ``off`` goes by priority alone.
             choice: operator -> provider that alone may serve it (``--kernel``); ``all`` speaks for those not named.
 
         Raises:
@@ -142,7 +148,8 @@ class Kernels:
         ranked: dict[str, Candidates] = {}
         for operator in self.references:
             found = Candidates([], {})
-            for kernel in sorted((k for k in everything if k.operator == operator), key=lambda k: -k.priority):
+            own = [kernel for kernel in everything if kernel.operator == operator]
+            for kernel in sorted(own, key=lambda kernel: _place(kernel, deterministic)):
                 reason = _excluded(kernel, backend, deterministic)
                 if reason is None:
                     found.kernels.append(kernel)
@@ -196,11 +203,19 @@ KERNELS = Kernels()
 """The process's kernels. torch has one set of operators in a process, so there is one table behind them."""
 
 
-def _excluded(kernel: Kernel, backend: str, deterministic: bool) -> str | None:
+def _place(kernel: Kernel, deterministic: Determinism) -> tuple[bool, bool, int]:
+    """Where a kernel stands in the ranking; the smallest is asked first."""
+    if deterministic == "off":
+        return (False, False, -kernel.priority)
+    stands_in = kernel.priority < VENDOR
+    return (stands_in, not stands_in and not kernel.deterministic, -kernel.priority)
+
+
+def _excluded(kernel: Kernel, backend: str, deterministic: Determinism) -> str | None:
     """None if usable, "" if meant for another backend (not worth a line), else the reason."""
     if kernel.backends and backend not in kernel.backends:
         return ""
-    if deterministic and not kernel.deterministic:
+    if deterministic == "required" and not kernel.deterministic:
         return "not deterministic"
     try:
         return kernel.probe()

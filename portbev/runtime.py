@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 from portbev.backend import Backend
-from portbev.errors import BackendError, nearest
+from portbev.errors import BackendError, PortbevError, nearest
 from portbev.kernels import KERNELS
 from portbev.launcher import launch
 from portbev.plugins import Plugins, plugins
-from portbev.precision import Precision
+from portbev.precision import Determinism, Precision
 
 
 def backends_here(among: Plugins | None = None) -> dict[str, Backend]:
@@ -55,7 +56,7 @@ def activate(
     *,
     emulate: bool = False,
     precision: Precision = "highest",
-    deterministic: bool = False,
+    deterministic: Determinism = "preferred",
     kernels: Mapping[str, str] | None = None,
     among: Plugins | None = None,
 ) -> Backend:
@@ -63,14 +64,21 @@ def activate(
 
     Args:
         precision: ``highest`` (float32 means float32) or ``fast`` (TF32, HF32).
-        deterministic: only deterministic algorithms; kernels that are not are passed over.
+        deterministic: ``required``: deterministic algorithms alone, others are passed over; ``preferred``: others where
+            there is no deterministic one but plain code; ``off``: the fastest.
         kernels: operator -> provider, to override the ranking.
 
     Returns:
         The backend; ``backend.device()`` is where models and batches go.
+
+    Raises:
+        PortbevError: no such backend here, or no such ``deterministic`` or ``kernels``.
     """
     import portbev.ops  # noqa: F401  (registers the operators)
 
+    if deterministic not in get_args(Determinism):
+        cure = f"One of {', '.join(get_args(Determinism))}"
+        raise PortbevError(f"{deterministic!r} is no kind of determinism", where="deterministic", cure=cure)
     chosen = find_backend(backend, emulate=emulate, among=among) if isinstance(backend, str) else backend
     chosen.set_device(launch().local_rank % max(1, chosen.device_count()))
     chosen.activate(precision, deterministic)

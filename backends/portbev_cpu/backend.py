@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from portbev.backend import Backend
+from portbev.backend import Backend, use_deterministic_algorithms
 from portbev.config.schema import ComputeSection
 from portbev.host import HostMemory, host_environment
-from portbev.precision import Precision
+from portbev.precision import Determinism, Precision
 from portbev.probing import Availability, Stage
 from portbev_cpu import conv_gradients, heap
 
@@ -27,10 +27,10 @@ class CpuBackend(Backend):
     def probe(self) -> Availability:
         return Availability((Stage("torch", True, torch.__version__),))
 
-    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+    def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         # On CPUs with bf16 units "fast" lets oneDNN round float32 matrix products to bf16.
         torch.set_float32_matmul_precision("highest" if precision == "highest" else "medium")
-        torch.use_deterministic_algorithms(deterministic)
+        use_deterministic_algorithms(deterministic)
         # Filling every new tensor finds reads of unset memory; it changes no result and costs a sixth of a step.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

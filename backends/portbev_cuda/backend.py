@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from portbev.distributions import version_of
-from portbev.precision import Precision
+from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
 from portbev_cuda.driver import Driver
 from portbev_cuda.probe import probe
@@ -28,12 +28,12 @@ class CudaBackend(GpuBackend):
     def probe(self) -> Availability:
         return probe()
 
-    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+    def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         """TF32 and reduced-precision sums off (``highest``) or TF32 on (``fast``); deterministic algorithms.
 
         cuBLAS reads its workspace setting when its first handle is made: activate before anything runs.
         """
-        if deterministic:
+        if deterministic != "off":
             os.environ.setdefault(WORKSPACE, ":4096:8")
         super().activate(precision, deterministic)
 

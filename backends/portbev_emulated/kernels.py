@@ -2,8 +2,8 @@
 
 An emulated run is compared with a run on the CPU bit for bit. Where the CPU has a kernel that adds in another order
 than the reference, the emulated npu computes with that kernel too, on the host memory of its tensors, whenever no
-vendor's kernel takes the call (deterministic mode passes those over). A real npu runs the reference there;
-``--kernel ms_deform_attn=reference`` runs it here.
+vendor's kernel takes the call (those are passed over where determinism is required). A real npu runs the reference
+there; ``--kernel ms_deform_attn=reference`` runs it here.
 """
 
 from __future__ import annotations

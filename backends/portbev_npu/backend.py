@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from portbev.backend import Backend
+from portbev.backend import Backend, use_deterministic_algorithms
 from portbev.distributions import shadowed, version_of
 from portbev.host import host_environment
-from portbev.precision import Precision
+from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
 from portbev_npu import vendor
 from portbev_npu.probe import probe
@@ -41,7 +41,7 @@ class NpuBackend(Backend):
     def probe(self) -> Availability:
         return probe()
 
-    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+    def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         """HF32 off (``highest``) or on (``fast``) for convolutions and matrix products; deterministic algorithms.
 
         torch_npu heeds only the first effective determinism setting of a thread: activate before anything runs.
@@ -50,7 +50,7 @@ class NpuBackend(Backend):
         hf32 = precision == "fast"
         torch.npu.conv.allow_hf32 = hf32  # type: ignore[attr-defined]
         torch.npu.matmul.allow_hf32 = hf32  # type: ignore[attr-defined]
-        torch.use_deterministic_algorithms(deterministic)
+        use_deterministic_algorithms(deterministic)
 
     def environment(self) -> dict[str, Any]:
         """Versions of torch_npu, mx_driving and CANN, device names, and the variables that change results."""

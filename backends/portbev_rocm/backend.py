@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from portbev.distributions import installed, version_of
-from portbev.precision import Precision
+from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
 from portbev_rocm.probe import arch_of, probe
 from portbev_torch_cuda.backend import GpuBackend, collectives_version
@@ -29,7 +29,7 @@ class RocmBackend(GpuBackend):
     def probe(self) -> Availability:
         return probe()
 
-    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+    def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         """TF32 (xf32 on CDNA3) off (``highest``) or allowed (``fast``); deterministic algorithms.
 
         MIOpen picks an algorithm by trial unless asked for deterministic ones.

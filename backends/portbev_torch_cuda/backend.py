@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from portbev.backend import Backend
+from portbev.backend import Backend, use_deterministic_algorithms
 from portbev.distributions import shadowed
 from portbev.host import host_environment
-from portbev.precision import Precision
+from portbev.precision import Determinism, Precision
 
 
 class GpuBackend(Backend):
@@ -24,7 +24,7 @@ class GpuBackend(Backend):
     collective = "nccl"
     recorded: ClassVar[tuple[str, ...]] = ()
 
-    def activate(self, precision: Precision = "highest", deterministic: bool = False) -> None:
+    def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         """Reduced-precision units and reduced-precision sums off (``highest``) or on (``fast``); determinism.
 
         Without determinism the library of convolutions picks its algorithms by trial.
@@ -34,9 +34,9 @@ class GpuBackend(Backend):
         torch.backends.cudnn.allow_tf32 = fast
         torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = fast
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = fast
-        torch.use_deterministic_algorithms(deterministic)
-        torch.backends.cudnn.deterministic = deterministic
-        torch.backends.cudnn.benchmark = not deterministic
+        use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.deterministic = deterministic != "off"
+        torch.backends.cudnn.benchmark = deterministic == "off"
 
     def environment(self) -> dict[str, Any]:
         """The host, the vendor's :meth:`versions`, the devices, and the settings that change results."""

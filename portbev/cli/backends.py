@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from portbev.precision import Determinism
 
 SCHEMA = "portbev.backends/1"
 
@@ -20,7 +22,9 @@ def register(app: typer.Typer, name: str, help: str) -> None:
 def backends(
     backend: str = typer.Option("", "--backend", help="Show this backend only; exit status 2 if its device is absent."),
     emulate: bool = typer.Option(False, "--emulate", help="Install the emulated device of --backend first."),
-    deterministic: bool = typer.Option(False, "--deterministic", help="Rank kernels as in deterministic mode."),
+    deterministic: str = typer.Option(
+        "", "--deterministic", help="Rank kernels for this compute.deterministic: required, preferred (default), off."
+    ),
     kernel: list[str] = typer.Option([], "--kernel", help="OPERATOR=PROVIDER, as for training; repeatable."),  # noqa: B008
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
@@ -28,7 +32,7 @@ def backends(
     from portbev.errors import BackendError, PortbevError
     from portbev.runtime import find_backend
 
-    choice = _choices(kernel)
+    choice, setting = _choices(kernel), _setting(deterministic)
     if emulate and not backend:
         raise BackendError("--emulate needs a named backend", where="--backend", cure="Add --backend npu")
     absent: PortbevError | None = None
@@ -39,7 +43,7 @@ def backends(
             if not _exists(backend) or emulate:
                 raise
             absent = error
-    report = survey(backend or None, deterministic=deterministic, choice=choice)
+    report = survey(backend or None, deterministic=setting, choice=choice)
     if as_json:
         import json
 
@@ -52,22 +56,29 @@ def backends(
         raise absent
 
 
-def survey(only: str | None = None, *, deterministic: bool = False, choice: dict[str, str] | None = None) -> Any:
+def survey(
+    only: str | None = None, *, deterministic: Determinism | None = None, choice: dict[str, str] | None = None
+) -> Any:
     """State of the backends as JSON values.
 
+    Args:
+        deterministic: the setting that kernels are ranked for; None: the default of ``compute.deterministic``.
+
     Returns:
-        ``{"schema", "auto", "backends": [{"name", "label", "device_type", "collective", "priority", "emulated",
-        "available", "emulator", "stages": [{"name", "ok", "detail", "cure"}], "warnings", "operators": {operator:
-        {"candidates": [...], "excluded": {provider: reason}}}}], "conflicts": [distributions that
+        ``{"schema", "auto", "deterministic", "backends": [{"name", "label", "device_type", "collective", "priority",
+        "emulated", "available", "emulator", "stages": [{"name", "ok", "detail", "cure"}], "warnings", "operators":
+        {operator: {"candidates": [...], "excluded": {provider: reason}}}}], "conflicts": [distributions that
         overwrite each other], "failures": [...]}``; ``operators`` is empty where
         the device is absent.
     """
     import portbev.ops  # noqa: F401  (registers the operators)
+    from portbev.config import ComputeSection
     from portbev.distributions import shadowed
     from portbev.plugins import plugins
     from portbev.runtime import backends_here
 
     found, conflicts = plugins(), shadowed()
+    setting = deterministic or ComputeSection().deterministic
     every = []
     for backend in sorted(backends_here(found).values(), key=lambda b: -b.priority):
         state = backend.probe()
@@ -89,19 +100,20 @@ def survey(only: str | None = None, *, deterministic: bool = False, choice: dict
                 "warnings": [w for w in backend.environment().get("warnings", []) if w not in conflicts]
                 if shown
                 else [],
-                "operators": _operators(backend.name, deterministic, choice) if shown else {},
+                "operators": _operators(backend.name, setting, choice) if shown else {},
             }
         )
     return {
         "schema": SCHEMA,
         "auto": max((p["priority"], p["name"]) for p in every if p["available"] and not p["emulated"])[1],
+        "deterministic": setting,
         "backends": [page for page in every if only in (None, page["name"])],
         "conflicts": conflicts,
         "failures": [{"plugin": f.plugin, "hook": f.hook, "error": f.error} for f in found.failures],
     }
 
 
-def _operators(backend: str, deterministic: bool, choice: dict[str, str] | None) -> dict[str, Any]:
+def _operators(backend: str, deterministic: Determinism, choice: dict[str, str] | None) -> dict[str, Any]:
     from portbev.kernels import KERNELS
     from portbev.plugins import plugins
 
@@ -141,7 +153,7 @@ def _show(report: dict[str, Any], console: Console) -> None:
             console.print(f"      -> Without the device: --backend {page['name']} --emulate")
         for warning in page["warnings"]:
             console.print(f"  [yellow]note[/] {escape(warning)}")
-        _show_operators(page["operators"], console)
+        _show_operators(page["operators"], report["deterministic"], console)
         console.print()
     for conflict in report["conflicts"]:
         console.print(f"[yellow]conflict[/] {escape(conflict)}")
@@ -150,18 +162,34 @@ def _show(report: dict[str, Any], console: Console) -> None:
         console.print(f"[red]plugin {escape(failure['plugin'])}{hook} failed[/]: {escape(failure['error'])}")
 
 
-def _show_operators(operators: dict[str, Any], console: Console) -> None:
+def _show_operators(operators: dict[str, Any], setting: str, console: Console) -> None:
     from rich.markup import escape
 
     if not operators:
         return
-    console.print("  operators (best provider first):")
+    console.print(f"  operators (best provider first; compute.deterministic: {setting}):")
     width = max(map(len, operators))
     for operator, entry in operators.items():
-        names = [c["provider"] + ("" if c["backward"] else " (forward)") for c in entry["candidates"]]
+        names = [_named(candidate) for candidate in entry["candidates"]]
         console.print(f"    {operator:<{width}}  {escape(', '.join(names) or 'none')}")
         for provider, reason in entry["excluded"].items():
             console.print(f"    {'':<{width}}  - {escape(provider)}: {escape(reason)}")
+
+
+def _named(candidate: dict[str, Any]) -> str:
+    """A provider with what is to be known of it."""
+    said = [*([] if candidate["backward"] else ["forward"]), *([] if candidate["deterministic"] else ["bits vary"])]
+    return candidate["provider"] + (f" ({', '.join(said)})" if said else "")
+
+
+def _setting(text: str) -> Determinism | None:
+    from portbev.errors import PortbevError
+    from portbev.precision import Determinism
+
+    if text and text not in get_args(Determinism):
+        cure = f"One of {', '.join(get_args(Determinism))}"
+        raise PortbevError(f"{text!r} is no value of compute.deterministic", where="--deterministic", cure=cure)
+    return cast("Determinism | None", text or None)
 
 
 def _choices(texts: list[str]) -> dict[str, str]:

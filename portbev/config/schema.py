@@ -5,14 +5,14 @@ No path is in here but ``data.root``, which ``--data-root`` overrides; everythin
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from portbev.config.data import CommonData
 from portbev.config.meaning import Meaning
 from portbev.config.section import Section
-from portbev.precision import Amp, Precision
+from portbev.precision import Amp, Determinism, Precision
 
 
 class ModelSection(Section):
@@ -110,12 +110,20 @@ class ComputeSection(Section):
     precision: Precision = "highest"
     amp: Amp = "none"
     loss_scale: Literal["dynamic"] | Positive = "dynamic"  # fp16: of the loss before its gradient
-    deterministic: bool = True
+    deterministic: Determinism = "preferred"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"  # of the image path; rounding differs
     weight_gradients: Literal["torch", "avx2"] = "torch"  # of large convolutions on a CPU; rounding differs
     threads: int | None = Field(None, ge=1)  # torch's CPU threads per process
     keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory
     kernels: dict[str, str] = Field(default_factory=dict)  # operator -> provider, like --kernel
+
+    @field_validator("deterministic", mode="before")
+    @classmethod
+    def _is_a_word(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            words = "required (deterministic kernels alone)" if value else "off (the fastest), or preferred"
+            raise ValueError(f"should be required, preferred or off; for {str(value).lower()} say {words}")
+        return value
 
 
 class RunConfig(Section):

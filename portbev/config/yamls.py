@@ -63,13 +63,13 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 1e-4 as text, 010 as 8, 1:30 as 90 and 2024-01-01 as a date; people mean what they see.
+    """YAML 1.1 reads 1e-4 as text, 010 as 8, 1:30 as 90, 2024-01-01 as a date, off as false; people mean what they see.
 
     In sections of the configuration every field has a type, so what is left as text is read by that.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (as in its base class)
-        first: [(tag, pattern) for tag, pattern in kinds if not tag.endswith((":int", ":float", ":timestamp"))]
+        first: [(tag, pattern) for tag, pattern in kinds if not tag.endswith((":int", ":float", ":timestamp", ":bool"))]
         for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -80,6 +80,11 @@ _Loader.add_implicit_resolver(
         r"^[-+]?(?:(?:\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+|\d[\d_]*\.\d*|\.\d+|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
     ),
     list("-+0123456789."),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile(r"^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE)$"),
+    list("yYnNtTfF"),
 )
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*|0x[\da-fA-F]+)$"), list("-+0123456789")

@@ -37,7 +37,7 @@ class RunEntry(Part):
     world_size: int | None
     precision: str | None
     amp: str | None
-    deterministic: bool | None
+    deterministic: str | None
     seed: int | None
     config_digest: str | None
     data_digest: str | None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from portbev.config import Meaning
 from portbev.data.summary import Summary
 from portbev.files import finite, write_json
+from portbev.precision import Determinism
 from portbev.runs.ledger import Ledger
 from portbev.runs.reading import read_as
 
@@ -128,7 +129,7 @@ class RunRecord(Part):
     environment: dict[str, Any]
     precision: str
     amp: str
-    deterministic: bool
+    deterministic: Determinism
     kernels: Ledger = Field(default_factory=dict)
     data: DataFacts
     progress: Progress = Field(default_factory=Progress)

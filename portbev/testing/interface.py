@@ -83,15 +83,18 @@ class InterfaceConformance(Conformance):
         activate(self.backend_name, emulate=self.emulate, precision=precision)  # type: ignore[arg-type]
         activate(self.backend_name, emulate=self.emulate)
 
-    def test_determinism_is_switched_on_and_off(self) -> None:
+    def test_determinism_is_required_preferred_and_off(self) -> None:
         try:
-            activate(self.backend_name, emulate=self.emulate, deterministic=True)
+            activate(self.backend_name, emulate=self.emulate, deterministic="required")
             assert torch.are_deterministic_algorithms_enabled()
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
             serving = [kernel for found in KERNELS._active.values() for kernel in found.kernels]
             assert all(kernel.deterministic for kernel in serving)
+            activate(self.backend_name, emulate=self.emulate, deterministic="off")
+            assert not torch.are_deterministic_algorithms_enabled()
         finally:
-            activate(self.backend_name, emulate=self.emulate, deterministic=False)
-        assert not torch.are_deterministic_algorithms_enabled()
+            activate(self.backend_name, emulate=self.emulate, deterministic="preferred")
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
 
     def test_every_operator_has_the_reference_or_says_why_not(self, backend: Backend) -> None:
         for operator, reference in KERNELS.references.items():

@@ -59,6 +59,7 @@ def test_the_emulated_npu_shows_its_providers_in_order() -> None:
     assert done.returncode == 0, done.stderr
     (page,) = json.loads(done.stdout)["backends"]
     assert (page["label"], page["available"]) == ("npu (emulated)", True)
+    assert json.loads(done.stdout)["deterministic"] == "preferred"  # as train's
     providers = {name: [c["provider"] for c in entry["candidates"]] for name, entry in page["operators"].items()}
     assert providers["deform_conv2d"] == ["mx_driving", "torch_npu", "reference"]
     assert providers["voxel_pool"] == ["mx_driving", "reference"]
@@ -66,8 +67,9 @@ def test_the_emulated_npu_shows_its_providers_in_order() -> None:
 
 
 @emulates
-def test_deterministic_mode_shows_who_is_passed_over() -> None:
-    done = run("--backend", "npu", "--emulate", "--deterministic")
+def test_required_determinism_shows_who_is_passed_over() -> None:
+    done = run("--backend", "npu", "--emulate", "--deterministic", "required")
+    assert "(best provider first; compute.deterministic: required)" in done.stdout
     assert "mx_driving: not deterministic" in done.stdout
     assert "npu (emulated)" in done.stdout
 
@@ -78,6 +80,12 @@ def test_a_chosen_kernel_excludes_the_others_and_a_wrong_one_is_an_error() -> No
     assert done.returncode == 2
     assert "voxel_pool=mx_driving cannot be used" in done.stderr
     assert run("--kernel", "voxel_pool").returncode == 2
+
+
+def test_a_wrong_word_for_determinism_is_one_line() -> None:
+    done = run("--deterministic", "true")
+    said = "portbev: --deterministic: 'true' is no value of compute.deterministic. One of required, preferred, off"
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (2, "", said)
 
 
 def test_emulating_without_a_name_is_an_error() -> None:

@@ -57,6 +57,14 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def test_off_is_a_word_in_files_and_settings_and_determinism_is_preferred(tmp_path: Path, toys: Plugins) -> None:
+    path = write(tmp_path, "off.yaml", BASE + "compute: {deterministic: off}\ntrain: {tensorboard: on}\n")
+    config = load_config(path, among=toys)
+    assert (config.compute.deterministic, config.train.tensorboard) == ("off", True)
+    assert load_config(path, ["compute.deterministic=required"], among=toys).compute.deterministic == "required"
+    assert load_config(write(tmp_path, "plain.yaml", BASE), among=toys).compute.deterministic == "preferred"
+
+
 def test_extends_merges_sections_and_the_later_file_wins(tmp_path: Path, toys: Plugins) -> None:
     write(tmp_path, "a.yaml", BASE + "optimizer: {lr: 0.1, weight_decay: 0.5}\n")
     write(tmp_path, "b.yaml", "optimizer: {lr: 0.2}\ndata: {sweeps: [0, 1]}\n")

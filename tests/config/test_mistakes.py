@@ -34,6 +34,16 @@ def layered(tmp_path: Path) -> Path:
         ("train.epochs=many", "--set train.epochs=many: train.epochs: Input should be a valid integer"),
         ("train.epochs=0", "--set train.epochs=0: train.epochs: Input should be greater than or equal to 1, got 0"),
         ("train.epochs=yes", "--set train.epochs=yes: train.epochs: should be a number, not true or false, got True"),
+        (
+            "compute.deterministic=true",
+            "--set compute.deterministic=true: compute.deterministic: should be required, preferred or off; "
+            "for true say required (deterministic kernels alone), got True",
+        ),
+        (
+            "compute.deterministic=no",
+            "--set compute.deterministic=no: compute.deterministic: should be required, preferred or off; "
+            "for false say off (the fastest), or preferred, got False",
+        ),
         ("data.sweeps=[no]", "--set data.sweeps=[no]: data.sweeps: should be a number, not true or false"),
         ("train.epoch=3", "--set train.epoch=3: unknown key 'train.epoch'. Did you mean 'epochs'?"),
         ("optimzer.lr=1", "--set optimzer.lr=1: unknown key 'optimzer'. Did you mean 'optimizer'?"),

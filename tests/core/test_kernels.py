@@ -49,10 +49,28 @@ def test_a_probe_that_raises_excludes_its_kernel_and_is_quoted(kernels: Kernels)
     assert found.excluded == {"mx": "probe failed: OSError: libmx.so"}
 
 
-def test_deterministic_mode_excludes_kernels_that_are_not(kernels: Kernels) -> None:
+def test_determinism_that_is_preferred_comes_before_speed_and_both_before_plain_code(kernels: Kernels) -> None:
+    offered = [
+        kernel("atomic", 30, deterministic=False),
+        kernel("slow_atomic", 12, deterministic=False),
+        kernel("ordered", 20),
+        kernel("slow_ordered", 10),
+        kernel("plain", 9),
+        kernel("last", -1, deterministic=False),
+    ]
+    ordered = ["ordered", "slow_ordered", "atomic", "slow_atomic", "plain", "reference", "last"]
+    assert providers(kernels, offered, deterministic="preferred") == ordered
+    assert providers(kernels, offered) == ordered
+    by_speed = ["atomic", "ordered", "slow_atomic", "slow_ordered", "plain", "reference", "last"]
+    assert providers(kernels, offered, deterministic="off") == by_speed
+    strict = ["ordered", "slow_ordered", "plain", "reference"]
+    assert providers(kernels, offered, deterministic="required") == strict
+
+
+def test_required_determinism_excludes_kernels_that_are_not(kernels: Kernels) -> None:
     atomic = kernel("atomic", 30, deterministic=False)
     assert providers(kernels, [atomic]) == ["atomic", "reference"]
-    found = kernels.rank("npu", [atomic], deterministic=True)["double"]
+    found = kernels.rank("npu", [atomic], deterministic="required")["double"]
     assert [k.provider for k in found.kernels] == ["reference"]
     assert found.excluded == {"atomic": "not deterministic"}
 

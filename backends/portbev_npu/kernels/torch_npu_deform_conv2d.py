@@ -102,6 +102,7 @@ KERNEL = Kernel(
     supports=supports,
     supports_backward=supports_backward,
     priority=20,
+    deterministic=False,  # nowhere documented; gradients of the input are scattered
     probe=package_has(
         PROVIDER,
         ("npu_deformable_conv2d", "npu_deformable_conv2dbk"),

@@ -152,7 +152,7 @@ ATTENTION = {
     "as many queries each": ([30, 30], {}, {}, "mx_driving"),
     "a number of queries of its own": ([30, 0, 7, 41], {}, {}, "mx_driving"),
     "few queries": ([1, 0, 1], {}, {}, "mx_driving"),
-    "deterministic": ([30, 0, 7, 41], {"deterministic": True}, {}, "emulated"),
+    "deterministic": ([30, 0, 7, 41], {"deterministic": "required"}, {}, "emulated"),
     "odd heads": ([30, 0, 7, 41], {}, {"width": 5}, "emulated"),
     "no queries": ([0, 0], {}, {}, "emulated"),
     "the reference": ([30, 0, 7, 41], {"kernels": {"ms_deform_attn": "reference"}}, {}, "reference"),
@@ -217,8 +217,8 @@ def test_no_point_in_the_grid_gives_zeros_without_asking_the_vendor() -> None:
     assert context.grad.abs().sum().item() == 0
 
 
-def test_deterministic_mode_passes_over_kernels_that_add_in_any_order() -> None:
-    activate("npu", emulate=True, deterministic=True)
+def test_required_determinism_passes_over_kernels_that_add_in_any_order() -> None:
+    activate("npu", emulate=True, deterministic="required")
     try:
         page = KERNELS.ledger.snapshot()
         for operator in ("deform_conv2d", "ms_deform_attn", "voxel_pool", "voxel_pool_lift"):

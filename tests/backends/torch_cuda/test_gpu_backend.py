@@ -27,7 +27,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name)
     precision, benchmark = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     yield
-    BACKENDS[0].activate("highest", False)
+    BACKENDS[0].activate("highest", "off")
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.benchmark = benchmark
 
@@ -56,14 +56,18 @@ def settings() -> tuple[object, ...]:
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_a_second_activation_undoes_the_first(backend: GpuBackend) -> None:
-    backend.activate("fast", deterministic=False)
+    backend.activate("fast", deterministic="off")
     assert settings() == ("high", True, True, True, False, False, True)
-    backend.activate("highest", deterministic=True)
+    backend.activate("highest", deterministic="required")
     assert settings() == ("highest", False, False, False, True, True, False)
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    backend.activate("highest", deterministic="preferred")
+    assert settings() == ("highest", False, False, False, True, True, False)
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def test_each_vendor_sets_its_own_variable() -> None:
-    cuda.CudaBackend().activate(deterministic=True)
+    cuda.CudaBackend().activate(deterministic="required")
     assert (os.environ.get(cuda.WORKSPACE), rocm.TF32 in os.environ) == (":4096:8", False)
     for precision, value in (("fast", "1"), ("highest", "0")):
         rocm.RocmBackend().activate(precision)  # type: ignore[arg-type]
@@ -72,7 +76,7 @@ def test_each_vendor_sets_its_own_variable() -> None:
 
 def test_a_users_own_workspace_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cuda.WORKSPACE, ":16:8")
-    cuda.CudaBackend().activate(deterministic=True)
+    cuda.CudaBackend().activate(deterministic="required")
     assert os.environ[cuda.WORKSPACE] == ":16:8"
 
 
