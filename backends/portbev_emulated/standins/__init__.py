@@ -18,11 +18,12 @@ def register() -> None:
     from portbev_emulated.standins import driving, npu
 
     _publish("torch_npu", npu.FUNCTIONS)
-    _publish("mx_driving", driving.FUNCTIONS)
+    _publish("mx_driving", {**driving.FUNCTIONS, "_C": _publish("mx_driving._C", driving.PRIVATE)})
 
 
-def _publish(name: str, functions: dict[str, object]) -> None:
+def _publish(name: str, functions: dict[str, object]) -> ModuleType:
     module = ModuleType(name, f"Emulated {name}: documented signatures and limits, computed on the host.")
     module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     module.__dict__.update(functions, __version__=VERSION, __all__=list(functions))
     sys.modules[name] = module
+    return module

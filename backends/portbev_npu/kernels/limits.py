@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from portbev_npu import vendor
 
-MX_DRIVING_CURE = "install the DrivingSDK wheel (mx_driving) from Huawei; it is not on PyPI"
+MX_DRIVING_CURE = "pip install mx-driving (for torch 2.6 to 2.8 and Python 3.10 or 3.11)"
 
 
 def floating(call: Any) -> dict[str, Tensor]:
@@ -40,7 +41,8 @@ def first_of(*reasons: str | None) -> str | None:
 
 
 def package_has(package: str, functions: tuple[str, ...], cure: str) -> Callable[[], str | None]:
-    """Probe of a kernel: None if ``package`` imports and has ``functions``, else the reason with its cure."""
+    """Probe of a kernel: None if ``package`` imports and has ``functions`` (a name or ``module.name``), else the reason
+    with its cure."""
     return partial(_missing, package, functions, cure)
 
 
@@ -48,8 +50,16 @@ def _missing(package: str, functions: tuple[str, ...], cure: str) -> str | None:
     if not vendor.is_installed(package):
         return f"{package} is not installed: {cure}"
     try:
-        vendor.guarded_import(package)
+        module = vendor.guarded_import(package)
     except ImportError as error:
         return f"import {package} failed: {error}"
-    absent = [name for name in functions if not hasattr(sys.modules[package], name)]
+    absent = [name for name in functions if not _has(module, name)]
     return f"this {package} has no {', '.join(absent)}" if absent else None
+
+
+def _has(module: ModuleType, name: str) -> bool:
+    try:
+        attrgetter(name)(module)
+    except AttributeError:
+        return False
+    return True

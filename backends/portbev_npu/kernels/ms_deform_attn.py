@@ -1,10 +1,13 @@
-"""``ms_deform_attn`` by mx_driving (DrivingSDK), Atlas A2.
+"""``ms_deform_attn`` by mx_driving (DrivingSDK), Atlas A2 and A3.
 
 ``multi_scale_deformable_attn(value (B,S,M,D), spatial_shapes (L,2), level_start_index (L,), sampling_locations
-(B,Q,M,L,P,2), attention_weights (B,Q,M,L,P)) -> (B,Q,M*D)``: mmcv's layout, which is the operator's own. Documented
-limits: float16 or float32, D a multiple of 8 and at most 256, M <= 8, L*P <= 64, no empty tensor. Half-precision values
-are taken to float32, as the operator promises. Images with as many queries each are one call, others one call each: no
-padding. Not run on a device.
+(B,Q,M,L,P,2), attention_weights (B,Q,M,L,P)) -> (B,Q,M*D)``, positions only: mmcv's layout, which is the operator's
+own. The wheel enforces D <= 256, L*P <= 64 and no empty tensor, and documents M <= 8; the kernels take float32, to
+which half-precision values are taken here, as the operator promises. Images with as many queries each are one call,
+others one call each: no padding. Read in the wheels 26.1.0 and 26.2.0; not run on a device.
+
+The backward is the vendor's ``_C.multi_scale_deformable_attn_backward(the same, grad (B,Q,M*D))``, which needs no
+result of the forward.
 """
 
 from __future__ import annotations
@@ -15,28 +18,26 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import Kernel
-from portbev.ops.gradients import gradients
 from portbev.ops.ms_deform_attn import MsDeformAttnCall
 from portbev.ops.precision import widened
-from portbev_npu.kernels.limits import MX_DRIVING_CURE, float32_only, package_has
+from portbev_npu.chips import chip_lacks
+from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, nonempty, package_has
+from portbev_npu.vendor import driving
 
 PROVIDER = "mx_driving"
 MAX_WIDTH, MAX_HEADS, MAX_SAMPLES = 256, 8, 64
 
 
 def supports(call: MsDeformAttnCall) -> str | None:
-    """The documented limits."""
-    heads, width = call.value.shape[2:]
-    levels, points = call.locations.shape[2:4]
-    if width % 8 or width > MAX_WIDTH:
-        return f"heads of {width} channels; {PROVIDER} takes multiples of 8 up to {MAX_WIDTH}"
-    if heads > MAX_HEADS:
-        return f"{heads} heads; {PROVIDER} takes at most {MAX_HEADS}"
-    if levels * points > MAX_SAMPLES:
-        return f"{levels} levels of {points} points; {PROVIDER} takes at most {MAX_SAMPLES} in all"
-    if 0 in call.locations.shape:
-        return "empty input"
-    return float32_only(PROVIDER, value=widened(call.value[:0]))
+    """What the wheel enforces, and what it documents."""
+    floats = float32_only(PROVIDER, value=widened(call.value[:0]))
+    empty = nonempty(value=call.value, locations=call.locations)
+    return first_of(_limits(call), empty, floats, chip_lacks("multi_scale_deformable_attn"))
+
+
+def supports_backward(grad_out: Tensor, call: MsDeformAttnCall) -> str | None:
+    """As :func:`supports`; some chips have no backward."""
+    return first_of(supports(call), chip_lacks("multi_scale_deformable_attn_backward"))
 
 
 def forward(call: MsDeformAttnCall) -> Tensor:
@@ -54,8 +55,10 @@ def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, 
     grad_value, grad_locations, grad_weights = wide.value.new_zeros(wide.value.shape), [], []
     for images, rows in calls(call.queries()):
         dense = _dense(wide.part(images, rows))
-        grad_part = widened(grad_out[rows]).unflatten(0, dense.locations.shape[:2])
-        found = gradients(lambda leaves: _attend(leaves, maps), dense, ("value", "locations", "weights"), grad_part)
+        grad_part = widened(grad_out[rows]).unflatten(0, dense.locations.shape[:2]).contiguous()
+        found = driving()._C.multi_scale_deformable_attn_backward(
+            dense.value, *maps, dense.locations, dense.weights, grad_part
+        )
         grad_value[images] = found[0]
         grad_locations.append(found[1].flatten(0, 1))
         grad_weights.append(found[2].flatten(0, 1))
@@ -72,6 +75,18 @@ def calls(counts: Sequence[int]) -> Iterator[tuple[slice, slice]]:
         if count:
             yield slice(image, image + 1), slice(first, first + count)
         first += count
+
+
+def _limits(call: MsDeformAttnCall) -> str | None:
+    heads, width = call.value.shape[2:]
+    levels, points = call.locations.shape[2:4]
+    if width > MAX_WIDTH:
+        return f"heads of {width} channels; {PROVIDER} takes at most {MAX_WIDTH}"
+    if heads > MAX_HEADS:
+        return f"{heads} heads; {PROVIDER} documents at most {MAX_HEADS}"
+    if levels * points > MAX_SAMPLES:
+        return f"{levels} levels of {points} points; {PROVIDER} takes at most {MAX_SAMPLES} in all"
+    return None
 
 
 def _maps(call: MsDeformAttnCall) -> tuple[Tensor, Tensor]:
@@ -92,9 +107,7 @@ def _dense(part: MsDeformAttnCall) -> MsDeformAttnCall:
 
 
 def _attend(dense: MsDeformAttnCall, maps: tuple[Tensor, Tensor]) -> Tensor:
-    import mx_driving
-
-    output = mx_driving.multi_scale_deformable_attn(dense.value, *maps, dense.locations, dense.weights)
+    output = driving().multi_scale_deformable_attn(dense.value, *maps, dense.locations, dense.weights)
     assert isinstance(output, torch.Tensor)
     return output
 
@@ -106,7 +119,10 @@ KERNEL = Kernel(
     forward=forward,
     backward=backward,
     supports=supports,
+    supports_backward=supports_backward,
     priority=30,
     deterministic=False,  # nowhere documented; gradients of the values are scattered
-    probe=package_has(PROVIDER, ("multi_scale_deformable_attn",), MX_DRIVING_CURE),
+    probe=package_has(
+        PROVIDER, ("multi_scale_deformable_attn", "_C.multi_scale_deformable_attn_backward"), MX_DRIVING_CURE
+    ),
 )

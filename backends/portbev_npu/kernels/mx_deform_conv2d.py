@@ -22,6 +22,7 @@ from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.gradients import gradients
 from portbev_npu.chips import chip_lacks
 from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, floating, nonempty, package_has
+from portbev_npu.vendor import driving
 
 PROVIDER = "mx_driving"
 SECOND_SET = (256, 512)
@@ -124,14 +125,12 @@ def _chip(call: DeformConv2dCall) -> str | None:
 
 def _convolve(call: DeformConv2dCall) -> Tensor:
     """The vendor's function, without the bias."""
-    import mx_driving
-
     input, offset, weight, mask, _, stride, padding, dilation, groups, deform_groups = call
     shared = (tuple(stride), tuple(padding), tuple(dilation), groups, deform_groups)
     if mask is None:
-        output = mx_driving.deform_conv2d(input, offset, weight, *shared)
+        output = driving().deform_conv2d(input, offset, weight, *shared)
     else:
-        output = mx_driving.modulated_deform_conv2d(input, offset, mask, weight, None, *shared)
+        output = driving().modulated_deform_conv2d(input, offset, mask, weight, None, *shared)
     assert isinstance(output, torch.Tensor)
     return output
 

@@ -153,7 +153,8 @@ ATTENTION = {
     "a number of queries of its own": ([30, 0, 7, 41], {}, {}, "mx_driving"),
     "few queries": ([1, 0, 1], {}, {}, "mx_driving"),
     "deterministic": ([30, 0, 7, 41], {"deterministic": "required"}, {}, "emulated"),
-    "odd heads": ([30, 0, 7, 41], {}, {"width": 5}, "emulated"),
+    "odd heads": ([30, 0, 7, 41], {}, {"width": 5}, "mx_driving"),
+    "many heads": ([30, 0, 7, 41], {}, {"heads": 9}, "emulated"),
     "no queries": ([0, 0], {}, {}, "emulated"),
     "the reference": ([30, 0, 7, 41], {"kernels": {"ms_deform_attn": "reference"}}, {}, "reference"),
 }
@@ -187,9 +188,8 @@ def test_images_with_queries_are_one_call_each_and_alike_ones_together() -> None
 @pytest.mark.parametrize(
     ("value", "locations", "reason"),
     [
-        ((1, 4, 2, 12), (5, 2, 1, 4, 2), "heads of 12 channels; mx_driving takes multiples of 8 up to 256"),
-        ((1, 4, 2, 264), (5, 2, 1, 4, 2), "heads of 264 channels; mx_driving takes multiples of 8 up to 256"),
-        ((1, 4, 9, 8), (5, 9, 1, 4, 2), "9 heads; mx_driving takes at most 8"),
+        ((1, 4, 2, 257), (5, 2, 1, 4, 2), "heads of 257 channels; mx_driving takes at most 256"),
+        ((1, 4, 9, 8), (5, 9, 1, 4, 2), "9 heads; mx_driving documents at most 8"),
         ((1, 4, 2, 8), (5, 2, 1, 65, 2), "1 levels of 65 points; mx_driving takes at most 64 in all"),
         ((1, 4, 2, 8), (0, 2, 1, 4, 2), "empty input"),
     ],
@@ -385,13 +385,16 @@ def test_torch_npu_says_that_axes_must_be_alike() -> None:
 @pytest.mark.parametrize(
     ("shape", "size", "reason"),
     [
-        ((129, 1, 8), (4, 3, 1), "129 batch"),
-        ((1, 100_001, 8), (4, 3, 1), "100,001 points"),
+        ((129, 1, 7), (4, 3, 1), "129 batch"),
+        ((1, 100_001, 7), (4, 3, 1), "100,001 points"),
         ((1, 4, 257), (4, 3, 1), "257 channels"),
-        ((1, 4, 8), (1001, 3, 1), "1,001 cells in x"),
-        ((1, 4, 8), (4, 3, 11), "11 cells in z"),
+        ((1, 4, 7), (1001, 3, 1), "1,001 cells in x"),
+        ((1, 4, 7), (4, 3, 11), "11 cells in z"),
         ((5, 90_000, 250), (4, 3, 1), r"112,500,000 features"),
-        ((1, 4, 8), (8, 8, 1), "layout of the result"),
+        ((1, 4, 368), (4, 3, 1), "368 channels; mx_driving takes at most 256 unless channels are a multiple of 8"),
+        ((8, 1 << 20, 256), (4, 3, 1), "2,147,483,648 floats of features; mx_driving numbers them by int32"),
+        ((8, 4, 256), (1024, 1024, 1), "2,147,483,648 floats of results; mx_driving numbers them by int32"),
+        ((1, 0, 8), (4, 3, 1), "empty input"),
     ],
 )
 def test_mx_driving_voxel_pool_says_its_limits(shape: tuple[int, ...], size: tuple[int, ...], reason: str) -> None:
@@ -466,7 +469,7 @@ def test_stand_in_of_the_backward_wants_the_second_output_of_its_own_forward() -
 
 def test_stand_in_of_voxel_pooling_enforces_limits_and_types() -> None:
     features, voxels = torch.randn(1, 4, 8, device="npu"), torch.zeros(1, 4, 3, dtype=torch.int32, device="npu")
-    assert mx_driving.npu_voxel_pooling_train(voxels, features, [5, 4, 1]).shape == (1, 4, 5, 8)
+    assert mx_driving.npu_voxel_pooling_train(voxels, features, [5, 4, 1]).shape == (1, 8, 4, 5)
     with pytest.raises(RuntimeError, match=r"features must be torch\.float32"):
         mx_driving.npu_voxel_pooling_train(features, voxels, [5, 4, 1])
     with pytest.raises(RuntimeError, match=r"geom_xyz must be torch\.int32"):
@@ -491,12 +494,92 @@ def test_stand_in_of_bev_pool_checks_ranks_and_shape() -> None:
         mx_driving.bev_pool_v3(depth, feat, ranks, ranks, ranks.long(), [1, 1, 3, 4, 8])
 
 
-def test_a_vendor_that_returns_channels_first_is_told_apart_by_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = mx_driving.npu_voxel_pooling_train
-    monkeypatch.setattr(mx_driving, "npu_voxel_pooling_train", lambda *a: plain(*a).permute(0, 3, 1, 2))
-    features, voxels = torch.randn(1, 4, 8), torch.zeros(1, 4, 3, dtype=torch.int32)
-    expected = ops.voxel_pool(features, voxels, (5, 4, 1))
-    assert torch.equal(ops.voxel_pool(features.to("npu"), voxels.to("npu"), (5, 4, 1)).cpu(), expected)
+def test_stand_in_of_bev_pool_without_depth_takes_rows_columns_heights_and_images() -> None:
+    feat = torch.arange(1.0, 25.0).view(3, 8).to("npu")
+    geom = torch.tensor([[1, 4, 0, 0], [2, 0, 0, 1], [1, 4, 0, 0]], dtype=torch.int32, device="npu")
+    pooled = mx_driving.bev_pool_v3(None, feat, None, None, geom, [2, 1, 3, 5, 8]).cpu()
+    assert torch.equal(pooled[0, :, 0, 1, 4], feat[0].cpu() + feat[2].cpu())
+    assert torch.equal(pooled[1, :, 0, 2, 0], feat[1].cpu())
+    assert pooled.count_nonzero() == 16
+    with pytest.raises(RuntimeError, match=r"ranks_bev must be in \[3, 5, 1, 2\]: nothing is checked on the device"):
+        mx_driving.bev_pool_v3(None, feat, None, None, geom.flip(1), [2, 1, 3, 5, 8])
+    with pytest.raises(RuntimeError, match=r"ranks_bev must have shape \(3, 4\)"):
+        mx_driving.bev_pool_v3(None, feat, None, None, geom[:, 0].contiguous(), [2, 1, 3, 5, 8])
+    with pytest.raises(RuntimeError, match="multiple of 8 up to 360, is 4"):
+        mx_driving.bev_pool_v3(None, feat[:, :4].contiguous(), None, None, geom, [2, 1, 3, 5, 4])
+
+
+@pytest.mark.parametrize(("channels", "function"), [(8, "bev_pool_v3"), (7, "npu_voxel_pooling_train")])
+def test_voxel_pool_chooses_its_function_by_the_channels(
+    channels: int, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    for name in ("bev_pool_v3", "npu_voxel_pooling_train"):
+        plain = getattr(mx_driving, name)
+        monkeypatch.setattr(mx_driving, name, lambda *a, name=name, plain=plain: called.append(name) or plain(*a))
+    features, voxels = torch.randn(2, 50, channels), torch.randint(-1, 9, (2, 50, 3)).int()
+    expected = ops.voxel_pool(features, voxels, (8, 7, 9))
+    assert torch.equal(ops.voxel_pool(features.to("npu"), voxels.to("npu"), (8, 7, 9)).cpu(), expected)
+    assert called == [function]
+
+
+def test_more_points_than_the_slow_function_takes_are_pooled_in_blocks() -> None:
+    """A point of BEVDepth's frustum in eight."""
+    call = VoxelPoolCall(torch.empty(1, 473_088, 80, device="meta"), torch.empty(1, device="meta"), [128, 128, 1])
+    assert voxel_pool.supports(call) is None
+
+
+def test_no_point_of_voxel_pool_in_the_grid_gives_zeros_without_asking_the_vendor() -> None:
+    pooled = ops.voxel_pool(torch.ones(1, 3, 8, device="npu"), torch.full((1, 3, 3), -1).int().to("npu"), (4, 3, 1))
+    assert pooled.shape == (1, 3, 4, 8)
+    assert pooled.count_nonzero().item() == 0
+
+
+@pytest.mark.parametrize(
+    ("cameras", "height", "channels", "size", "reason"),
+    [
+        (1, 2, 8, (1 << 14, 1 << 14, 1), "2,147,483,648 floats of results"),
+        (1 << 13, 1 << 10, 256, (4, 3, 1), "2,147,483,648 floats of context"),
+        (1 << 13, 1 << 10, 248, (4, 3, 1), None),
+    ],
+)
+def test_what_int32_ranks_cannot_number_is_passed_on(
+    cameras: int, height: int, channels: int, size: tuple[int, ...], reason: str | None
+) -> None:
+    context = torch.empty(1, cameras, channels, height, 1, device="meta")
+    depth = torch.empty(1, cameras, 2, height, 1, device="meta")
+    call = VoxelPoolLiftCall(depth, context, context, list(size))
+    said = voxel_pool_lift.supports(call)
+    assert said == voxel_pool_lift.supports_backward(depth, call)
+    assert said is None if reason is None else str(said).startswith(reason)
+
+
+def test_backwards_call_the_vendors_own_without_its_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(mx_driving, "bev_pool_v3")
+    monkeypatch.delattr(mx_driving, "multi_scale_deformable_attn")
+    depth, context, voxels = on_npu(
+        torch.rand(1, 1, 2, 3, 3), torch.rand(1, 1, 8, 3, 3), torch.zeros(1, 1, 2, 3, 3, 3).int()
+    )
+    lifted = VoxelPoolLiftCall(depth, context, voxels, [2, 2, 1])
+    found = voxel_pool_lift.backward(torch.ones(1, 2, 2, 8, device="npu"), lifted)
+    assert [tuple(gradient.shape) for gradient in found] == [tuple(depth.shape), tuple(context.shape)]
+    value, locations, weights = on_npu(*attention_inputs(1, 4))
+    call = MsDeformAttnCall(value, locations, weights, torch.tensor([4]), [5, 6, 2, 3])
+    grads = ms_deform_attn.backward(torch.ones(4, 16, device="npu"), call)
+    assert [g.shape for g in grads] == [value.shape, locations.shape, weights.shape]
+
+
+def test_the_310p_pools_and_attends_and_has_no_gradient_of_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.npu, "get_device_name", lambda device=None: "Ascend310P3")
+    value, locations, weights = attention_inputs(1, 3)
+    call = MsDeformAttnCall(value, locations, weights, torch.tensor([3]), [5, 6, 2, 3])
+    assert ms_deform_attn.supports(call) is None
+    lacks = "mx_driving has no {} for Ascend310P3"
+    assert ms_deform_attn.supports_backward(weights, call) == lacks.format("multi_scale_deformable_attn_backward")
+    features, voxels = torch.ones(1, 4, 8), torch.zeros(1, 4, 3).int()
+    assert voxel_pool.supports(VoxelPoolCall(features, voxels, [4, 3, 1])) is None
+    said = voxel_pool.supports(VoxelPoolCall(features[..., :7], voxels, [4, 3, 1]))
+    assert said == lacks.format("npu_voxel_pooling_train")
 
 
 def test_stand_in_of_the_attention_enforces_layout_limits_and_types() -> None:
@@ -523,7 +606,9 @@ def test_stand_in_of_the_attention_enforces_layout_limits_and_types() -> None:
         attend(value, shapes, starts + 1, locations, weights)
     with pytest.raises(RuntimeError, match="must not be empty"):
         attend(value, shapes, starts, locations[:, :0], weights[:, :0])
-    with pytest.raises(RuntimeError, match="multiple of 8 up to 256, is 7"):
-        attend(value[..., :7], shapes, starts, locations, weights)
+    with pytest.raises(RuntimeError, match="at most 64, is 66"):
+        attend(value, shapes, starts, locations.repeat(1, 1, 1, 1, 11, 1), weights.repeat(1, 1, 1, 1, 11))
+    with pytest.raises(TypeError, match="positional-only"):
+        attend(value, shapes, starts, locations, attention_weights=weights)
     with pytest.raises(RuntimeError, match="on npu"):
         attend(value.cpu(), shapes, starts, locations, weights)
