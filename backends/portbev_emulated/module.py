@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import ModuleType, SimpleNamespace, TracebackType
@@ -149,6 +150,7 @@ def build() -> ModuleType:
         "Stream": Stream,
         "Event": Event,
         "device": DeviceContext,
+        "utils": SimpleNamespace(is_support_inf_nan=lambda: os.environ.get("INF_NAN_MODE_ENABLE", "1") != "0"),
         # HF32 as on the device: convolutions on by default, matrix products off. Recorded, without effect.
         "conv": SimpleNamespace(allow_hf32=True),
         "matmul": SimpleNamespace(allow_hf32=False),
@@ -167,8 +169,6 @@ def register() -> ModuleType:
 
 
 def _host_memory() -> int:
-    import os
-
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):

@@ -10,21 +10,28 @@ import torch
 
 from portbev.backend import Backend, use_deterministic_algorithms
 from portbev.distributions import shadowed, version_of
+from portbev.errors import BackendError
 from portbev.host import host_environment
-from portbev.precision import Determinism, Precision
+from portbev.precision import Amp, Determinism, Precision
 from portbev.probing import Availability
 from portbev_npu import vendor
 from portbev_npu.probe import probe
 
 FALLBACK = "TORCH_NPU_FALLBACK_CPU_DISABLE"
+INF_NAN_MODE = "INF_NAN_MODE_ENABLE"
 _RECORDED = (
+    "ASCEND_CUSTOM_OPP_PATH",
     "ASCEND_RT_VISIBLE_DEVICES",
     "ASCEND_LAUNCH_BLOCKING",
     "ASCEND_HOME_PATH",
     "HCCL_ALGO",
     "HCCL_DETERMINISTIC",
     "HCCL_EXEC_TIMEOUT",
+    INF_NAN_MODE,
+    "INF_NAN_MODE_FORCE_DISABLE",
     "PYTORCH_NPU_ALLOC_CONF",
+    "TASK_QUEUE_ENABLE",
+    "TORCH_NPU_USE_COMPATIBLE_IMPL",
     FALLBACK,
 )
 
@@ -52,6 +59,21 @@ class NpuBackend(Backend):
         torch.npu.matmul.allow_hf32 = hf32  # type: ignore[attr-defined]
         use_deterministic_algorithms(deterministic)
 
+    def grad_scaler(self, amp: Amp, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
+        """As :meth:`portbev.backend.Backend.grad_scaler`.
+
+        Raises:
+            BackendError: fp16 on a device whose values saturate: an overflow would pass for a gradient.
+        """
+        if amp == "fp16" and not _overflow_shows():
+            raise BackendError(
+                "fp16 needs overflow to show as inf, and this npu's values saturate "
+                f"({INF_NAN_MODE}={os.environ.get(INF_NAN_MODE, 'unset')})",
+                where="compute.amp",
+                cure=f"Set {INF_NAN_MODE}=1 if the chip can, or compute.amp to bf16 or none",
+            )
+        return super().grad_scaler(amp, init_scale)
+
     def environment(self) -> dict[str, Any]:
         """Versions of torch_npu, mx_driving and CANN, device names, and the variables that change results."""
         module = torch.npu  # type: ignore[attr-defined]
@@ -73,6 +95,13 @@ class NpuBackend(Backend):
                 f"operators that the npu lacks run on the CPU without a word. Set {FALLBACK}=1 to make that an error"
             )
         return found
+
+
+def _overflow_shows() -> bool:
+    """Whether the device makes inf of an overflow; taken to be so where torch_npu does not say."""
+    utils = getattr(torch.npu, "utils", None)  # type: ignore[attr-defined]
+    asked = getattr(utils, "is_support_inf_nan", None)
+    return True if asked is None else bool(asked())
 
 
 def _version(package: str, distribution: str) -> str | None:
