@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from portbev.autoload import no_autoload
 from portbev.errors import PortbevError
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ __all__ = ["PortbevError", "__version__", "activate", "load_config"]
 def __getattr__(name: str) -> Any:
     """``activate`` and ``load_config``, on first use."""
     if name == "activate":
-        from portbev.runtime import activate
+        with no_autoload():
+            from portbev.runtime import activate
 
         return activate
     if name == "load_config":
-        from portbev.config import load_config
+        with no_autoload():
+            from portbev.config import load_config
 
         return load_config
     raise AttributeError(f"module 'portbev' has no attribute {name!r}")

@@ -9,6 +9,7 @@ import sys
 import traceback
 from typing import Any
 
+from portbev.autoload import no_autoload
 from portbev.errors import PortbevError
 
 _SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
@@ -25,6 +26,11 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of ``portbev`` and ``python -m portbev``. Exit status 2: an error that the user can mend."""
+    with no_autoload():
+        return _main(arguments)
+
+
+def _main(arguments: list[str] | None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:
