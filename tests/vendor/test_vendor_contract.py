@@ -7,6 +7,7 @@ import importlib
 import pytest
 from vendor_compared import KNOWN, badly_called, imitated_otherwise
 from vendor_facts import differences, recorded
+from vendor_ours import calls, standins
 from vendor_read import wheel_of
 from vendor_refused import REFUSED
 from vendor_wheels import DRIVING, TORCH_NPU, Wheel
@@ -29,6 +30,12 @@ def test_every_call_of_a_provider_binds_to_the_wheels_function(wheel: Wheel) -> 
 @WHEELS
 def test_stand_ins_have_the_wheels_parameters_but_for_what_is_known(wheel: Wheel) -> None:
     assert imitated_otherwise(wheel.package, wheel_of(wheel)[1]) == KNOWN[wheel.package]
+
+
+@pytest.mark.parametrize(("package", "module"), [("mx_driving", "driving"), ("torch_npu", "npu")])
+def test_every_function_that_is_imitated_is_seen_to_be_called(package: str, module: str) -> None:
+    private = {f"_C.{name}" for name in standins(module, "PRIVATE")}
+    assert {one.name for one in calls(package)} == {*standins(module), *private}
 
 
 @pytest.mark.parametrize("wheel", DRIVING, ids=str)

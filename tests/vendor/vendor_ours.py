@@ -30,7 +30,10 @@ class Call:
 
 
 def calls(package: str) -> list[Call]:
-    """Every call of a function of ``package`` in the npu backend; ``_C.name`` are those of its library."""
+    """Every call of a function of ``package`` in the npu backend; ``_C.name`` are those of its library.
+
+    ``driving()`` is mx_driving.
+    """
     return [one for path in sorted(PROVIDERS.rglob("*.py")) for one in _calls(path, package)]
 
 
@@ -42,6 +45,7 @@ def _calls(path: Path, package: str) -> Iterator[Call]:
         if not isinstance(node, ast.Call):
             continue
         name = ast.unparse(node.func)
+        name = name.replace("driving().", "mx_driving.", 1) if name.startswith("driving().") else name
         if name.startswith(f"{package}."):
             starred = any(isinstance(one, ast.Starred) for one in node.args)
             positional = sum(not isinstance(one, ast.Starred) for one in node.args)
