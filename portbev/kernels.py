@@ -86,9 +86,12 @@ class Ledger:
 
     served: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (operator, direction, provider)
     passed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (operator, provider, reason)
+    varying: set[tuple[str, str]] = field(default_factory=set)  # (operator, provider) that served and may vary in bits
+    torch: set[str] = field(default_factory=set)  # functions of torch's own that said that they may
 
     def snapshot(self) -> dict[str, Any]:
-        """As JSON: operator -> ``forward`` and ``backward`` (provider -> calls), ``passed_over`` (list of records)."""
+        """As JSON: operator -> ``forward`` and ``backward`` (provider -> calls), ``passed_over`` (list of records), and
+        ``not_deterministic`` (providers that served), where there are any."""
         book: dict[str, Any] = {}
         for (operator, direction, provider), calls in sorted(self.served.items()):
             page = book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
@@ -96,11 +99,15 @@ class Ledger:
         for (operator, provider, reason), times in sorted(self.passed.items()):
             page = book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
             page["passed_over"].append({"provider": provider, "reason": reason, "times": times})
+        for operator, provider in sorted(self.varying):
+            book[operator].setdefault("not_deterministic", []).append(provider)
         return book
 
     def clear(self) -> None:
         self.served.clear()
         self.passed.clear()
+        self.varying.clear()
+        self.torch.clear()
 
 
 @dataclass
@@ -169,6 +176,10 @@ class Kernels:
             for provider, reason in found.excluded.items():
                 self.ledger.passed[operator, provider, reason] += 1
 
+    def ranked(self) -> Mapping[str, Candidates]:
+        """The candidates of the active backend by operator; empty before one is activated."""
+        return self._active
+
     def candidates(self, operator: str, device_type: str) -> list[Kernel]:
         """Kernels to ask, best first; tensors of another device than the active backend's get the reference."""
         if device_type == self._device_type and operator in self._active:
@@ -191,6 +202,8 @@ class Kernels:
             reason = kernel.refusal(call, grad_out)
             if reason is None:
                 self.ledger.served[operator, direction, kernel.provider] += 1
+                if not kernel.deterministic:
+                    self.ledger.varying.add((operator, kernel.provider))
                 return kernel.run(call, grad_out)
             self.ledger.passed[operator, kernel.provider, f"{direction}: {reason}"] += 1
         raise PortbevError(

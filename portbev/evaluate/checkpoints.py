@@ -12,6 +12,7 @@ from portbev.backend import Backend
 from portbev.config import RunConfig, dump_config, load_config
 from portbev.config.load import agreement
 from portbev.data import Dataset, build_dataset, open_root
+from portbev.determinism import forecast
 from portbev.errors import CheckpointError, ConfigError, DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark
 from portbev.evaluate.distance import Within, checked_range
@@ -120,7 +121,7 @@ def evaluate_checkpoint(
         deterministic=config.compute.deterministic,
         kernels=config.compute.kernels,
     )
-    told = [*chosen.prepare_host(config.compute), *agreement(config)]
+    told = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic), *agreement(config)]
     family: ModelFamily = plugins().models()[config.model.family]
     source = data_root or config.data.root
     dataset = build_dataset(config.data, open_root(source), "eval", seed=config.train.seed)

@@ -19,10 +19,12 @@ from portbev.config import RunConfig
 from portbev.data import Dataset
 from portbev.data.loader import Loader, build_loader
 from portbev.data.root import lasting_root
+from portbev.determinism import heard
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.evaluate.distance import Within, range_record
 from portbev.files import write_json
+from portbev.kernels import KERNELS
 from portbev.models import DetectionModel, move_batch
 from portbev.outputs import in_float32
 from portbev.progress import Reporter
@@ -65,6 +67,7 @@ def evaluate_model(
         The content of ``metrics.json`` (``portbev.metrics/1``), in every process; None when stopped.
     """
     comm = comm or Comm()
+    before = frozenset(KERNELS.ledger.torch)
     predicted = predict(model, dataset, config, backend=backend, comm=comm, reporter=reporter, stop=stop)
     if predicted is None:
         return None
@@ -82,7 +85,7 @@ def evaluate_model(
         record["within"] = None if within is None else range_record(within)
         if out is not None:
             record.update(identity(dataset, config, backend, source=source, checkpoint=checkpoint, within=within))
-        notes = [*record["notes"], *notes, *own_classes(record, benchmark, model.classes)]
+        notes = [*record["notes"], *notes, *own_classes(record, benchmark, model.classes), *heard(before)]
         record["notes"] = list(dict.fromkeys(notes))
         if out is not None:
             write_json(out / METRICS, record)

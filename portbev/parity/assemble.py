@@ -80,6 +80,7 @@ def _entry(run: LabelledRun, number: int, group: RunGroup) -> RunEntry:
         precision=record.precision,
         amp=record.amp,
         deterministic=record.deterministic,
+        bits=record.bits,
         seed=record.seed,
         config_digest=record.config_digest,
         data_digest=record.data.digest,

@@ -38,6 +38,7 @@ class RunEntry(Part):
     precision: str | None
     amp: str | None
     deterministic: str | None
+    bits: str  # whether the same run again gives the same ones
     seed: int | None
     config_digest: str | None
     data_digest: str | None

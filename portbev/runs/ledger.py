@@ -16,11 +16,12 @@ class PassedOver(BaseModel):
 
 
 class LedgerPage(BaseModel):
-    """One operator: calls by provider in each direction, and who was passed over."""
+    """One operator: calls by provider in each direction, who was passed over, and whose bits may vary."""
 
     forward: dict[str, int] = Field(default_factory=dict)
     backward: dict[str, int] = Field(default_factory=dict)
     passed_over: list[PassedOver] = Field(default_factory=list)
+    not_deterministic: list[str] = Field(default_factory=list)  # providers that served
 
 
 Ledger = dict[str, LedgerPage]
@@ -35,6 +36,7 @@ def merge_ledgers(first: Mapping[str, LedgerPage], second: Mapping[str, LedgerPa
         for total, calls in ((into.forward, page.forward), (into.backward, page.backward)):
             for provider, times in calls.items():
                 total[provider] = total.get(provider, 0) + times
+        into.not_deterministic = sorted({*into.not_deterministic, *page.not_deterministic})
         for passed in page.passed_over:
             _add(into.passed_over, passed)
     return merged

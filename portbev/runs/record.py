@@ -131,6 +131,7 @@ class RunRecord(Part):
     amp: str
     deterministic: Determinism
     kernels: Ledger = Field(default_factory=dict)
+    torch_not_deterministic: list[str] = Field(default_factory=list)  # functions for which torch has no such algorithm
     data: DataFacts
     progress: Progress = Field(default_factory=Progress)
     training: TrainingFacts = Field(default_factory=TrainingFacts)
@@ -141,6 +142,19 @@ class RunRecord(Part):
     error: str | None = None
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    @property
+    def bits(self) -> str:
+        """Whether the same run again, with the same versions on the same machine, gives the same bits; for people."""
+        varying = [
+            f"{operator} by {provider}"
+            for operator, page in self.kernels.items()
+            for provider in page.not_deterministic
+        ]
+        varying += [f"torch's {name}" for name in self.torch_not_deterministic]
+        if varying:
+            return f"vary: {', '.join(varying)}"
+        return "may vary: nothing was asked of torch" if self.deterministic == "off" else "reproducible"
 
 
 def read_record(path: Path) -> RunRecord:

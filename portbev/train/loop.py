@@ -15,6 +15,7 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig
 from portbev.data.loader import build_loader
+from portbev.determinism import forecast, heard
 from portbev.errors import PortbevError
 from portbev.failures import explained, in_one_line
 from portbev.models import Batch
@@ -71,7 +72,7 @@ def train(
         deterministic=config.compute.deterministic,
         kernels=config.compute.kernels,
     )
-    notes = chosen.prepare_host(config.compute)
+    notes = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic)]
     out = Path(out)
     with comms.join(chosen) as comm, in_one_line(), claimed(out, comm, resume=resume) as unusual:
         reporter = reporter or Reporter(every=config.train.log_every)
@@ -212,6 +213,8 @@ class Trainer:
         if self.comm.is_main:
             self.at.note(self.parts)
             self.parts.writer.end("interrupted" if self.stopping else "finished")
+            for line in heard():
+                self.reporter.say(f"note: {line}")
         self.comm.barrier()
 
     def _fail(self, error: BaseException) -> None:

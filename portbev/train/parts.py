@@ -123,3 +123,4 @@ class Position:
         parts.writer.note_speed(seconds=self.seconds, peak_memory=self.peak_memory)
         served = {operator: LedgerPage.model_validate(page) for operator, page in KERNELS.ledger.snapshot().items()}
         record.kernels = merge_ledgers(self.kernels, served)
+        record.torch_not_deterministic = sorted({*record.torch_not_deterministic, *KERNELS.ledger.torch})

@@ -41,6 +41,7 @@ def take_up(parts: Parts, say: Callable[[str], None]) -> None:
     _check_checkpoint(parts, where)
     step = 0 if parts.checkpoint is None else parts.checkpoint.step
     new.created, new.command, new.training, new.warnings = old.created, old.command, old.training, old.warnings
+    new.torch_not_deterministic = old.torch_not_deterministic
     told = notes_on(found, parts.config, step, len(parts.data.train))
     if old.status == "finished":
         moved = parts.comm.on_main(lambda: keep_results(writer.path, step, (METRICS, PREDICTIONS)))

@@ -151,6 +151,17 @@ def test_nobody_left_is_an_error_with_a_cure(kernels: Kernels) -> None:
         kernels.dispatch("double", "npu", 1)
 
 
+def test_the_ledger_says_whose_bits_may_vary_once_they_served(kernels: Kernels) -> None:
+    atomic = kernel("atomic", 30, deterministic=False, supports=lambda x: None if x < 5 else "too large")
+    kernels.use("npu", kernels.rank("npu", [atomic]))
+    kernels.dispatch("double", "npu", 7)
+    assert "not_deterministic" not in kernels.ledger.snapshot()["double"]
+    kernels.dispatch("double", "npu", 1)
+    assert kernels.ledger.snapshot()["double"]["not_deterministic"] == ["atomic"]
+    kernels.ledger.clear()
+    assert kernels.ledger.varying == set()
+
+
 def test_excluded_providers_are_in_the_ledger_of_every_run(kernels: Kernels) -> None:
     kernels.use("npu", kernels.rank("npu", [kernel("mx", probe=lambda: "absent")]))
     assert kernels.ledger.snapshot()["double"]["passed_over"] == [{"provider": "mx", "reason": "absent", "times": 1}]

@@ -37,6 +37,25 @@ def test_differences_are_run_minus_baseline(make_run):
     assert report.run("a").differences == {}
 
 
+def test_the_report_says_of_every_run_whether_its_bits_would_come_again(make_run, tmp_path):
+    page = {"forward": {"mx_driving": 60}, "backward": {}, "passed_over": [], "not_deterministic": ["mx_driving"]}
+    runs = {
+        "strict": ({"deterministic": "required"}, "reproducible"),
+        "default": ({"deterministic": "preferred"}, "reproducible"),
+        "vendor": ({"kernels": {"voxel_pool": page}}, "vary: voxel_pool by mx_driving"),
+        "torch": ({"torch_not_deterministic": ["put_"]}, "vary: torch's put_"),
+        "fast": ({"deterministic": "off"}, "may vary: nothing was asked of torch"),
+    }
+    paths = [make_run(name, meta=meta) for name, (meta, _) in runs.items()]
+    report = build_report(paths)
+    assert {run.label: run.bits for run in report.runs} == {name: bits for name, (_, bits) in runs.items()}
+    (row,) = [row for row in report.environment.differing if row.key == "deterministic"]
+    assert [row.values[name] for name in ("strict", "fast")] == ["required", "off"]
+    forms = texts(paths, tmp_path / "report")
+    for kind in ("html", "markdown", "json", "csv"):
+        assert "vary: voxel_pool by mx_driving" in forms[kind]
+
+
 def test_chosen_baseline_is_subtracted(make_run):
     report = build_report([make_run("a"), make_run("b", metrics={"mean_ap": 0.26})], baseline="b")
     assert report.groups[0].baseline == "b"

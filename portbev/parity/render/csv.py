@@ -10,7 +10,8 @@ from portbev.parity.document import ParityReport
 
 _FACTS = (
     "group", "is_baseline", "status", "family", "benchmark", "backend", "emulated", "device_name", "world_size",
-    "precision", "amp", "seed", "step", "config_digest", "data_digest", "eval_split", "eval_samples",
+    "precision", "amp", "deterministic", "bits", "seed", "step", "config_digest", "data_digest",
+    "eval_split", "eval_samples",
 )  # fmt: skip
 
 

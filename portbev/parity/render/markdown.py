@@ -47,13 +47,13 @@ def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
 
 
 def _runs(report: ParityReport) -> list[str]:
-    head = ["run", "group", "backend", "device", "devices", "precision", "amp", "seed", "steps", "status"]
+    head = ["run", "group", "backend", "device", "devices", "precision", "amp", "bits", "seed", "steps", "status"]
     rows = [
         [
             run.label + (" *(baseline)*" if run.is_baseline else ""),
             str(run.group),
             run.backend,
-            *(_cell(value) for value in (run.device_name, run.world_size, run.precision, run.amp, run.seed)),
+            *(_cell(value) for value in (run.device_name, run.world_size, run.precision, run.amp, run.bits, run.seed)),
             f"{_cell(run.step)} of {_cell(run.total_steps)}",
             run.status,
         ]
