@@ -90,6 +90,8 @@ class NpuBackend(Backend):
 
     def _warnings(self) -> list[str]:
         found = shadowed()
+        if vendor.TRANSFER in sys.modules:
+            found.append(f"{vendor.TRANSFER} was imported before: torch.cuda and torch.distributed mean the npu here")
         if os.environ.get(FALLBACK) != "1" and not self.emulated:
             found.append(
                 f"operators that the npu lacks run on the CPU without a word. Set {FALLBACK}=1 to make that an error"

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from portbev.ops.precision import HALF, widened
 from portbev_npu import vendor
+
+Call = TypeVar("Call", bound=Any)
 
 MX_DRIVING_CURE = "pip install mx-driving (for torch 2.6 to 2.8 and Python 3.10 or 3.11)"
 
@@ -28,6 +31,18 @@ def float32_only(provider: str, **tensors: Tensor) -> str | None:
         if tensor.dtype != torch.float32:
             return f"{name} is {str(tensor.dtype).removeprefix('torch.')}; {provider} takes float32 only"
     return None
+
+
+def float32_or_half(provider: str, **tensors: Tensor) -> str | None:
+    """As :func:`float32_only` for a provider whose half-precision tensors are taken to float32 first."""
+    return float32_only(provider, **{name: tensor for name, tensor in tensors.items() if tensor.dtype not in HALF})
+
+
+def widened_call(call: Call) -> Call:
+    """``call`` with its half-precision tensors in float32."""
+    wide = {name: widened(tensor) for name, tensor in floating(call).items()}
+    replaced: Call = call._replace(**wide)
+    return replaced
 
 
 def nonempty(**tensors: Tensor) -> str | None:

@@ -2,7 +2,8 @@
 
 ``deform_conv2d(x, offset, weight, stride, padding, dilation, groups, deformable_groups)`` and
 ``modulated_deform_conv2d(x, offset, mask, weight, bias, stride, padding, dilation, groups, deformable_groups)``, both
-with mmcv's offset layout, which is the operator's own. float32, deformable_groups 1, input channels a multiple of 64.
+with mmcv's offset layout, which is the operator's own. float32, to which half precision is taken here and rounded once
+at the end, as the operator promises; deformable_groups 1, input channels a multiple of 64.
 With a mask: 3 x 3 taps, output channels a multiple of 64 as well, and a bias that is ignored (it is added here).
 Read in the wheels 26.1.0 and 26.2.0; not run on a device.
 
@@ -20,8 +21,17 @@ from torch import Tensor
 from portbev.kernels import Kernel
 from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.gradients import gradients
+from portbev.ops.precision import widened
 from portbev_npu.chips import chip_lacks
-from portbev_npu.kernels.limits import MX_DRIVING_CURE, first_of, float32_only, floating, nonempty, package_has
+from portbev_npu.kernels.limits import (
+    MX_DRIVING_CURE,
+    first_of,
+    float32_or_half,
+    floating,
+    nonempty,
+    package_has,
+    widened_call,
+)
 from portbev_npu.vendor import driving
 
 PROVIDER = "mx_driving"
@@ -36,32 +46,35 @@ LEAST_MASK = 2.0**-60
 
 def supports(call: DeformConv2dCall) -> str | None:
     """What the wheel raises for, and what it computes wrong without a word."""
-    return first_of(_limits(call), nonempty(input=call.input), float32_only(PROVIDER, **floating(call)), _chip(call))
+    return first_of(_limits(call), nonempty(input=call.input), float32_or_half(PROVIDER, **floating(call)), _chip(call))
 
 
 def supports_backward(grad_out: Tensor, call: DeformConv2dCall) -> str | None:
     """As :func:`supports`, with the gradient, and what only the backward computes wrong."""
     limits = first_of(_limits(call), nonempty(input=call.input), _backward_limits(call))
-    return first_of(limits, float32_only(PROVIDER, grad=grad_out, **floating(call)), _chip(call))
+    return first_of(limits, float32_or_half(PROVIDER, grad=grad_out, **floating(call)), _chip(call))
 
 
 def forward(call: DeformConv2dCall) -> Tensor:
     """Output (N,Co,Ho,Wo); see :func:`portbev.ops.deform_conv2d`."""
-    output = _convolve(call).contiguous()
-    return output if call.bias is None else output + call.bias.view(1, -1, 1, 1)
+    wide = widened_call(call)
+    output = _convolve(wide).contiguous()
+    output = output if wide.bias is None else output + wide.bias.view(1, -1, 1, 1)
+    return output.to(call.input.dtype)
 
 
 def backward(grad_out: Tensor, call: DeformConv2dCall) -> tuple[Tensor, ...]:
     """Gradients of input, offset, weight and mask (empty without mask), contiguous."""
     fields = ("input", "offset", "weight", "mask")
-    if call.mask is None:
-        found = gradients(_convolve, call, fields, grad_out)
+    wide, grad = widened_call(call), widened(grad_out)
+    if wide.mask is None:
+        found = gradients(_convolve, wide, fields, grad)
     else:
-        divisor = call.mask.where(call.mask.abs() >= LEAST_MASK, LEAST_MASK)
-        found = gradients(_convolve, call._replace(mask=divisor), fields, grad_out)
-        taps_off = (call.mask == 0).repeat_interleave(2, dim=1)
+        divisor = wide.mask.where(wide.mask.abs() >= LEAST_MASK, LEAST_MASK)
+        found = gradients(_convolve, wide._replace(mask=divisor), fields, grad)
+        taps_off = (wide.mask == 0).repeat_interleave(2, dim=1)
         found = (found[0], found[1].masked_fill(taps_off, 0.0), *found[2:])
-    return tuple(gradient.contiguous() for gradient in found)
+    return tuple(gradient.contiguous().to(call.input.dtype) for gradient in found)
 
 
 def second_set(call: DeformConv2dCall) -> bool:

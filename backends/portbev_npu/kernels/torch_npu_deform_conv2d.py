@@ -1,7 +1,8 @@
 """``deform_conv2d`` by torch_npu.
 
 ``npu_deformable_conv2d(input, weight, offset, bias, kernel_size, stride, padding, dilation, groups,
-deformable_groups, modulated) -> (output, offset_output)`` and its backward ``npu_deformable_conv2dbk``. float32 only.
+deformable_groups, modulated) -> (output, offset_output)`` and its backward ``npu_deformable_conv2dbk``. float32 only,
+to which half precision is taken here and rounded once at the end.
 ``offset`` is cat([x offsets, y offsets, mask]) on channels where the operator's own is (dy, dx) per tap; kernel_size is
 [kH, kW], stride [1, 1, s, s], padding [p] * 4. Not run on a device.
 
@@ -18,43 +19,47 @@ from torch import Tensor
 
 from portbev.kernels import Kernel
 from portbev.ops.deform_conv2d import DeformConv2dCall
-from portbev_npu.kernels.limits import first_of, float32_only, floating, package_has
+from portbev.ops.precision import widened
+from portbev_npu.kernels.limits import first_of, float32_or_half, floating, package_has, widened_call
 
 PROVIDER = "torch_npu"
 
 
 def supports(call: DeformConv2dCall) -> str | None:
-    """float32, and the same stride, padding and dilation along both axes: the layout is documented for those."""
-    return first_of(_limits(call), float32_only(PROVIDER, **floating(call)))
+    """The same stride, padding and dilation along both axes: the layout is documented for those."""
+    return first_of(_limits(call), float32_or_half(PROVIDER, **floating(call)))
 
 
 def supports_backward(grad_out: Tensor, call: DeformConv2dCall) -> str | None:
     """As :func:`supports`, with the gradient."""
-    return first_of(_limits(call), float32_only(PROVIDER, grad=grad_out, **floating(call)))
+    return first_of(_limits(call), float32_or_half(PROVIDER, grad=grad_out, **floating(call)))
 
 
 def forward(call: DeformConv2dCall) -> Tensor:
     """Output (N,Co,Ho,Wo); see :func:`portbev.ops.deform_conv2d`."""
     import torch_npu
 
-    together = pack_offset(call.offset, call.mask)
+    wide = widened_call(call)
+    together = pack_offset(wide.offset, wide.mask)
     output: Tensor = torch_npu.npu_deformable_conv2d(
-        call.input, call.weight, together, call.bias, **vendor_options(call)
+        wide.input, wide.weight, together, wide.bias, **vendor_options(call)
     )[0]
-    return output
+    return output.to(call.input.dtype)
 
 
 def backward(grad_out: Tensor, call: DeformConv2dCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of input, offset, weight and mask (empty without mask)."""
     import torch_npu
 
-    together, options = pack_offset(call.offset, call.mask), vendor_options(call)
-    sampled = torch_npu.npu_deformable_conv2d(call.input, call.weight, together, None, **options)[1]
+    wide, options, dtype = widened_call(call), vendor_options(call), call.input.dtype
+    together = pack_offset(wide.offset, wide.mask)
+    sampled = torch_npu.npu_deformable_conv2d(wide.input, wide.weight, together, None, **options)[1]
     grad_input, grad_weight, grad_together, _ = torch_npu.npu_deformable_conv2dbk(
-        call.input, grad_out, sampled, call.weight, together, **options
+        wide.input, widened(grad_out), sampled, wide.weight, together, **options
     )
-    grad_offset, grad_mask = unpack_offset(grad_together)
-    return grad_input, grad_offset, grad_weight, grad_out.new_empty(0) if call.mask is None else grad_mask
+    grad_offset, grad_mask = unpack_offset(grad_together.to(dtype))
+    grad_mask = grad_out.new_empty(0) if call.mask is None else grad_mask
+    return grad_input.to(dtype), grad_offset, grad_weight.to(dtype), grad_mask
 
 
 def pack_offset(offset: Tensor, mask: Tensor | None) -> Tensor:

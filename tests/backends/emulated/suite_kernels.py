@@ -363,12 +363,33 @@ def test_a_chip_without_the_operator_is_no_place_for_it(
     assert mx_deform_conv2d.supports(call) == mx_deform_conv2d.supports_backward(call.input, call) == reason
 
 
-def test_half_precision_is_outside_every_vendor_kernel() -> None:
-    call = deform_call([None if t is None else t.half() for t in deform_inputs()])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("options", "provider"),
+    [
+        ({"groups": 4}, "mx_driving"),  # BEVDepth's, under its fp16
+        ({"channels": 256, "masked": True, "results": 64}, "mx_driving"),
+        ({"channels": 16, "masked": True}, "torch_npu"),
+    ],
+)
+def test_half_precision_is_convolved_in_float32_and_rounded_once_as_on_the_cpu(
+    dtype: torch.dtype, options: dict[str, Any], provider: str
+) -> None:
+    activate("npu", emulate=True)
+    inputs = [None if t is None else t.to(dtype) for t in deform_inputs(**options)]
+    groups = options.get("groups", 1)
+    host, there = both(lambda x, o, w, m, b: ops.deform_conv2d(x, o, w, b, m, padding=1, groups=groups), inputs)
+    assert all(one.dtype == other.dtype == dtype for one, other in zip(host, there, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(host, there, strict=True))
+    assert served("deform_conv2d", "forward") == served("deform_conv2d", "backward") == {provider, "reference"}
+
+
+def test_double_precision_is_outside_every_vendor_kernel_and_half_outside_of_pooling() -> None:
+    call = deform_call([None if t is None else t.double() for t in deform_inputs()])
     for kernel in (mx_deform_conv2d, torch_npu_deform_conv2d):
-        assert kernel.supports(call) == f"input is float16; {kernel.PROVIDER} takes float32 only"
+        assert kernel.supports(call) == f"input is float64; {kernel.PROVIDER} takes float32 only"
         said = kernel.supports_backward(call.input, call)
-        assert said == f"grad is float16; {kernel.PROVIDER} takes float32 only"
+        assert said == f"grad is float64; {kernel.PROVIDER} takes float32 only"
     features, voxels = torch.ones(1, 4, 8).half(), torch.zeros(1, 4, 3).int()
     assert "float16" in str(voxel_pool.supports(VoxelPoolCall(features, voxels, [4, 3, 1])))
     depth, context = torch.ones(1, 1, 2, 2, 2).half(), torch.ones(1, 1, 8, 2, 2).half()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -35,6 +37,10 @@ def convolution(images: int, channels: int, height: int, width: int, groups: int
     return DeformConv2dCall(x, offset, weight, mask, None, [1, 1], [1, 1], [1, 1], groups, 1)
 
 
+def halved(call: DeformConv2dCall) -> DeformConv2dCall:
+    return call._replace(input=call.input.half(), offset=call.offset.half(), weight=call.weight.half())
+
+
 def attention(images: int, queries: int, levels: list[tuple[int, int]], points: int) -> MsDeformAttnCall:
     """Eight heads of 32 channels."""
     pixels, places = sum(h * w for h, w in levels), empty(images * queries, 8, len(levels), points, 2)
@@ -47,6 +53,7 @@ BEVFORMER = [(116, 200), (58, 100), (29, 50), (15, 25)]
 ECHOFUSION = [(128, 128), (64, 64), (32, 32)]
 OFFICIAL: dict[str, tuple[str, Any]] = {
     "BEVDepth: depth net": ("deform_conv2d", convolution(48, 512, 16, 44, 4, masked=False)),
+    "BEVDepth: depth net, fp16": ("deform_conv2d", halved(convolution(48, 512, 16, 44, 4, masked=False))),
     "BEVDepth: lift": (
         "voxel_pool_lift",
         VoxelPoolLiftCall(
@@ -88,6 +95,15 @@ def test_loss_scaling_is_refused_where_values_saturate(monkeypatch: pytest.Monke
     assert str(caught.value).startswith("compute.amp: fp16 needs overflow to show as inf")
     assert "INF_NAN_MODE_ENABLE" in str(caught.value)
     assert backend.environment()["variables"]["INF_NAN_MODE_ENABLE"] == "0"
+
+
+def test_a_process_whose_cuda_means_the_npu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = activate("npu", emulate=True)
+    assert backend.environment()["warnings"] == []
+    monkeypatch.setitem(sys.modules, "torch_npu.contrib.transfer_to_npu", ModuleType("transfer_to_npu"))
+    assert backend.environment()["warnings"] == [
+        "torch_npu.contrib.transfer_to_npu was imported before: torch.cuda and torch.distributed mean the npu here"
+    ]
 
 
 def test_the_emulated_npu_has_no_complex_transform_of_torch_npu_and_takes_the_matrices() -> None:
