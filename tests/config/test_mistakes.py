@@ -197,6 +197,9 @@ def test_a_folder_a_run_and_an_unreadable_file_are_told(tmp_path: Path, monkeypa
     assert refusal(path) == f"{path}: cannot be read: Permission denied"
 
 
-def test_a_name_that_comes_with_portbev_may_have_its_suffix_and_folder() -> None:
+def test_a_name_that_comes_with_portbev_may_have_its_suffix_and_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # in a checkout, the last name is a file
     names = ("bevdepth/laptop", "bevdepth/laptop.yaml", "configs/bevdepth/laptop.yaml")
     assert len({find_config(name).resolve() for name in names}) == 1
