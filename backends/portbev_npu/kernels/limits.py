@@ -16,7 +16,7 @@ from portbev_npu import vendor
 
 Call = TypeVar("Call", bound=Any)
 
-MX_DRIVING_CURE = "pip install mx-driving (for torch 2.6 to 2.8 and Python 3.10 or 3.11)"
+MX_DRIVING_CURE = "pip install 'portbev[npu-driving]' (mx-driving takes torch 2.6 to 2.8, on Python 3.10 or 3.11)"
 
 
 def floating(call: Any) -> dict[str, Tensor]:
