@@ -78,6 +78,15 @@ def transfer_kept_out() -> Iterator[None]:
         del sys.modules[TRANSFER]
 
 
+def _drop_finders(package: str) -> None:
+    """Remove the import finders of ``package``, which would change other packages as they are imported."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not _module_of(finder).startswith(f"{package}.")]
+
+
+def _module_of(finder: Any) -> str:
+    return str(getattr(finder, "__module__", "") or type(finder).__module__)
+
+
 def guarded_import(package: str) -> ModuleType:
     """``import package`` with the process kept as it was: environment, root logger, warnings, ``torch.cuda`` and
     ``torch.distributed``.
@@ -91,6 +100,7 @@ def guarded_import(package: str) -> ModuleType:
         kept.enter_context(kept_environment(AUTOLOAD, KERNEL_PATH))
         kept.enter_context(kept_logging())
         kept.enter_context(transfer_kept_out())
+        kept.callback(_drop_finders, package)
         before = os.environ.get(KERNEL_PATH)
         try:
             module = importlib.import_module(package)

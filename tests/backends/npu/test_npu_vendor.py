@@ -26,9 +26,17 @@ import logging, os
 import torch
 import torch_npu
 from torch_npu.contrib import transfer_to_npu
+from mx_driving import patcher
 logging.basicConfig(level=logging.INFO)
 os.environ["ASCEND_CUSTOM_OPP_PATH"] = ":".join(["KERNELS", *filter(None, [os.environ.get("ASCEND_CUSTOM_OPP_PATH")])])
 {end}
+"""
+PATCHER = """
+import sys
+class Finder:
+    def find_spec(self, *names):
+        return None
+sys.meta_path.insert(0, Finder())
 """
 STATE = """
 import json, logging, os, sys, warnings
@@ -37,7 +45,7 @@ def state():
     root = logging.getLogger()
     return [torch.cuda.is_available(), id(torch.distributed.init_process_group), id(torch.Tensor.cuda),
             id(torch.jit.script), len(warnings.filters), str(warnings.filters), len(root.handlers), root.level,
-            dict(os.environ), "torch_npu.contrib.transfer_to_npu" in sys.modules]
+            dict(os.environ), [type(finder).__module__ for finder in sys.meta_path], "torch_npu.contrib.transfer_to_npu" in sys.modules]
 before = state()
 """
 GUARDED = (
@@ -66,6 +74,7 @@ def wheels(tmp_path: Path) -> Path:
     (contrib / "__init__.py").write_text("")
     (contrib / "transfer_to_npu.py").write_text(TRANSFER)
     (tmp_path / "mx_driving").mkdir()
+    (tmp_path / "mx_driving" / "patcher.py").write_text(PATCHER)
     (tmp_path / "mx_driving" / "__init__.py").write_text(DRIVING.format(end=""))
     return tmp_path
 
