@@ -45,7 +45,8 @@ def state():
     root = logging.getLogger()
     return [torch.cuda.is_available(), id(torch.distributed.init_process_group), id(torch.Tensor.cuda),
             id(torch.jit.script), len(warnings.filters), str(warnings.filters), len(root.handlers), root.level,
-            dict(os.environ), [type(finder).__module__ for finder in sys.meta_path], "torch_npu.contrib.transfer_to_npu" in sys.modules]
+            dict(os.environ), [type(finder).__module__ for finder in sys.meta_path],
+            "torch_npu.contrib.transfer_to_npu" in sys.modules]
 before = state()
 """
 GUARDED = (
