@@ -19,15 +19,29 @@ from typing import Any
 
 import safetensors
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from portbev.errors import CheckpointError, PortbevError
+from portbev.runs.reading import in_words
 from portbev.runs.tensors import read_state, write_safetensors
 from portbev.tensorfiles.reading import read_safetensors
 
 SCHEMA = "portbev.checkpoint/1"
 MODEL, EMA, STATE, META = "model.safetensors", "ema.safetensors", "state.pt", "meta.json"
 _CURE_FULL = "Check that the folder is writable and the disk has room, or choose another output with --out"
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Meta(BaseModel):
+    """What every ``meta.json`` has; whoever trains adds more."""
+
+    step: int = Field(ge=0, strict=True)
+    files: dict[str, _File]
 
 
 @dataclass
@@ -115,8 +129,11 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
         schema = meta.get("schema") if isinstance(meta, dict) else None
         raise CheckpointError(f"schema is {schema!r}, this version reads {SCHEMA!r}", where=where)
-    whole = isinstance(meta.get("files"), dict) and isinstance(meta.get("step"), int)
-    if not whole or not {MODEL, STATE} <= set(meta["files"]):
+    try:
+        named = _Meta.model_validate(meta)
+    except ValidationError as error:
+        raise CheckpointError(f"is damaged: {in_words(error)}", where=where) from error
+    if not {MODEL, STATE} <= named.files.keys():
         raise CheckpointError("is damaged: it does not name its files", where=where)
     return meta
 

@@ -27,9 +27,13 @@ def read_as(model: type[Model], path: Path, schema: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise PortbevError(f"is damaged: {field}: {first['msg']}", where=str(path), cure=_CURE) from error
+        raise PortbevError(f"is damaged: {in_words(error)}", where=str(path), cure=_CURE) from error
+
+
+def in_words(error: ValidationError) -> str:
+    """The first field that is wrong, and how."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def read_object(path: Path) -> dict[str, Any]:

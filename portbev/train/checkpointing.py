@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from portbev.runs.checkpoint import Checkpoint
-from portbev.runs.ledger import LedgerPage
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from portbev.errors import CheckpointError
+from portbev.runs.checkpoint import META, Checkpoint
+from portbev.runs.ledger import Ledger
+from portbev.runs.reading import in_words
 from portbev.runs.tensors import load_weights
 from portbev.runs.writer import now
 from portbev.train.parts import Parts, Position
@@ -43,10 +49,28 @@ def restore(parts: Parts, saved: Checkpoint) -> Position:
     parts.optimizer.load_state_dict(saved.state["optimizer"])
     if parts.scaler.is_enabled():
         parts.scaler.load_state_dict(saved.state["scaler"])
+    used = _used(saved, parts.checkpoints.path(saved.step) / META)
     return Position(
         step=saved.step,
-        seconds=float(saved.meta["seconds"]),
-        peak_memory=int(saved.meta["peak_memory"]),
-        skipped_steps=int(saved.meta["skipped_steps"]),
-        kernels={operator: LedgerPage.model_validate(page) for operator, page in saved.meta["kernels"].items()},
+        seconds=used.seconds,
+        peak_memory=used.peak_memory,
+        skipped_steps=used.skipped_steps,
+        kernels=used.kernels,
     )
+
+
+class _Used(BaseModel):
+    """What a run had used at a checkpoint; of its ``meta.json``."""
+
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+    peak_memory: int = Field(ge=0)
+    skipped_steps: int = Field(ge=0)
+    kernels: Ledger
+
+
+def _used(saved: Checkpoint, where: Path) -> _Used:
+    try:
+        return _Used.model_validate(saved.meta)
+    except ValidationError as error:
+        cure = "Move this checkpoint's folder away: the run then goes on from the one before it"
+        raise CheckpointError(f"is damaged: {in_words(error)}", where=str(where), cure=cure) from error

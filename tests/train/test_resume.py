@@ -164,6 +164,30 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(
     assert state(run) == whole
 
 
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda meta: meta.pop("peak_memory"), "peak_memory: Field required"),
+        (lambda meta: meta.update(seconds=[]), "seconds: Input should be a valid number"),
+        (lambda meta: meta.update(kernels={"dropout": 7}), "kernels.dropout: "),
+        (lambda meta: meta["files"].update({"state.pt": None}), "files.state.pt: "),
+        (lambda meta: meta.update(step="eight"), "step: Input should be a valid integer"),
+    ],
+)
+def test_a_checkpoint_whose_description_was_changed_is_refused_with_the_field(
+    toy: Toy, tiny_root: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    train(toy(train__max_steps=2), backend="cpu", data_root=tiny_root, out=tmp_path)
+    path = tmp_path / "checkpoints" / "step_00000002" / "meta.json"
+    meta = json.loads(path.read_text())
+    edit(meta)
+    path.write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError) as refused:
+        train(toy(train__max_steps=4), backend="cpu", data_root=tiny_root, out=tmp_path, resume=True)
+    assert refused.value.what.startswith(f"is damaged: {said}")
+    assert refused.value.where == str(path)
+
+
 def test_when_no_checkpoint_is_whole_nothing_is_lost(toy: Toy, tiny_root: Path, tmp_path: Path) -> None:
     train(toy(train__max_steps=2), backend="cpu", data_root=tiny_root, out=tmp_path)
     cut_off(tmp_path / "checkpoints" / "step_00000002" / "model.safetensors")
