@@ -50,6 +50,14 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """``json.loads``, for which a nesting without end is a ValueError like any other damage."""
+    try:
+        return json.loads(text, **options)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def write_json(path: Path | str, value: Any, *, indent: int | None = 1) -> None:
     """Write ``value`` as JSON, atomically. NaN raises a ValueError, because JSON has no NaN."""
     with atomic_write(path) as temporary:

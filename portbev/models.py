@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from portbev.config.schema import ModelSection, RunConfig
+from portbev.errors import ConfigError
 from portbev.nn.misfit import Hint
 from portbev.nn.pretrained import Imported
 
@@ -134,6 +135,20 @@ class ModelFamily(Protocol):
                 shapes, listed.
         """
         ...
+
+
+def build_model(family: ModelFamily, section: Any) -> DetectionModel:
+    """A model of ``family`` with the sizes of its ``model`` section.
+
+    Raises:
+        ConfigError: torch cannot make layers of these sizes.
+    """
+    try:
+        return family.build(section)
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        cure = "Look for a size that is too large, or that does not go with another (--debug shows where)"
+        raise ConfigError(f"the model cannot be built: {reason}", where="model", cure=cure) from error
 
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:

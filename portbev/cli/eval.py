@@ -161,11 +161,11 @@ def _range_of(record: dict[str, Any]) -> str:
 
 def _settings(what: Path, config: str | None, overrides: list[str], split: str | None, version: str | None) -> Any:
     """The configuration for a checkpoint: the one given, or the one that its ``meta.json`` carries."""
-    import json
 
     from portbev.config import load_config
     from portbev.errors import CheckpointError
     from portbev.evaluate.checkpoints import with_data
+    from portbev.files import parse_json
     from portbev.tensorfiles.kinds import kind_of
 
     if config is not None:
@@ -177,7 +177,7 @@ def _settings(what: Path, config: str | None, overrides: list[str], split: str |
         cure = "Give the configuration of the model: --config CONFIG; or, if these are results, whose: --benchmark NAME"
         raise CheckpointError("carries no configuration", where=str(what), cure=cure)
     try:
-        carried = json.loads(meta.read_text(encoding="utf-8"))["config"]
+        carried = parse_json(meta.read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError("is damaged: no configuration in it", where=str(meta)) from error
     return with_data(load_config(carried, overrides), split=split, version=version)

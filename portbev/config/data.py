@@ -27,6 +27,6 @@ class CommonData(Section):
     root: Annotated[Root | None, Meaning.NEITHER] = None  # a folder, or "NAME:?seed=1": generated on first use
     train_split: str = Field("train", min_length=1)
     eval_split: Annotated[str, Meaning.SCORE] = Field("val", min_length=1)
-    workers: Annotated[int, Meaning.NEITHER] = Field(4, ge=0)
+    workers: Annotated[int, Meaning.NEITHER] = Field(4, ge=0, le=1024)
     eval_stride: Annotated[int, Meaning.WATCH] = Field(1, ge=1)  # evaluate every n-th sample during training only
     augment: bool = True

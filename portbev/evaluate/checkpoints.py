@@ -20,7 +20,7 @@ from portbev.evaluate.folders import claim_folder, folder_of_run
 from portbev.evaluate.inference import evaluate_model, identity
 from portbev.failures import in_one_line
 from portbev.files import prepare_folder
-from portbev.models import DetectionModel, ModelFamily
+from portbev.models import ModelFamily, build_model
 from portbev.plugins import plugins
 from portbev.progress import Reporter
 from portbev.runs import Run, load_run
@@ -127,7 +127,7 @@ def evaluate_checkpoint(
     dataset = build_dataset(config.data, open_root(source), "eval", seed=config.train.seed)
     dataset.check()
     told += _scorable(dataset, is_written=out is not None, within=within)
-    model: DetectionModel = family.build(config.model)
+    model = build_model(family, config.model)
     told += chosen.prepare_model(model, config.compute)
     weights, notes = load_any(checkpoint, model, family, use_ema=config.eval.use_ema)
     told = list(dict.fromkeys([*told, *dataset.notes, *notes]))

@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from portbev.errors import CheckpointError, PortbevError
+from portbev.files import parse_json
 from portbev.runs.reading import in_words
 from portbev.runs.tensors import read_state, write_safetensors
 from portbev.tensorfiles.reading import read_safetensors
@@ -120,7 +121,7 @@ def remove_folder(path: Path) -> None:
 def _read_meta(folder: Path) -> dict[str, Any]:
     where = str(folder / META)
     try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = parse_json((folder / META).read_text(encoding="utf-8"))
     except OSError as error:
         what = "is no checkpoint of portbev: it has no readable meta.json"
         raise CheckpointError(what, where=str(folder)) from error

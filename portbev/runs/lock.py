@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from portbev.errors import PortbevError
+from portbev.files import parse_json
 from portbev.runs.layout import LOCK
 
 try:
@@ -149,7 +150,7 @@ class RunLock:
 def _owner(content: bytes) -> str:
     """Whom a lock file names; empty where it names nobody."""
     try:
-        named = json.loads(content)
+        named = parse_json(content)
         return f"process {int(named['pid'])} on {named['host']}"
     except (ValueError, KeyError, TypeError):
         return ""

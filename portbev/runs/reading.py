@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from portbev.errors import PortbevError
+from portbev.files import parse_json
 
 Model = TypeVar("Model", bound=BaseModel)
 _CURE = "Copy the run directory again, or do without this run"
@@ -43,7 +43,7 @@ def read_object(path: Path) -> dict[str, Any]:
         PortbevError: not readable, or not JSON, or no object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PortbevError(f"cannot be read: {error}", where=str(path), cure=_CURE) from error
     if not isinstance(content, dict):

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any, TextIO
 
 from portbev.errors import PortbevError
-from portbev.files import finite
+from portbev.files import finite, parse_json
 
 WARM_UP_STEPS = 3
 
@@ -75,7 +75,7 @@ def read_scalars(path: Path) -> list[Row]:
     cure = "Copy the run directory again, or do without this run"
     for number, line in enumerate(lines, 1):
         try:
-            values = json.loads(line)
+            values = parse_json(line)
         except ValueError as error:
             if number == len(lines):
                 break

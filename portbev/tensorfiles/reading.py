@@ -129,7 +129,7 @@ def _read_shards(index: Path) -> dict[str, Any]:
     try:
         names = json.loads(index.read_text(encoding="utf-8"))[SHARDS]
         files = sorted({str(name) for name in names.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         what = f"is no index of shards: no {SHARDS} in it"
         raise CheckpointError(what, where=str(index), cure=AGAIN) from error
     weights: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.load import agreement
-from portbev.models import DetectionModel
+from portbev.models import DetectionModel, build_model
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
 from portbev.plugins import plugins
@@ -110,7 +110,7 @@ def _build_model(
     """
     family = plugins().models()[config.model.family]
     torch.manual_seed(config.train.seed)
-    model = family.build(config.model)
+    model = build_model(family, config.model)
     notes = [] if resumed else load_start(model, family, init, partial=init_partial)
     prepare_dropout(model, config.train.seed)
     if config.train.sync_batchnorm and comm.size > 1:

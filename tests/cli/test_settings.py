@@ -38,3 +38,12 @@ def test_a_file_whose_name_has_an_equals_sign_is_taken_for_the_file(
     Path("lr=1.yaml").write_text("name: [\n")
     assert main(["train", "--set", "train.epochs=1", "lr=1.yaml"]) == 2
     assert "lr=1.yaml: not valid YAML" in capsys.readouterr().err
+
+
+def test_sizes_of_a_model_that_cannot_be_made_are_refused_in_a_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    setting = f"model.image_backbone.base_channels={2**63}"
+    assert main(["train", "bevdepth/tiny_test", "--set", setting, "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("portbev: model: the model cannot be built: ")

@@ -10,7 +10,7 @@ import pytest
 
 from portbev import files
 from portbev.errors import PortbevError
-from portbev.files import atomic_write, write_json, write_text
+from portbev.files import atomic_write, parse_json, write_json, write_text
 
 
 def test_a_file_is_written_with_the_folders_it_needs(tmp_path: Path) -> None:
@@ -74,3 +74,9 @@ def test_json_refuses_nan_and_keeps_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert (tmp_path / "x.json").read_text() == '{\n "a": 1\n}\n'
+
+
+def test_json_without_end_is_damage_like_any_other() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(b"[" * 100_000 + b"]" * 100_000)
+    assert parse_json('{"a": [1]}') == {"a": [1]}

@@ -6,13 +6,13 @@ A split is a list of scene names.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from portbev.errors import DataError
+from portbev.files import parse_json
 from portbev_nuscenes.tables.jsonrows import read_rows, table_names
 from portbev_nuscenes.tables.rows import Named
 
@@ -181,7 +181,7 @@ def read_custom_splits(path: Path | str) -> dict[str, tuple[str, ...]]:
     if not path.is_file():
         return {}
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
     except ValueError as error:
         raise DataError(f"not valid JSON ({error})", where=str(path)) from error
     well_formed = isinstance(raw, dict) and all(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from portbev.data.pool import run_jobs
 from portbev.data.progress import Progress, reporter
 from portbev.errors import ConfigError, DataError, PortbevError, nearest
-from portbev.files import atomic_write, write_json, write_text
+from portbev.files import atomic_write, parse_json, write_json, write_text
 from portbev_radial.chain import Chain
 from portbev_radial.converted.infos import write_infos
 from portbev_radial.converted.kitti import DTYPES, FOLDERS, part_file, split_file
@@ -199,7 +199,7 @@ def _claim(out: Path, source: RawRoot, settings: dict[str, Any]) -> None:
     except OSError as error:
         raise DataError(f"cannot be made: {error.strerror or error}", where=str(out)) from error
     try:
-        previous = json.loads((out / _STATE).read_text(encoding="utf-8"))
+        previous = parse_json((out / _STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         previous = None
     except (OSError, json.JSONDecodeError):

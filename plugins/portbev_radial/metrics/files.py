@@ -11,13 +11,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from portbev.errors import ResultsError
-from portbev.files import write_json
+from portbev.files import parse_json, write_json
 from portbev_radial.metrics.boxes import FrameBoxes, frame_boxes
 from portbev_radial.metrics.constants import PREDICTION_COLUMNS, TRUTH_COLUMNS
 
@@ -86,7 +85,7 @@ def _check_rows(name: str, rows: Any, scored: bool) -> None:
 
 def _load(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_unique)
+        return parse_json(path.read_bytes(), object_pairs_hook=_unique)
     except OSError as error:
         raise ResultsError(f"cannot read the boxes ({error.strerror})", where=str(path)) from error
     except (ValueError, RecursionError) as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from portbev.errors import DataError, nearest
+from portbev.files import parse_json
 from portbev.signal.description import RadarDescription
 from portbev_radial.recordings.layout import RADAR_DESCRIPTION
 
@@ -34,7 +34,7 @@ def read_description(root: Path) -> RadarDescription:
     """
     path = root / RADAR_DESCRIPTION
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return RADIAL_RADAR
     except (OSError, ValueError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from portbev.errors import DataError
+from portbev.files import parse_json
 
 MANIFEST = "portbev_synth.json"
 """The file that is written last. Its ``digest`` identifies the options of the data set."""
@@ -54,7 +55,7 @@ def grow(out: Path | str, digest: str, build: Callable[[Path], None], *, what: s
 def read_manifest(root: Path) -> dict[str, Any] | None:
     """The manifest of a generated data set; None if there is none."""
     try:
-        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((root / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     return manifest if isinstance(manifest, dict) else None

@@ -5,7 +5,6 @@ The rows of a finished part are kept in a file, so that an interrupted call can 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from portbev.data.pool import run_jobs
 from portbev.data.progress import Progress, reporter
-from portbev.files import write_json
+from portbev.files import parse_json, write_json
 
 
 class Parts:
@@ -58,7 +57,7 @@ class Parts:
 
     def rows(self, number: int) -> Any:
         """The rows of a finished part."""
-        return json.loads(self.file(number).read_text(encoding="utf-8"))
+        return parse_json(self.file(number).read_text(encoding="utf-8"))
 
     def forget(self) -> None:
         """Remove the files with rows, after their content is in the data set's tables."""
