@@ -21,7 +21,9 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
-AUTOLOAD = "TORCH_DEVICE_BACKEND_AUTOLOAD"
+from portbev import autoload
+
+AUTOLOAD = autoload.VARIABLE
 CANN_LIBRARIES = ("libascendcl.so", "libhccl.so")
 TRANSFER = "torch_npu.contrib.transfer_to_npu"
 KERNEL_PATH = "ASCEND_CUSTOM_OPP_PATH"
