@@ -88,10 +88,11 @@ class Ledger:
     passed: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # (operator, provider, reason)
     varying: set[tuple[str, str]] = field(default_factory=set)  # (operator, provider) that served and may vary in bits
     torch: set[str] = field(default_factory=set)  # functions of torch's own that said that they may
+    settings: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # operator -> kernel -> how launched
 
     def snapshot(self) -> dict[str, Any]:
         """As JSON: operator -> ``forward`` and ``backward`` (provider -> calls), ``passed_over`` (list of records), and
-        ``not_deterministic`` (providers that served), where there are any."""
+        where there are any ``not_deterministic`` (providers that served) and ``settings`` (how they were launched)."""
         book: dict[str, Any] = {}
         for (operator, direction, provider), calls in sorted(self.served.items()):
             page = book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})
@@ -101,6 +102,8 @@ class Ledger:
             page["passed_over"].append({"provider": provider, "reason": reason, "times": times})
         for operator, provider in sorted(self.varying):
             book[operator].setdefault("not_deterministic", []).append(provider)
+        for operator, launched in sorted(self.settings.items()):
+            book.setdefault(operator, {"forward": {}, "backward": {}, "passed_over": []})["settings"] = launched
         return book
 
     def clear(self) -> None:
@@ -108,6 +111,7 @@ class Ledger:
         self.passed.clear()
         self.varying.clear()
         self.torch.clear()
+        self.settings.clear()
 
 
 @dataclass

@@ -1,0 +1,44 @@
+"""Kernels in Triton run here by its interpreter, on tensors of the CPU, and are compiled in processes of their own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interpreted() -> Iterator[None]:
+    """Triton decides where a kernel is defined, at the first import of the package's sources."""
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed: pip install 'portbev[cuda]'")
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = "1"
+    with pytest.MonkeyPatch.context() as patch:
+        _round_to_bfloat16(patch)
+        yield
+    os.environ.pop("TRITON_INTERPRET")
+    if before is not None:
+        os.environ["TRITON_INTERPRET"] = before
+
+
+def _round_to_bfloat16(patch: pytest.MonkeyPatch) -> None:
+    """The interpreter cuts the bits off where every device rounds to the nearest."""
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    cut = InterpreterBuilder.cast_impl
+
+    def cast(self: Any, source: Any, kind: Any) -> Any:
+        if source.dtype.scalar == tl.float32 and kind.scalar == tl.bfloat16:
+            values = torch.from_numpy(np.ascontiguousarray(source.data, np.float32)).bfloat16()
+            return TensorHandle(values.view(torch.uint16).numpy(), kind.scalar)
+        return cut(self, source, kind)
+
+    patch.setattr(InterpreterBuilder, "cast_impl", cast)
+    patch.setattr(InterpreterBuilder, "create_fp_trunc", cast)
