@@ -42,3 +42,24 @@ def _round_to_bfloat16(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(InterpreterBuilder, "cast_impl", cast)
     patch.setattr(InterpreterBuilder, "create_fp_trunc", cast)
+
+
+@pytest.fixture
+def another_order() -> Iterator[list[int]]:
+    """Programs run in an order drawn anew for each launch; the fixture's list counts the launches with several."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    set_index, launches, drawn = InterpreterBuilder.set_grid_idx, [0], np.random.default_rng(5)
+    order: list[tuple[int, ...]] = []
+
+    def set_permuted(self: Any, *at: int) -> None:
+        if not any(at):
+            every = list(np.ndindex(*self.grid_dim))
+            order[:] = [every[i] for i in drawn.permutation(len(every))]
+            launches[0] += len(every) > 1
+        number = int(np.ravel_multi_index(at, self.grid_dim))
+        set_index(self, *order[number])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InterpreterBuilder, "set_grid_idx", set_permuted)
+        yield launches

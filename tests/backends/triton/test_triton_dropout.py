@@ -35,9 +35,9 @@ def test_a_view_that_is_not_contiguous() -> None:
 
 
 def test_blocks_of_any_size_count_the_same_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    call = DropoutCall(torch.randn(5_000), 0.5, 1, 2, 3)
+    call = DropoutCall(torch.randn(1_500), 0.5, 1, 2, 3)
     expected = reference.forward(call)[1]
-    for block in (16, 256, 8192):
+    for block in (64, 8192):
         monkeypatch.setattr("portbev_triton.launch.settings", lambda *_, block=block: {"BLOCK": block})
         assert torch.equal(dropout.forward(call)[1], expected)
 
