@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -16,12 +17,14 @@ class PassedOver(BaseModel):
 
 
 class LedgerPage(BaseModel):
-    """One operator: calls by provider in each direction, who was passed over, and whose bits may vary."""
+    """One operator: calls by provider in each direction, who was passed over, whose bits may vary, and how kernels were
+    launched."""
 
     forward: dict[str, int] = Field(default_factory=dict)
     backward: dict[str, int] = Field(default_factory=dict)
     passed_over: list[PassedOver] = Field(default_factory=list)
     not_deterministic: list[str] = Field(default_factory=list)  # providers that served
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)  # kernel -> block sizes, compiler's version ...
 
 
 Ledger = dict[str, LedgerPage]
@@ -37,6 +40,7 @@ def merge_ledgers(first: Mapping[str, LedgerPage], second: Mapping[str, LedgerPa
             for provider, times in calls.items():
                 total[provider] = total.get(provider, 0) + times
         into.not_deterministic = sorted({*into.not_deterministic, *page.not_deterministic})
+        into.settings = {**page.settings, **into.settings}
         for passed in page.passed_over:
             _add(into.passed_over, passed)
     return merged

@@ -100,10 +100,10 @@ def test_ledgers_add_up_and_neither_is_changed() -> None:
     first = {"fft": LedgerPage(forward={"torch": 2}, passed_over=[passed(1)])}
     second = {
         "fft": LedgerPage(forward={"torch": 3, "dft": 1}, backward={"dft": 1}, passed_over=[passed(4), passed(1, "s")]),
-        "nms": LedgerPage(forward={"reference": 1}),
+        "nms": LedgerPage(forward={"reference": 1}, settings={"nms": {"num_warps": 4}}),
     }
     merged = merge_ledgers(first, second)
     assert merged["fft"].forward == {"torch": 5, "dft": 1} and merged["fft"].backward == {"dft": 1}
     assert merged["fft"].passed_over == [passed(5), passed(1, "s")]
-    assert merged["nms"].forward == {"reference": 1}
+    assert merged["nms"].forward == {"reference": 1} and merged["nms"].settings["nms"] == {"num_warps": 4}
     assert first["fft"].forward == {"torch": 2} and second["fft"].passed_over[0].times == 4
