@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from importlib.resources import files
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import KERNELS
+from portbev_triton import tune
 
 Grid = Callable[[Mapping[str, Any]], tuple[int, ...]]
 INTERPRETER = "interpreter"
@@ -34,6 +35,7 @@ def architecture(device: torch.device) -> str:
 def settings(kernel: str, architecture: str) -> dict[str, int]:
     """Block sizes (in capitals), ``num_warps`` and ``num_stages`` of ``kernel``, from ``settings.json``.
 
+    ``candidates`` are the values that are tried where that is asked for (:mod:`portbev_triton.tune`).
     What is said of the architecture goes over what is said of its family (``sm``, ``gfx``), and that over ``all``.
     """
     table = _table()[kernel]
@@ -44,13 +46,22 @@ def settings(kernel: str, architecture: str) -> dict[str, int]:
 
 
 @lru_cache
-def _table() -> dict[str, dict[str, dict[str, int]]]:
+def _table() -> dict[str, dict[str, dict[str, Any]]]:
     text = files("portbev_triton").joinpath("settings.json").read_text(encoding="utf-8")
-    table: dict[str, dict[str, dict[str, int]]] = json.loads(text)
+    table: dict[str, dict[str, dict[str, Any]]] = json.loads(text)
     return table
 
 
-def launch(name: str, kernel: Any, grid: Grid, *arguments: Any, operator: str, like: Tensor, **constants: Any) -> None:
+def launch(
+    name: str,
+    kernel: Any,
+    grid: Grid,
+    *arguments: Any,
+    operator: str,
+    like: Tensor,
+    accumulates: Sequence[Tensor] = (),
+    **constants: Any,
+) -> None:
     """Run ``kernel`` once.
 
     Args:
@@ -60,16 +71,30 @@ def launch(name: str, kernel: Any, grid: Grid, *arguments: Any, operator: str, l
         arguments: of the kernel, in order.
         operator: that it is a part of, for the ledger.
         like: a tensor on the device.
+        accumulates: arguments that it adds to; where settings are tried, each trial starts from what they held.
         constants: further ``tl.constexpr`` arguments, by name.
     """
     where = architecture(like.device)
     chosen = settings(name, where)
-    programs = grid({**constants, **chosen})
-    if 0 in programs:
+    if 0 in grid({**constants, **chosen}):
         return
-    note_settings(operator, name, where, chosen)
+
+    def run(tried: Mapping[str, int]) -> None:
+        kernel[grid({**constants, **tried})](*arguments, **constants, **tried)
+
     with _on(like.device):
-        kernel[programs](*arguments, **constants, **chosen)
+        choices = _table()[name].get("candidates")
+        if choices and tune.asked():
+            before = [tensor.clone() for tensor in accumulates]
+            key = tune.key_of(name, constants, arguments)
+            tried = tune.candidates(chosen, choices)
+            book = tune.tuned(where, _version())
+            chosen = book.best(key, tried, lambda tried: tune.device_seconds(lambda: run(tried)))
+            for tensor, held in zip(accumulates, before, strict=True):
+                tensor.copy_(held)
+            note_settings(operator, name, where, {**chosen, "tuned": 1})
+        note_settings(operator, name, where, chosen)
+        run(chosen)
 
 
 def note_settings(operator: str, name: str, architecture: str, chosen: Mapping[str, int]) -> None:

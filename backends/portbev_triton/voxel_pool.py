@@ -74,7 +74,7 @@ def backward(grad_out: Tensor, call: VoxelPoolCall) -> Tensor:
         return -(-B * P // c["BLOCK_P"]), -(-C // block)
 
     arguments = (grad_out.contiguous(), call.voxels.contiguous(), out, B * P, max(1, P))
-    constants = {"C": C, "X": X, "Y": Y, "Z": Z, "BLOCK_C": block}
+    constants: dict[str, Any] = {"C": C, "X": X, "Y": Y, "Z": Z, "BLOCK_C": block}
     launch(
         "voxel_pool_backward",
         pool_backward_kernel,
@@ -99,7 +99,7 @@ def lift_backward(grad_out: Tensor, call: VoxelPoolLiftCall) -> tuple[Tensor, Te
         return (B * N * -(-H * W // c["BLOCK_P"]),)
 
     arguments = (grad_out.contiguous(), depth, context, voxels, grad_depth, grad_context, max(1, N))
-    constants = {"C": C, "BINS": D, "PIXELS": H * W, "X": X, "Y": Y, "Z": Z, "BLOCK_C": _power(C)}
+    constants: dict[str, Any] = {"C": C, "BINS": D, "PIXELS": H * W, "X": X, "Y": Y, "Z": Z, "BLOCK_C": _power(C)}
     launch(
         "voxel_pool_lift_backward",
         lift_backward_kernel,
