@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
+
+from portbev.ops.precision import autocast_off
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """A context with autocast switched off for ``device``. The caller casts the inputs with ``.float()``."""
-    if torch.is_autocast_enabled(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
+    return autocast_off(device.type)

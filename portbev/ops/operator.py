@@ -93,6 +93,10 @@ class Operator(Generic[Call]):
         """Compute ``call`` by the best kernel; differentiable."""
         return self._op(*call)
 
+    def forward_call(self, *arguments: Any) -> Call:
+        """The call that kernels get for the arguments of torch's operator."""
+        return self._call(*arguments)
+
     def backward_call(self, grad_out: Tensor, *kept: Any) -> Call:
         """The call that kernels get in a backward: the fields kept, and stand-ins for those left out."""
         assert isinstance(self.gradient, BackwardOperator)
@@ -102,7 +106,7 @@ class Operator(Generic[Call]):
     def _forward(self, *arguments: Any) -> Any:
         device_type = arguments[0].device.type
         with autocast_off(device_type):
-            return KERNELS.dispatch(self.name, device_type, self._call(*arguments))
+            return KERNELS.dispatch(self.name, device_type, self.forward_call(*arguments))
 
     def _backward(self, grad: Tensor, *kept: Any) -> Any:
         with autocast_off(grad.device.type):

@@ -15,9 +15,14 @@ from torch import Tensor
 HALF = (torch.float16, torch.bfloat16)
 
 
+def autocast_on(device_type: str) -> bool:
+    """Whether this is an autocast region on ``device_type``. torch raises where it is asked for "meta"."""
+    return device_type != "meta" and torch.is_autocast_enabled(device_type)
+
+
 def autocast_dtype(device_type: str) -> torch.dtype | None:
     """The dtype of an autocast region on ``device_type``, None outside of one."""
-    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else None
+    return torch.get_autocast_dtype(device_type) if autocast_on(device_type) else None
 
 
 def autocast_to(input: Tensor) -> torch.dtype:
@@ -33,7 +38,7 @@ def autocast_to_float32(tensor: Tensor) -> Tensor:
 
 def autocast_off(device_type: str) -> AbstractContextManager[object]:
     """A region without autocast on ``device_type``: it would cast the products inside a kernel."""
-    return torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext()
+    return torch.autocast(device_type, enabled=False) if autocast_on(device_type) else nullcontext()
 
 
 def widened(tensor: Tensor) -> Tensor:
