@@ -12,7 +12,7 @@ import torch
 
 from portbev.distributions import version_of
 from portbev.probing import Availability, MissingError, Stage, staged
-from portbev_npu import vendor
+from portbev_npu import chips, vendor
 
 
 def probe() -> Availability:
@@ -43,10 +43,22 @@ def _libraries() -> Stage:
         if "torch_npu" in sys.modules:
             said.append("in use by torch_npu")
         else:
-            for name in vendor.CANN_LIBRARIES:
-                vendor.load_library(name)
+            missing = {name: words for name in vendor.CANN_LIBRARIES if (words := _unloadable(name))}
+            if missing:
+                first, *others = missing
+                more = f"; nor can {', '.join(others)} be loaded" if others else ""
+                raise MissingError(f"{missing[first]}{more}")
             said.append(", ".join(vendor.CANN_LIBRARIES))
     return stages[0]
+
+
+def _unloadable(name: str) -> str | None:
+    """The loader's words, which name the library that is missing: this one or one that it needs."""
+    try:
+        vendor.load_library(name)
+    except OSError as error:
+        return str(error) if name in str(error) else f"{name}: {error}"
+    return None
 
 
 def _import() -> Stage:
@@ -70,5 +82,12 @@ def _device() -> Stage:
         count = int(module.device_count())
         if count < 1:
             raise MissingError("torch.npu.device_count() is 0")
-        said.append(f"{count} x {module.get_device_name(0)}")
+        name = module.get_device_name(0)
+        said.append(f"{count} x {name}")
+        if chips.driving_installed() and (told := chips.wheel_lacks(name) or _unrecognised()):
+            said.append(f"({told})")
     return stages[0]
+
+
+def _unrecognised() -> str | None:
+    return None if chips.driver_on_path() else chips.taken_for_a2()

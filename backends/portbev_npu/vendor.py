@@ -24,7 +24,8 @@ from typing import Any
 from portbev import autoload
 
 AUTOLOAD = autoload.VARIABLE
-CANN_LIBRARIES = ("libascendcl.so", "libhccl.so")
+CANN_LIBRARIES = ("libascendcl.so", "libhccl.so", "libacl_op_compiler.so", "libge_runner.so", "libgraph.so")
+"""What torch_npu's library is linked with: without any of them ``import torch_npu`` fails."""
 TRANSFER = "torch_npu.contrib.transfer_to_npu"
 KERNEL_PATH = "ASCEND_CUSTOM_OPP_PATH"
 _kernel_paths: list[str] = []

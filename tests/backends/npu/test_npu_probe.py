@@ -43,8 +43,22 @@ def test_a_package_without_cann_is_not_imported(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(package(tmp_path, "raise SystemError('must not be imported')"))
     stages = probe().stages
     assert [stage.ok for stage in stages] == [True, False]
-    assert stages[1].detail.startswith("OSError: libascendcl.so")
+    assert stages[1].detail.startswith("libascendcl.so: cannot open shared object file")
+    assert stages[1].detail.endswith(
+        "nor can libhccl.so, libacl_op_compiler.so, libge_runner.so, libgraph.so be loaded"
+    )
     assert "set_env.sh" in stages[1].cure
+
+
+def test_one_missing_library_of_cann_is_named_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        if name == "libge_runner.so":
+            raise OSError("libfmk_parser.so: cannot open shared object file: No such file or directory")
+
+    monkeypatch.syspath_prepend(package(tmp_path, "raise SystemError('must not be imported')"))
+    monkeypatch.setattr(vendor, "load_library", load)
+    found = probe().stages[1].detail
+    assert found == "libge_runner.so: libfmk_parser.so: cannot open shared object file: No such file or directory"
 
 
 @pytest.mark.parametrize("error", ["ImportError('libhccl.so')", "RuntimeError('version mismatch')", "OSError('x')"])
