@@ -43,7 +43,8 @@ class Guard(torch._C._acc.DeviceGuard):
 class Stream:
     """The device's only stream: everything is done when the call returns."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, device: Any = None, priority: int = 0, **kwargs: Any) -> None:
+        check_device(device)
         self.device = torch.device(DEVICE_TYPE, 0)
 
     def __enter__(self) -> Stream:
@@ -73,7 +74,7 @@ class Stream:
 class Event:
     """A moment on the stream."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
         self.time = 0.0
 
     def record(self, stream: Stream | None = None) -> None:
@@ -88,15 +89,15 @@ class Event:
     def query(self) -> bool:
         return True
 
-    def elapsed_time(self, end: Event) -> float:
-        """Milliseconds from this event to ``end``."""
-        return (end.time - self.time) * 1e3
+    def elapsed_time(self, end_event: Event) -> float:
+        """Milliseconds from this event to ``end_event``."""
+        return (end_event.time - self.time) * 1e3
 
 
 class DeviceContext:
     """``with torch.npu.device(0)``: there is one device."""
 
-    def __init__(self, device: Any = None) -> None:
+    def __init__(self, device: Any) -> None:
         check_device(device)
 
     def __enter__(self) -> DeviceContext:
@@ -113,8 +114,13 @@ def check_device(device: Any = None) -> None:
         raise RuntimeError(f"invalid device ordinal {index}: the emulated npu is one device, npu:0")
 
 
+def set_device(device: Any) -> None:
+    """There is one device."""
+    check_device(device)
+
+
 def build() -> ModuleType:
-    """The module ``torch.npu`` of the emulated device.
+    """The module ``torch.npu`` of the emulated device, with the parameters of torch_npu 2.8 and 2.13.
 
     Random numbers come from the CPU's default generator: the emulated npu draws what the CPU would draw.
     """
@@ -125,14 +131,16 @@ def build() -> ModuleType:
         "init": lambda: None,
         "_lazy_init": lambda: None,
         "_is_in_bad_fork": lambda: False,
-        "is_bf16_supported": lambda: True,
+        "is_bf16_supported": lambda including_emulation=False: True,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
-        "set_device": check_device,
+        "set_device": set_device,
         "_exchange_device": lambda device: -1,
         "_maybe_exchange_device": lambda device: -1,
-        "get_device_name": lambda device=None: DEVICE_NAME,
-        "get_device_properties": lambda device=None: SimpleNamespace(name=DEVICE_NAME, total_memory=_host_memory()),
+        "get_device_name": lambda device_name=None: DEVICE_NAME,
+        "get_device_properties": lambda device_name=None: SimpleNamespace(
+            name=DEVICE_NAME, total_memory=_host_memory()
+        ),
         "get_amp_supported_dtype": lambda: [torch.float16, torch.bfloat16],
         "synchronize": check_device,
         "current_stream": lambda device=None: Stream(),
@@ -140,8 +148,8 @@ def build() -> ModuleType:
         "stream": lambda stream: Stream(),
         "manual_seed": lambda seed: None,  # torch.manual_seed has seeded the CPU's generator already
         "manual_seed_all": lambda seed: None,
-        "get_rng_state": lambda device=None: torch.get_rng_state(),
-        "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
+        "get_rng_state": lambda device="npu": torch.get_rng_state(),
+        "set_rng_state": lambda new_state, device="npu": torch.set_rng_state(new_state),
         "empty_cache": lambda: None,
         "memory_allocated": lambda device=None: HostMemory.peak(),
         "max_memory_allocated": lambda device=None: HostMemory.peak(),

@@ -1,8 +1,8 @@
 """Which of mx_driving's operators a chip has.
 
 ``hasattr(mx_driving, name)`` is true on every chip: what runs is said by the wheel's ``aic-<soc>-ops-info.json``. There
-are two wheels of one module: mx-driving has the kernels of Atlas A2 and A3 (and 310P), mx-driving-a5 those of A5. Either
-installs anywhere, and on the other's chip it names a folder of kernels that it does not have.
+are two wheels of one module: mx-driving has the kernels of Atlas A2 and A3 (and 310P), mx-driving-a5 those of A5.
+Either installs anywhere, and on the other's chip it names a folder of kernels that it does not have.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def wheel_lacks(chip: str) -> str | None:
 def taken_for_a2() -> str:
     """What mx_driving makes of a driver's library that it does not find, with the cure."""
     return (
-        f"{DRIVER} is not in a folder of LD_LIBRARY_PATH (add the driver's, lib64/driver), so mx_driving takes the chip "
-        "for an Atlas A2"
+        f"{DRIVER} is not in a folder of LD_LIBRARY_PATH (add the driver's, lib64/driver), "
+        "so mx_driving takes the chip for an Atlas A2"
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 
-from vendor_facts import Facts, schema_function
-from vendor_ours import calls, default_text, standins, unbound
+from vendor_ours import calls, default_text, emulated, standins, unbound
 from vendor_python import Function
+from vendor_torch_npu import schema_function
+from vendor_wheels import Facts
 
 KNOWN: dict[str, set[str]] = {
     "mx_driving": {
@@ -23,6 +24,32 @@ KNOWN: dict[str, set[str]] = {
         "deformable_groups=1, modulated=True)",
     },
     "taken though the wheel refuses it": set(),
+    # torch asks a device of its Python interface for these two; torch_npu has them in C++.
+    "torch.npu 2.13.0": {"torch.npu._exchange_device", "torch.npu._maybe_exchange_device"},
+    "torch.npu 2.8.0.post5": {
+        "torch.npu._exchange_device",
+        "torch.npu._maybe_exchange_device",
+        "torch.npu.is_bf16_supported",  # takes an argument from 2.9 on
+    },
+    # The emulated device follows Ascend's documentation: registered is no proof of running.
+    "registered": {
+        "_fft_c2c",
+        "_fft_c2r",
+        "_fft_r2c",
+        "_pdist_forward",
+        "adaptive_max_pool2d",
+        "avg_pool3d",
+        "inverse",
+        "max_unpool3d",
+        "pdist",
+        "quantize_per_channel",
+        "quantize_per_tensor",
+        "reflection_pad3d",
+        "replication_pad3d",
+        "unique_consecutive",
+    },
+    "registered 2.8.0.post5": set(),
+    "registered 2.13.0": {"_to_sparse"},
 }
 """What the stand-ins have otherwise than the wheels, on purpose or until it is mended. Exactly these: mending one means
 taking it out."""
@@ -75,6 +102,11 @@ def imitated_otherwise(package: str, facts: Facts) -> set[str]:
         elif len(own) != private[name]:
             found.add(f"_C.{name}: {len(own)} parameters, the wheel gives {private[name]}")
     return found
+
+
+def module_otherwise(facts: Facts) -> set[str]:
+    """Names of the emulated ``torch.npu`` that the wheel lacks, or whose parameters are others there."""
+    return {name for name, own in emulated().items() if facts["names"].get(name, "none") != own}
 
 
 def _normal(parameter: str) -> str:

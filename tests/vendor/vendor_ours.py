@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from vendor_python import Function
 
@@ -78,6 +79,26 @@ def standins(module: str, table: str = "FUNCTIONS") -> dict[str, list[str]]:
     """
     functions = getattr(importlib.import_module(f"portbev_emulated.standins.{module}"), table, {})
     return {name: _signature(function) for name, function in functions.items()}
+
+
+def emulated() -> dict[str, list[str] | str]:
+    """Parameters of every name of the emulated ``torch.npu``; "value" for what is not called."""
+    from portbev_emulated.module import build
+
+    found: dict[str, list[str] | str] = {}
+    for name, value in vars(build()).items():
+        if name.startswith("__"):
+            continue
+        if isinstance(value, SimpleNamespace):
+            inner = {f"torch.npu.{name}.{key}": one for key, one in vars(value).items()}
+        else:
+            inner = {f"torch.npu.{name}": value}
+        for key, one in inner.items():
+            found[key] = _signature(one) if callable(one) else "value"
+            if isinstance(one, type):
+                methods = {name: own for name, own in vars(one).items() if not name.startswith("_")}
+                found |= {f"{key}.{name}": _signature(own)[1:] for name, own in methods.items()}
+    return found
 
 
 def _signature(function: Callable[..., object]) -> list[str]:

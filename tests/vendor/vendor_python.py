@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from vendor_wheels import Sources
@@ -41,7 +42,12 @@ def parse(sources: Sources, path: str) -> ast.Module:
     """
     if path not in sources:
         raise MissingFunctionError(f"{path} is not in the wheel")
-    return ast.parse(sources[path])
+    return _parsed(sources[path])
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def function(sources: Sources, package: str, name: str) -> Function:

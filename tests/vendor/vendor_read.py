@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from vendor_facts import Facts, read
-from vendor_wheels import OfflineError, Sources, Wheel
+from vendor_facts import read
+from vendor_wheels import Facts, OfflineError, Sources, Wheel
 
 
 def folder() -> Path | None:

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 Sources = dict[str, str]  # path inside the wheel -> text
+Facts = dict[str, Any]  # what is relied on in it
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Wheel:
     @property
     def filename(self) -> str:
         return f"{self.package}-{self.version}-cp311-cp311-{self.platform}.whl"
+
+    @property
+    def module(self) -> str:
+        """What is imported of it: two wheels may bring one module."""
+        return "mx_driving" if self.package.startswith("mx_driving") else self.package
 
     def __str__(self) -> str:
         return f"{self.package} {self.version}"
@@ -61,6 +68,85 @@ TORCH_NPU = (
     ),
 )
 
+A5 = (
+    Wheel(
+        "mx_driving_a5",
+        "26.2.0.post2",
+        "manylinux2014_x86_64",
+        "076cc7906a1a3a220033a001473cdeba38657df7f17ae98565d6c624a3f7ec6c",
+    ),
+)
+TRITON_ASCEND = (
+    Wheel(
+        "triton_ascend",
+        "3.2.0",
+        "manylinux_2_27_x86_64.manylinux_2_28_x86_64",
+        "17c8d7161eed1e96a286281963fe04d3113ee85affaa5d82c7dd0c35803962f0",
+    ),
+)
+ASCEND = (*DRIVING, *A5, *TORCH_NPU, *TRITON_ASCEND)
+
+CUPY = (
+    Wheel(
+        "cupy_cuda12x",
+        "13.3.0",
+        "manylinux2014_x86_64",
+        "a0e3bead04e502ebde515f0343444ca3f4f7aed09cbc3a316a946cba97f2ea66",
+    ),
+    Wheel(
+        "cupy_cuda12x",
+        "14.2.0",
+        "manylinux2014_x86_64",
+        "5fe2366cc5c61a7ee4a527ce1e8951cb89092d0fb0b5830623cf114d1942c585",
+    ),
+    Wheel(
+        "cupy_cuda13x",
+        "13.6.0",
+        "manylinux2014_x86_64",
+        "82a71002b1bf3305efac27c0f4fd6771c8581569232ca3f8a19daf8664559339",
+    ),
+    Wheel(
+        "cupy_cuda13x",
+        "14.2.0",
+        "manylinux2014_x86_64",
+        "f94843e54500a9c8c169135f79572bfaba946efe4f7178e834c227280c1b0c12",
+    ),
+    Wheel(
+        "cupy_rocm_5_0",
+        "13.3.0",
+        "manylinux2014_x86_64",
+        "00907762735d182737bee317f532dc381337fb8e978bd846acb268df463b2d7b",
+    ),
+    Wheel(
+        "cupy_rocm_7_0",
+        "14.0.0",
+        "manylinux2014_x86_64",
+        "e6b75deebd3219d3cab94a9da7f0aa585c8c7a86131782e8ea11368f2f04048a",
+    ),
+    Wheel(
+        "cupy_rocm_7_0",
+        "14.2.0",
+        "manylinux2014_x86_64",
+        "8e824c1c2fc386e72fe8ae69ab7c273326b17650160400f8f4ea2c932189ed1a",
+    ),
+)
+TRITON = (
+    Wheel(
+        "triton",
+        "3.2.0",
+        "manylinux_2_17_x86_64.manylinux2014_x86_64",
+        "8009a1fb093ee8546495e96731336a33fb8856a38e45bb4ab6affd6dbc3ba220",
+    ),
+    Wheel(
+        "triton",
+        "3.9.0",
+        "manylinux_2_27_x86_64.manylinux_2_28_x86_64",
+        "1622118a038b0c6e16fa4a0305da62c8b3c15904ee1cc4d4e65846a25969e41e",
+    ),
+)
+GPU = (*CUPY, *TRITON)
+"""1.1 GB together: ``tox -e vendor-gpu`` alone downloads them."""
+
 
 class OfflineError(Exception):
     """The package index could not be asked."""
@@ -71,7 +157,7 @@ class WrongFileError(Exception):
 
 
 def fetch(wheel: Wheel, folder: Path) -> Path:
-    """The wheel's file in ``folder``, downloaded by pip unless it lies there; about 8 MB, of torch_npu about 40 MB.
+    """The wheel's file in ``folder``, downloaded by pip unless it lies there: 6 to 54 MB, those for GPUs to 286 MB.
 
     Raises:
         OfflineError: the index did not answer; with pip's last line.
@@ -81,7 +167,7 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        command += ["--python-version=311", f"--platform={wheel.platform}", f"--dest={folder}"]
+        command += ["--python-version=311", f"--platform={wheel.platform.split('.')[-1]}", f"--dest={folder}"]
         command.append(f"{wheel.package}=={wheel.version}")
         environment = {**os.environ, "PIP_CONSTRAINT": os.devnull}  # what binds the tests' own packages
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
@@ -102,8 +188,20 @@ def sources(path: Path, wanted: Callable[[str], bool]) -> Sources:
         return {name: archive.read(name).decode("utf-8") for name in names}
 
 
+def members(path: Path) -> set[str]:
+    """Names of all files in a wheel."""
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
 @lru_cache(maxsize=1)
 def library(path: Path, member: str) -> bytes:
     """The bytes of a shared library in a wheel (libtorch_npu.so: 97 MB)."""
     with zipfile.ZipFile(path) as archive:
         return archive.read(member)
+
+
+def requires(found: Sources) -> list[str]:
+    """The wheel's dependencies."""
+    metadata = next(text for name, text in found.items() if name.endswith("METADATA"))
+    return [line.partition(": ")[2] for line in metadata.splitlines() if line.startswith("Requires-Dist: ")]

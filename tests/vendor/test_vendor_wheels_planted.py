@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from vendor_compared import badly_called, imitated_otherwise
-from vendor_facts import LIBRARY, differences, driving_facts, recorded, torch_npu_facts
+from vendor_compared import imitated_otherwise
+from vendor_driving import driving_facts
+from vendor_facts import differences, recorded
 from vendor_python import MissingFunctionError
 from vendor_read import wheel_of
-from vendor_wheels import DRIVING, TORCH_NPU, Sources, Wheel
+from vendor_torch_npu import LIBRARY, NEEDED, REGISTERED, torch_npu_facts
+from vendor_triton import triton_facts
+from vendor_wheels import A5, DRIVING, TORCH_NPU, TRITON_ASCEND, Sources, Wheel
 
 OPS = "mx_driving/ops/"
 DEFORM, POOLING = f"{OPS}modulated_deform_conv2d.py", f"{OPS}voxel_pooling_train.py"
@@ -82,7 +85,7 @@ def planted(sources: Sources, file: str, text: str, instead: str) -> Sources:
     return {**sources, file: sources[file].replace(text, instead)}
 
 
-@pytest.mark.parametrize("wheel", DRIVING, ids=str)
+@pytest.mark.parametrize("wheel", [*DRIVING, *A5], ids=str)
 @pytest.mark.parametrize(("file", "text", "instead", "begins"), DRIVING_CHANGES.values(), ids=DRIVING_CHANGES)
 def test_a_change_of_mx_driving_is_reported(wheel: Wheel, file: str, text: str, instead: str, begins: str) -> None:
     found = differences(recorded(wheel), driving_facts(planted(wheel_of(wheel)[0], file, text, instead)))
@@ -97,19 +100,28 @@ def test_a_kernel_that_begins_to_use_its_stride_is_reported(wheel: Wheel) -> Non
     assert found == ["/uses of the step sizes/strideH_: was 2, is 3", "/uses of the step sizes/padH_: was 2, is 3"]
 
 
-@pytest.mark.parametrize("wheel", DRIVING, ids=str)
+@pytest.mark.parametrize("wheel", [*DRIVING, *A5], ids=str)
 def test_a_function_that_is_gone_is_reported(wheel: Wheel) -> None:
     changed = planted(wheel_of(wheel)[0], INIT, "from .ops.bev_pool_v3 import bev_pool_v3", "")
     with pytest.raises(MissingFunctionError, match="mx_driving has no bev_pool_v3"):
         driving_facts(changed)
 
 
-@pytest.mark.parametrize("wheel", DRIVING, ids=str)
+@pytest.mark.parametrize("wheel", [*DRIVING, *A5], ids=str)
 def test_a_chip_that_loses_an_operator_is_reported(wheel: Wheel) -> None:
-    sources = wheel_of(wheel)[0]
-    file = next(name for name in sources if name.endswith("aic-ascend910b-ops-info.json"))
+    sources, chip = wheel_of(wheel)[0], "ascend950" if wheel in A5 else "ascend910b"
+    file = next(name for name in sources if name.endswith(f"aic-{chip}-ops-info.json"))
     found = differences(recorded(wheel), driving_facts(planted(sources, file, '"VoxelPoolingTrain"', '"Gone"')))
-    assert found == ["/operators/ascend910b/VoxelPoolingTrain: was 'int32', is None"]
+    assert found == [f"/operators/{chip}/VoxelPoolingTrain: was 'int32', is None"]
+
+
+@pytest.mark.parametrize("wheel", [*DRIVING, *A5], ids=str)
+def test_a_chip_that_is_gone_is_reported(wheel: Wheel) -> None:
+    sources, chip = wheel_of(wheel)[0], "ascend950" if wheel in A5 else "ascend910_93"
+    kept = {name: text for name, text in sources.items() if not name.endswith(f"aic-{chip}-ops-info.json")}
+    found = differences(recorded(wheel), driving_facts(kept))
+    assert len(found) == 1
+    assert found[0].startswith(f"/operators/{chip}: was {{")
 
 
 SCHEMA_CHANGES: dict[str, Callable[[str], str]] = {
@@ -128,12 +140,69 @@ def test_a_change_of_a_schema_is_reported(wheel: Wheel, change: Callable[[str], 
     assert imitated_otherwise("torch_npu", facts) != imitated_otherwise("torch_npu", wheel_of(wheel)[1])
 
 
-@pytest.mark.parametrize("wheel", DRIVING, ids=str)
-def test_providers_and_stand_ins_are_held_against_the_change_too(wheel: Wheel) -> None:
-    file, text, instead, _ = DRIVING_CHANGES["renamed parameter"]
-    facts = driving_facts(planted(wheel_of(wheel)[0], file, text, instead))
-    assert any(line.startswith("modulated_deform_conv2d: ") for line in imitated_otherwise("mx_driving", facts))
-    facts["functions"]["npu_voxel_pooling_train"]["parameters"].append("order")
-    assert [line.partition(": ")[2] for line in badly_called("mx_driving", facts)] == [
-        "npu_voxel_pooling_train needs order"
-    ]
+NPU_CHANGES = {  # what happened: (file, text, the text in its place, how a line of the report begins)
+    "name gone": (
+        "torch_npu/npu/utils.py",
+        "def is_support_inf_nan(",
+        "def overflows(",
+        "/names/torch.npu.utils.is_supp",
+    ),
+    "renamed parameter": (
+        "torch_npu/npu/random.py",
+        "def set_rng_state(new_state:",
+        "def set_rng_state(state:",
+        "/names/torch.npu.set_rng_state: gone ['new_state'], new ['state']",
+    ),
+    "swapped order": (
+        "torch_npu/npu/streams.py",
+        "cls, enable_timing=False, blocking=False, interprocess",
+        "cls, blocking=False, enable_timing=False, interprocess",
+        "/names/torch.npu.Event: in another order",
+    ),
+    "no longer exported": ("torch_npu/npu/__init__.py", "synchronize,", "", "/names/torch.npu.synchronize: was"),
+    "another class behind a setting": (
+        "torch_npu/npu/npu_config.py",
+        '"allow_hf32"',
+        '"hf32"',
+        "/names/torch.npu.matmul.allow_hf32",
+    ),
+    "library more": (
+        NEEDED,
+        "libgraph.so",
+        "libgraph.so\nlibmore.so",
+        "/libraries of CANN: gone [], new ['libmore.so']",
+    ),
+    "operator registered": (REGISTERED, "_fft_c2c", "_fft_c2c\nlinalg_inv_ex", "/registered though"),
+}
+
+
+@pytest.mark.parametrize("wheel", TORCH_NPU, ids=str)
+@pytest.mark.parametrize(("file", "text", "instead", "begins"), NPU_CHANGES.values(), ids=NPU_CHANGES)
+def test_a_change_of_torch_npu_is_reported(wheel: Wheel, file: str, text: str, instead: str, begins: str) -> None:
+    found = differences(recorded(wheel), torch_npu_facts(planted(wheel_of(wheel)[0], file, text, instead)))
+    assert any(line.startswith(begins) for line in found), found
+
+
+TRITON_CHANGES = {
+    "name gone": ("triton/language/__init__.py", "    load,\n", "", "/names/triton.language.load: was"),
+    "renamed parameter": (
+        "triton/language/core.py",
+        "def store(pointer, value, mask",
+        "def store(pointer, values, mask",
+        "/names/triton.language.store: gone ['value'], new ['values']",
+    ),
+    "swapped order": (
+        "triton/language/standard.py",
+        "def zeros(shape, dtype)",
+        "def zeros(dtype, shape)",
+        "/names/triton.language.zeros: in another order",
+    ),
+    "another limit": ("triton/runtime/jit.py", "grid_all_size > 65535", "grid_all_size > 32767", "/limits/programs in"),
+}
+
+
+@pytest.mark.parametrize("wheel", TRITON_ASCEND, ids=str)
+@pytest.mark.parametrize(("file", "text", "instead", "begins"), TRITON_CHANGES.values(), ids=TRITON_CHANGES)
+def test_a_change_of_triton_is_reported(wheel: Wheel, file: str, text: str, instead: str, begins: str) -> None:
+    found = differences(recorded(wheel), triton_facts(planted(wheel_of(wheel)[0], file, text, instead)))
+    assert any(line.startswith(begins) for line in found), found
