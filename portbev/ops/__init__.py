@@ -5,6 +5,7 @@ Each is a ``torch.library`` operator in the namespace ``portbev``. The kernels t
 """
 
 from portbev.kernels import KERNELS
+from portbev.ops.deform_attn import deform_attn, deform_attn_ragged
 from portbev.ops.deform_conv2d import deform_conv2d
 from portbev.ops.dropout import dropout
 from portbev.ops.fft import fft
@@ -17,6 +18,8 @@ for _kernel in REFERENCES:
     KERNELS.add_reference(_kernel)
 
 __all__ = [
+    "deform_attn",
+    "deform_attn_ragged",
     "deform_conv2d",
     "dropout",
     "fft",

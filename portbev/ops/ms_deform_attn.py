@@ -6,7 +6,7 @@ Source: Zhu et al., "Deformable DETR" (ICLR 2021), equation 3 without its projec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -155,6 +155,15 @@ def ms_deform_attn_ragged(
     need(name, locations.dim() == 5, f"locations are (R, M, L, P, 2), not {tuple(locations.shape)}")
     need(name, weights.dim() == 4, f"weights are (R, M, L, P), not {tuple(weights.shape)}")
     _check(name, value, spatial_shapes, locations, weights, (locations.shape[0],))
+    return _run(value, spatial_shapes, locations, weights, counts_of(name, counts, value))
+
+
+def counts_of(name: str, counts: Sequence[int] | Tensor, value: Tensor) -> Tensor:
+    """``counts`` as a tensor (B,) int64 on the host, one for each image of ``value``.
+
+    Raises:
+        ValueError: they are not.
+    """
     if isinstance(counts, Tensor):
         fits = counts.dim() == 1 and counts.dtype == torch.int64 and counts.device.type == "cpu"
         need(name, fits, f"counts are (B,) int64 on the host, not {counts.dtype} on {counts.device}")
@@ -162,7 +171,7 @@ def ms_deform_attn_ragged(
         counts = torch.tensor([int(count) for count in counts], dtype=torch.int64)
     fits = counts.shape[0] == value.shape[0]
     need(name, fits, f"counts {tuple(counts.shape)} have one for each image of value {tuple(value.shape)}")
-    return _run(value, spatial_shapes, locations, weights, counts)
+    return counts
 
 
 def _run(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor, counts: Tensor) -> Tensor:
@@ -177,9 +186,21 @@ def _check(
     name: str, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor, queries: tuple[int, ...]
 ) -> None:
     """What both forms ask of their arguments; ``queries`` are the leading sizes of locations."""
+    check_maps(name, value, shapes, {"locations": locations, "weights": weights})
+    wanted = (*queries, value.shape[2], len(shapes), locations.shape[-2])
+    need(name, tuple(locations.shape) == (*wanted, 2), f"locations are {(*wanted, 2)}, not {tuple(locations.shape)}")
+    need(name, tuple(weights.shape) == wanted, f"weights are {wanted}, not {tuple(weights.shape)}")
+
+
+def check_maps(name: str, value: Tensor, shapes: Shapes, others: Mapping[str, Tensor]) -> None:
+    """What is asked of value and shapes, and that ``others`` are float tensors on the device of ``value``.
+
+    Raises:
+        ValueError: they are not.
+    """
     filled = value.dim() == 4 and min(value.shape[2:]) > 0
     need(name, filled, f"value is (B, S, M, D) with M and D of at least 1, not {tuple(value.shape)}")
-    for label, tensor in (("value", value), ("locations", locations), ("weights", weights)):
+    for label, tensor in (("value", value), *others.items()):
         need(name, tensor.is_floating_point(), f"{label}: float, not {tensor.dtype}")
         need(name, tensor.device == value.device, f"{label} on {tensor.device}, value on {value.device}")
     need(name, len(shapes) > 0, "spatial_shapes: at least one level")
@@ -187,8 +208,3 @@ def _check(
         need(name, len(shape) == 2 and min(shape) > 0, f"spatial_shapes are (h, w) of at least 1, not {tuple(shape)}")
     pixels = sum(int(h) * int(w) for h, w in shapes)
     need(name, value.shape[1] == pixels, f"value has {value.shape[1]} pixels, spatial_shapes {pixels}")
-    heads, levels = value.shape[2], len(shapes)
-    points = locations.shape[-2]
-    wanted = (*queries, heads, levels, points)
-    need(name, tuple(locations.shape) == (*wanted, 2), f"locations are {(*wanted, 2)}, not {tuple(locations.shape)}")
-    need(name, tuple(weights.shape) == wanted, f"weights are {wanted}, not {tuple(weights.shape)}")

@@ -33,11 +33,14 @@ class BackwardOperator:
         left_out: fields that are not kept for the backward, because no gradient needs their values. Each has a function
             of the backward operator's arguments that says what kernels find in their place.
         formulas: further fields, whose gradient follows from the gradient of the result alone.
+        on_demand: of the differentiable fields those that are costly and seldom asked for, each with a bool field of
+            the call. Autograd sets that in a backward; where it is false the gradient is an empty tensor.
     """
 
     differentiable: tuple[str, ...]
     left_out: Mapping[str, Callable[..., Tensor | None]] = field(default_factory=dict)
     formulas: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    on_demand: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ class Operator(Generic[Call]):
     def _fake_backward(self, grad: Tensor, *kept: Any) -> Any:
         assert isinstance(self.gradient, BackwardOperator)
         call = self.backward_call(grad, *kept)
-        inputs = [getattr(call, name) for name in self.gradient.differentiable]
+        idle = {name for name, asked in self.gradient.on_demand.items() if not getattr(call, asked)}
+        inputs = [None if name in idle else getattr(call, name) for name in self.gradient.differentiable]
         found = [grad.new_empty(0) if t is None else grad.new_empty(t.shape, dtype=t.dtype) for t in inputs]
         return tuple(found) if len(found) > 1 else found[0]
 
@@ -134,13 +138,15 @@ class Operator(Generic[Call]):
         def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             grad = grad.contiguous()  # the order in which a sum over it adds follows its strides
             values = dict(zip([*tensors, *others], [*ctx.saved_tensors, *ctx.others], strict=True))
+            needs = dict(zip(self._types, ctx.needs_input_grad, strict=True))
+            values.update({asked: needs[name] for name, asked in gradient.on_demand.items()})
             found = backward_op(grad, *(values[name] for name in self.kept))
             found = found if isinstance(found, tuple) else (found,)
             gradients = dict(zip(gradient.differentiable, found, strict=True))
-            for name, needed in zip(self._types, ctx.needs_input_grad, strict=True):
+            for name, needed in needs.items():
                 if name in gradient.formulas and needed:
                     gradients[name] = gradient.formulas[name](grad)
-                elif name in values and values[name] is None:
+                elif values.get(name, grad) is None or (name in gradient.on_demand and not needed):
                     gradients.pop(name, None)
             return tuple(gradients.get(name) for name in self._types)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from portbev.ops.deform_attn import DeformAttnCall
 from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.dropout import DropoutCall
 from portbev.ops.fft import FftCall
@@ -37,6 +38,9 @@ def cases() -> list[Case]:
         _deform("v2 with bias", 64, 1, 1, modulated=True, bias=True),
         _deform("groups", 64, 4, 1, modulated=False, bias=False),
         _deform("deform groups", 16, 2, 2, modulated=True, bias=True),
+        _predicted("queries", [9, 9], [(6, 7), (3, 4), (2, 2)], 3, 8),
+        _predicted("pairs with anchors", [4, 0, 7], [(5, 6), (3, 3)], 4, 8, anchors=2, queries=6),
+        _predicted("a softmax per level", [9, 9], [(6, 7), (6, 7)], 4, 16, per_level=True),
         _attention("one level", [9, 9], [(6, 7)], 4, 16),
         _attention("levels", [9, 9], [(6, 7), (3, 4), (2, 2)], 3, 8),
         _attention("odd channels", [9], [(5, 4)], 2, 5),
@@ -113,6 +117,34 @@ def _attention(name: str, counts: list[int], levels: list[tuple[int, int]], poin
         shapes=[size for level in levels for size in level],
     )
     return Case(name, "ms_deform_attn", call)
+
+
+def _predicted(
+    name: str,
+    counts: list[int],
+    levels: list[tuple[int, int]],
+    points: int,
+    channels: int,
+    *,
+    anchors: int = 1,
+    queries: int | None = None,
+    per_level: bool = False,
+) -> Case:
+    """With ``queries``, so many are looked up by a query number for each row."""
+    pixels, rows = sum(h * w for h, w in levels), sum(counts)
+    samples = (rows if queries is None else queries, 2, len(levels), points)
+    call = DeformAttnCall(
+        value=tensor(12, len(counts), pixels, 2, channels),
+        offsets=1.5 * tensor(15, *samples, 2),
+        logits=tensor(14, *samples),
+        reference=0.5 + 0.3 * tensor(16, rows, len(levels) if per_level else 1, anchors, 2),
+        query=None if queries is None else torch.arange(rows) * 5 % queries,
+        counts=torch.tensor(counts),
+        shapes=[size for level in levels for size in level],
+        per_level=per_level,
+        reference_gradient=True,
+    )
+    return Case(name, "deform_attn", call)
 
 
 def _frustums(name: str, cameras: int, channels: int) -> Case:

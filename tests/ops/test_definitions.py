@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from portbev.kernels import KERNELS, Kernel
+from portbev.ops.deform_attn import DeformAttnCall
 from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.dropout import DropoutCall
 from portbev.ops.fft import FftCall
@@ -42,6 +43,28 @@ SMALL: dict[str, Any] = {
     "dropout": DropoutCall(normal(3, 5), 0.4, 1, 2, 3),
     "fft of reals": FftCall(normal(2, 5), False, "ortho"),
     "fft of complex": FftCall(normal(2, 6, dtype=torch.complex128), True, "backward"),
+    "deform_attn of queries": DeformAttnCall(
+        normal(2, 10, 2, 3),
+        normal(4, 2, 2, 2, 2, seed=1),
+        normal(4, 2, 2, 2, seed=2),
+        0.5 + 0.3 * normal(4, 2, 1, 2, seed=3),
+        None,
+        torch.tensor([2, 2]),
+        [2, 3, 4, 1],
+        per_level=True,
+        reference_gradient=True,
+    ),
+    "deform_attn of pairs": DeformAttnCall(
+        normal(3, 10, 2, 3),
+        normal(4, 2, 2, 4, 2, seed=1),
+        normal(4, 2, 2, 4, seed=2),
+        0.5 + 0.3 * normal(6, 1, 2, 2, seed=3),
+        torch.tensor([0, 3, 1, 1, 0, 0]),
+        torch.tensor([3, 0, 3]),
+        [2, 3, 4, 1],
+        per_level=False,
+        reference_gradient=True,
+    ),
     "ms_deform_attn": MsDeformAttnCall(
         normal(3, 10, 2, 3),
         0.5 + 0.4 * normal(5, 2, 2, 2, 2),

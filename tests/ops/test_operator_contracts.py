@@ -10,7 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from portbev.kernels import KERNELS
-from portbev.ops import deform_conv2d, dropout, fft, ms_deform_attn, ms_deform_attn_ragged, voxel_pool, voxel_pool_lift
+from portbev.ops import (
+    deform_attn,
+    deform_attn_ragged,
+    deform_conv2d,
+    dropout,
+    fft,
+    ms_deform_attn,
+    ms_deform_attn_ragged,
+    voxel_pool,
+    voxel_pool_lift,
+)
 from portbev.plugins import plugins
 
 OPS = torch.ops.portbev
@@ -33,6 +43,19 @@ MAPS = [(3, 4), (2, 2)]
 ATTENTION = (normal(2, 16, 2, 3), normal(2, 5, 2, 2, 3, 2, seed=1).sigmoid(), normal(2, 5, 2, 2, 3, seed=2))
 COUNTS = torch.tensor([4, 0, 3])
 RAGGED = (normal(3, 16, 2, 3), normal(7, 2, 2, 3, 2, seed=1).sigmoid(), normal(7, 2, 2, 3, seed=2))
+PREDICTED = (
+    normal(2, 16, 2, 3),
+    normal(2, 5, 2, 2, 3, 2, seed=1),
+    normal(2, 5, 2, 2, 3, seed=2),
+    normal(2, 5, 2, 1, 2, seed=3).sigmoid(),
+)
+PAIRED = (
+    normal(3, 16, 2, 3),
+    normal(6, 2, 2, 4, 2, seed=1),
+    normal(6, 2, 2, 4, seed=2),
+    normal(7, 1, 2, 2, seed=3).sigmoid(),
+)
+QUERY = torch.tensor([5, 1, 1, 2, 0, 5, 2])
 DEPTH, CONTEXT, VOXELS = normal(2, 2, 3, 2, 2), normal(2, 2, 5, 2, 2, seed=1), indices(2, 2, 3, 2, 2)
 
 Function = Callable[..., Tensor]
@@ -43,6 +66,8 @@ PUBLIC: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
         lambda x, o, w, m, b: deform_conv2d(x, o, w, b, m, padding=1, groups=2, deform_groups=2),
         (*DEFORM, MASK, BIAS),
     ),
+    "deform_attn": (lambda v, o, g, r: deform_attn(v, MAPS, o, g, r, per_level=True), PREDICTED),
+    "deform_attn ragged": (lambda v, o, g, r: deform_attn_ragged(v, MAPS, o, g, r, QUERY, [4, 0, 3]), PAIRED),
     "ms_deform_attn": (lambda v, x, w: ms_deform_attn(v, MAPS, x, w), ATTENTION),
     "ms_deform_attn ragged": (lambda v, x, w: ms_deform_attn_ragged(v, MAPS, x, w, [4, 0, 3]), RAGGED),
     "voxel_pool": (lambda f: voxel_pool(f, POINTS, (3, 2, 2)), (normal(2, 9, 4),)),
@@ -51,7 +76,8 @@ PUBLIC: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
     "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (normal(3, 4, 5),)),
 }
 
-PUBLIC |= {f"{name} fast": PUBLIC[name] for name in ("ms_deform_attn", "ms_deform_attn ragged")}
+SERVED_BY_FAST = ("deform_attn", "deform_attn ragged", "ms_deform_attn", "ms_deform_attn ragged")
+PUBLIC |= {f"{name} fast": PUBLIC[name] for name in SERVED_BY_FAST}
 
 LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "deform_conv2d v1": (OPS.deform_conv2d, (*DEFORM, None, None, *GEOMETRY)),
@@ -62,6 +88,15 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "deform_conv2d_backward v1": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, None, *GEOMETRY)),
     "deform_conv2d_backward v2": (OPS.deform_conv2d_backward, (normal(2, 6, 5, 6), *DEFORM, MASK, *GEOMETRY)),
+    "deform_attn": (OPS.deform_attn, (*PAIRED, QUERY, COUNTS, [3, 4, 2, 2], False, False)),
+    "deform_attn_backward": (
+        OPS.deform_attn_backward,
+        (normal(7, 6), *PAIRED, QUERY, COUNTS, [3, 4, 2, 2], False, True),
+    ),
+    "deform_attn_backward without the reference's": (
+        OPS.deform_attn_backward,
+        (normal(7, 6), *PAIRED, QUERY, COUNTS, [3, 4, 2, 2], True, False),
+    ),
     "ms_deform_attn": (OPS.ms_deform_attn, (*RAGGED, COUNTS, [3, 4, 2, 2])),
     "ms_deform_attn_backward": (
         OPS.ms_deform_attn_backward,
@@ -78,7 +113,7 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "fft of complex": (OPS.fft, (normal(3, 4, dtype=torch.complex64), True, "backward")),
     "dropout": (OPS.dropout, (normal(3, 5), 0.5, 1, 2, 3)),
 }
-LOW_LEVEL |= {f"{name} fast": LOW_LEVEL[name] for name in ("ms_deform_attn", "ms_deform_attn_backward")}
+LOW_LEVEL |= {f"{name} fast": LOW_LEVEL[name] for name in LOW_LEVEL if "deform_attn" in name}
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +197,7 @@ DYNAMIC: dict[str, tuple[Function, tuple[int, ...]]] = {
         lambda x, o, w, m, b: deform_conv2d(x, o, w, b, m, padding=1, groups=2, deform_groups=2),
         (0, 1, 3),
     ),
+    "deform_attn": (lambda v, o, g, r: deform_attn(v, MAPS, o, g, r, per_level=True), (0, 1, 2, 3)),
     "ms_deform_attn": (lambda v, x, w: ms_deform_attn(v, MAPS, x, w), (0, 1, 2)),
     "voxel_pool": (lambda f, i: voxel_pool(f, i, (3, 2, 2)), (0, 1)),
     "voxel_pool_lift": (lambda d, c, i: voxel_pool_lift(d, c, i, (3, 2, 2)), (0, 1, 2)),
@@ -252,6 +288,12 @@ LARGE: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
         lambda x, o, w: deform_conv2d(x, o, w, padding=1),
         (normal(1, 64, 20, 24), normal(1, 18, 20, 24), normal(64, 64, 3, 3)),
     ),
+    "deform_attn": (
+        lambda v, o, g: deform_attn_ragged(
+            v, [(40, 50), (9, 7)], o, g, normal(1805, 1, 2, 2).sigmoid(), torch.arange(1805) % 1100, [700, 5, 1100]
+        ),
+        (normal(3, 2063, 4, 16), 3 * normal(1100, 4, 2, 4, 2, seed=1), normal(1100, 4, 2, 4, seed=2)),
+    ),
     "ms_deform_attn": (
         lambda v, x, w: ms_deform_attn_ragged(v, [(40, 50), (9, 7)], x, w, [700, 5, 1100]),
         (normal(3, 2063, 4, 16), normal(1805, 4, 2, 4, 2, seed=1).sigmoid(), normal(1805, 4, 2, 4, seed=2)),
@@ -264,7 +306,7 @@ LARGE: dict[str, tuple[Function, tuple[Tensor, ...]]] = {
     "fft": (lambda x: torch.view_as_real(fft(x)), (normal(64, 1024),)),
     "dropout": (lambda x: dropout(x, 0.5, training=True, seed=1, site=2, step=3), (normal(50_000),)),
 }
-LARGE["ms_deform_attn fast"] = LARGE["ms_deform_attn"]
+LARGE |= {f"{name} fast": LARGE[name] for name in ("deform_attn", "ms_deform_attn")}
 
 
 # Products of matrices and transforms are a library's, which may share out, and so round, otherwise for more threads.

@@ -7,9 +7,10 @@ It is a kernel among others, and the last that is asked.
 from __future__ import annotations
 
 from portbev.kernels import Kernel
-from portbev.ops.reference import deform_conv2d, dropout, fft, ms_deform_attn, voxel_pool, voxel_pool_lift
+from portbev.ops.reference import deform_attn, deform_conv2d, dropout, fft, ms_deform_attn, voxel_pool, voxel_pool_lift
 
 REFERENCES: tuple[Kernel, ...] = (
+    deform_attn.KERNEL,
     deform_conv2d.KERNEL,
     dropout.KERNEL,
     fft.KERNEL,

@@ -120,6 +120,37 @@ def test_ms_deform_attn_equals_the_cpu_bit_for_bit(name: str, dtype: torch.dtype
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    ("options", "provider"),
+    [
+        ({}, "mx_driving"),
+        ({"deterministic": "required"}, "emulated"),
+        ({"kernels": {"all": "reference"}}, "reference"),
+    ],
+    ids=["default", "deterministic", "reference"],
+)
+def test_deform_attn_samples_by_the_vendor_and_equals_the_cpu_bit_for_bit(
+    options: dict[str, Any], provider: str, dtype: torch.dtype
+) -> None:
+    counts, query = [30, 0, 7, 41], torch.arange(78) * 7 % 50
+    value, places, logits = attention_inputs(4, 78)
+    inputs = [value, 4 * places[:50], logits[:50], places[:, :1, 0, :1]]
+    found = []
+    try:
+        for name in ("cpu", "npu"):
+            backend = activate(name, emulate=name == "npu", **options)
+            leaves = [t.to(dtype).to(backend.device()).requires_grad_() for t in inputs]
+            numbers = query.to(backend.device())
+            out = ops.deform_attn_ragged(leaves[0], [(5, 6), (2, 3)], *leaves[1:], numbers, counts)
+            gradients = torch.autograd.grad(out.float().square().sum(), leaves)
+            found.append([t.cpu() for t in (out, *gradients)])
+        assert served("ms_deform_attn", "forward") == served("ms_deform_attn", "backward") == {provider}
+    finally:
+        activate("npu", emulate=True)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_images_with_queries_are_one_call_each_and_alike_ones_together() -> None:
     calls = [(images, rows) for images, rows in ms_deform_attn.calls([3, 0, 2])]
     assert calls == [(slice(0, 1), slice(0, 3)), (slice(2, 3), slice(3, 5))]
