@@ -106,7 +106,7 @@ class Encoder(nn.Module):
         offset = torch.from_numpy(np.where(np.asarray(has_previous)[:, None], shift, 0.0).astype(np.float32))
         shifted = self.centers + offset.to(queries.device)[:, None]
         present = shifted if self.aliased_reference else self.centers.expand(batch, -1, -1)
-        reference = torch.stack([shifted, present], 1)
+        reference = torch.stack([shifted, present], 2).unsqueeze(3)
         if previous is None:
             return History(None, None, reference)
         value = torch.stack([previous.to(queries.dtype), queries], 1)

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from portbev.nn.attention import direction_bias
-from portbev.nn.deform_attention import Shapes, init_sampling
+from portbev.nn.deform_attention import Shapes, init_sampling, predicted
 from portbev.nn.dropout import Dropout
 from portbev.nn.precision import full_precision
-from portbev.ops import ms_deform_attn_ragged
+from portbev.ops import deform_attn_ragged
 from portbev_bevformer.projection import VisiblePairs
 
 
@@ -42,16 +42,11 @@ class CameraAttention(nn.Module):
 
     def forward(self, query: Tensor, features: Tensor, shapes: Shapes, pairs: VisiblePairTensors) -> Tensor:
         """Queries (B*Q,C) and image features (B*N,S,C) to one row per pair (R,C)."""
-        # Offsets and weights depend on the query alone: predict them once per query, then copy them to its pairs.
-        offsets = self.sampling_offsets(query).index_select(0, pairs.query)
-        offsets = offsets.unflatten(-1, (self.heads, self.levels, self.points, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1).index_select(0, pairs.query)
-        sizes = torch.tensor([[w, h] for h, w in shapes], dtype=pairs.reference.dtype, device=query.device)
-        reference = pairs.reference.repeat(1, self.points // pairs.reference.shape[1], 1)
-        locations = reference[:, None, None] + offsets / sizes[:, None]
+        # Offsets and logits depend on the query alone: they are predicted once per query and shared by its pairs.
+        offsets, logits = predicted(self, query)
         value = self.value_proj(features).unflatten(-1, (self.heads, -1))
-        weights = weights.unflatten(-1, (self.levels, self.points))
-        return ms_deform_attn_ragged(value, shapes, locations, weights, pairs.counts)
+        reference = pairs.reference[:, None]
+        return deform_attn_ragged(value, shapes, offsets, logits, reference, pairs.query, pairs.counts)
 
 
 class SpatialCrossAttention(nn.Module):

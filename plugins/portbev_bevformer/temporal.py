@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from portbev.nn.attention import direction_bias
-from portbev.nn.deform_attention import init_sampling
+from portbev.nn.deform_attention import init_sampling, predicted
 from portbev.nn.dropout import Dropout
-from portbev.ops import ms_deform_attn
+from portbev.ops import deform_attn
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class History:
     Attributes:
         value: (B,2,Q,C) the previous BEV and the encoder's input; None if no sample has a previous frame.
         has_previous: (B,) bool, which samples have a previous frame; None if all have.
-        reference: (B,2,Q,2) reference points (x, y) in the two BEVs, in units of the map's width and height.
+        reference: (B,Q,2,1,2) reference points (x, y) in the two BEVs, in units of the map's width and height.
     """
 
     value: Tensor | None
@@ -39,7 +39,7 @@ class History:
 class TemporalSelfAttention(nn.Module):
     """Deformable attention over two BEVs, averaged (Li et al., ECCV 2022, section 3.4).
 
-    Keys as in the original's module of this name.
+    The two BEVs are the levels of one image, with a softmax each. Keys as in the original's module of this name.
 
     Args:
         official_concat: quirk of the original in batches of several samples: offsets and weights of sample b are
@@ -50,7 +50,7 @@ class TemporalSelfAttention(nn.Module):
         self, channels: int, heads: int, points: int, *, dropout: float = 0.0, official_concat: bool = True
     ) -> None:
         super().__init__()
-        self.heads, self.points, self.official_concat = heads, points, official_concat
+        self.heads, self.levels, self.points, self.official_concat = heads, 2, points, official_concat
         self.sampling_offsets = nn.Linear(2 * channels, 2 * heads * points * 2)
         self.attention_weights = nn.Linear(2 * channels, 2 * heads * points)
         self.value_proj = nn.Linear(channels, channels)
@@ -67,15 +67,7 @@ class TemporalSelfAttention(nn.Module):
         values = history.values_for(x)
         previous = values.flatten(0, 1)[:batch] if self.official_concat else values[:, 0]
         query = torch.cat([previous, x + position], -1)
-        value = self.value_proj(values.flatten(0, 1)).unflatten(-1, (self.heads, -1))
-        offsets = self.sampling_offsets(query).unflatten(-1, (self.heads, 2, self.points, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, 2, self.points)).softmax(-1)
-        reference = history.reference
-        scale = torch.tensor([size[1], size[0]], dtype=reference.dtype, device=x.device)
-        # from (B,Q,heads,2,points,..) to the operator's layout with two BEVs per sample and one level each
-        locations = reference[:, :, :, None, None] + offsets.permute(0, 3, 1, 2, 4, 5).to(reference.dtype) / scale
-        weights = weights.permute(0, 3, 1, 2, 4)
-        out = ms_deform_attn(
-            value, [size], locations.flatten(0, 1).unsqueeze(3), weights.flatten(0, 1).unsqueeze(3)
-        ).unflatten(0, (batch, 2))
-        return self.dropout(self.output_proj(out.mean(1).to(x.dtype))) + x
+        value = self.value_proj(values.flatten(1, 2)).unflatten(-1, (self.heads, -1))
+        offsets, logits = predicted(self, query)
+        out = deform_attn(value, [size, size], offsets, logits, history.reference, per_level=True)
+        return self.dropout(self.output_proj(out.to(x.dtype))) + x

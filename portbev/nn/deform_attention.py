@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from portbev.nn.attention import direction_bias
 from portbev.nn.dropout import Dropout
-from portbev.ops import ms_deform_attn
+from portbev.ops import deform_attn
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -56,26 +57,26 @@ class MultiScaleDeformableAttention(nn.Module):
         """
         if reference.dim() == 3:  # the same reference point on each level
             reference = reference[:, :, None]
-        locations = sampling_locations(self.sampling_offsets(query), reference, shapes, self.heads, self.points)
-        weights = self.attention_weights(query).unflatten(-1, (self.heads, -1)).softmax(-1)
-        weights = weights.unflatten(-1, (self.levels, self.points))
+        offsets, logits = predicted(self, query)
         value = self.value_proj(value).unflatten(-1, (self.heads, -1))
-        return self.dropout(self.output_proj(ms_deform_attn(value, shapes, locations, weights)))
+        sampled = deform_attn(value, shapes, offsets, logits, reference[:, :, :, None])
+        return self.dropout(self.output_proj(sampled))
 
 
-def sampling_locations(offsets: Tensor, reference: Tensor, shapes: Shapes, heads: int, points: int) -> Tensor:
-    """Sampling locations: reference points plus offsets.
+class Sampling(Protocol):
+    """A layer that predicts where its heads sample, and with which weights."""
 
-    Args:
-        offsets: (B,Q,heads*levels*points*2) in pixels of each level.
-        reference: (B,Q,levels or 1,2) in units of the maps' width and height.
+    heads: int
+    levels: int
+    points: int
+    sampling_offsets: nn.Linear
+    attention_weights: nn.Linear
 
-    Returns:
-        (B,Q,heads,levels,points,2) in units of the maps' width and height, in the dtype of ``reference``.
-    """
-    offsets = offsets.unflatten(-1, (heads, len(shapes), points, 2))
-    sizes = torch.tensor([[w, h] for h, w in shapes], dtype=reference.dtype, device=offsets.device)
-    return reference[:, :, None, :, None, :] + offsets.to(reference.dtype) / sizes[:, None]
+
+def predicted(layer: Sampling, query: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets (...,heads,levels,points,2) in pixels and logits (...,heads,levels,points) of queries (...,C)."""
+    shape = (layer.heads, layer.levels, layer.points)
+    return layer.sampling_offsets(query).unflatten(-1, (*shape, 2)), layer.attention_weights(query).unflatten(-1, shape)
 
 
 def init_sampling(sampling_offsets: nn.Linear, attention_weights: nn.Linear, bias: Tensor) -> None:
