@@ -28,7 +28,7 @@ from torch import Tensor
 
 from portbev.config import RunConfig, load_config
 from portbev.data.pictures.pixels import padded_size, scaled_size
-from portbev.kernels import KERNELS
+from portbev.kernels import KERNELS, REFERENCE
 from portbev.nn.dropout import prepare_dropout
 from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.ms_deform_attn import MsDeformAttnCall
@@ -229,7 +229,14 @@ def choose(traced: TracedCall) -> tuple[str, list[tuple[str, str, str]]]:
 def traced_on_the_npu(config: RunConfig) -> list[TracedCall]:
     """:func:`trace` without dropout, after which the npu's kernels are ranked as in a run of this configuration."""
     activate("npu", emulate=True, deterministic=config.compute.deterministic)
-    return [traced for traced in trace(config) if traced.operator != "dropout"]
+    return [sampled(traced) for traced in trace(config) if traced.operator != "dropout"]
+
+
+def sampled(traced: TracedCall) -> TracedCall:
+    """A call of ``deform_attn`` that the reference serves as the one of ``ms_deform_attn`` that it makes of it."""
+    if traced.operator != "deform_attn" or choose(traced)[0] != REFERENCE:
+        return traced
+    return TracedCall("ms_deform_attn", traced.call.sampling(), traced.grad_out)
 
 
 def rows(names: Sequence[str]) -> list[Row]:
@@ -287,7 +294,7 @@ def against(path: Path) -> list[str]:
         reasons |= {(traced.operator, who, f"{direction}: {reason}") for direction, who, reason in passed}
     said, told = [], Counter[tuple[str, str, str]]()
     for operator, page in run.record.kernels.items():
-        if operator == "dropout":
+        if operator in ("dropout", "deform_attn"):
             continue
         for direction in ("forward", "backward"):
             told.update({(operator, direction, who): times for who, times in getattr(page, direction).items()})
