@@ -38,7 +38,7 @@ from portbev.plugins import plugins
 from portbev.runs import load_run
 from portbev.runtime import activate
 from portbev.signal import RadarChain
-from portbev.testing.tracing import CallTrace, TracedCall
+from portbev.ops.tracing import CallTrace, TracedCall
 from portbev_radial.recordings.description import RADIAL_RADAR
 from portbev_radial.synth.antenna import build_antenna, calibration_table
 

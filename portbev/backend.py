@@ -143,6 +143,10 @@ class Backend:
         """Largest number of bytes in use on the device since :meth:`reset_peak_memory`."""
         return int(self.module.max_memory_allocated())
 
+    def energy(self) -> float | None:
+        """Joules that the device has used since some moment in the past; None where the driver does not tell."""
+        return None
+
     def autocast(self, amp: Amp) -> AbstractContextManager[Any]:
         """Autocast context for the forward pass."""
         if amp == "none":

@@ -14,6 +14,8 @@ import pluggy
 
 if TYPE_CHECKING:
     from portbev.backend import Backend, Emulator
+    from portbev.bench.models import BenchModel
+    from portbev.bench.peers import Peer
     from portbev.data.kinds import DataSet
     from portbev.evaluate.benchmark import Benchmark
     from portbev.kernels import Kernel
@@ -57,3 +59,13 @@ def portbev_benchmarks() -> list[Benchmark]:  # type: ignore[empty-body]
 @hookspec
 def portbev_published() -> list[Path]:  # type: ignore[empty-body]
     """YAML files of figures that others published, for ``portbev parity report --published NAME`` (the file's stem)."""
+
+
+@hookspec
+def portbev_bench_models() -> list[BenchModel]:  # type: ignore[empty-body]
+    """What ``portbev bench`` measures of a model family: configurations, and batches without data on disk."""
+
+
+@hookspec
+def portbev_peers() -> list[Peer]:  # type: ignore[empty-body]
+    """Other libraries' forms of operators, which ``portbev bench ops`` times beside ours."""

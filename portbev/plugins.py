@@ -21,6 +21,8 @@ from portbev.hookspecs import GROUP
 
 if TYPE_CHECKING:
     from portbev.backend import Backend, Emulator
+    from portbev.bench.models import BenchModel
+    from portbev.bench.peers import Peer
     from portbev.data.kinds import DataKind, DataSet
     from portbev.evaluate.benchmark import Benchmark
     from portbev.kernels import Kernel
@@ -128,6 +130,14 @@ class Plugins:
     def published(self) -> dict[str, Path]:
         """Files of published figures by their stem."""
         return {path.stem: path for path in self.collect("portbev_published")}
+
+    def bench_models(self) -> dict[str, BenchModel]:
+        """What is measured of model families, by family."""
+        return {model.family: model for model in self.collect("portbev_bench_models")}
+
+    def peers(self) -> list[Peer]:
+        """Other libraries' forms of operators."""
+        return self.collect("portbev_peers")
 
     def _by_name(self, hook: str, what: str) -> dict[str, Any]:
         return _by_name(self.collect(hook), what)

@@ -12,7 +12,7 @@ from portbev.config.schema import ComputeSection
 from portbev.host import HostMemory, host_environment
 from portbev.precision import Determinism, Precision
 from portbev.probing import Availability, Stage
-from portbev_cpu import conv_gradients, heap
+from portbev_cpu import conv_gradients, heap, rapl
 
 
 class CpuBackend(Backend):
@@ -81,6 +81,10 @@ class CpuBackend(Backend):
 
     def peak_memory(self) -> int:
         return HostMemory.peak()
+
+    def energy(self) -> float | None:
+        """By Linux's counters of the processors' packages, which often only root may read."""
+        return rapl.joules()
 
     def rng_state(self) -> torch.Tensor | None:
         return None

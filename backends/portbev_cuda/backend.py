@@ -10,6 +10,7 @@ import torch
 from portbev.distributions import version_of
 from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
+from portbev_cuda import nvml
 from portbev_cuda.driver import Driver
 from portbev_cuda.probe import probe
 from portbev_torch_cuda.backend import GpuBackend, collectives_version
@@ -36,6 +37,10 @@ class CudaBackend(GpuBackend):
         if deterministic != "off":
             os.environ.setdefault(WORKSPACE, ":4096:8")
         super().activate(precision, deterministic)
+
+    def energy(self) -> float | None:
+        """By the driver's counter, see :mod:`portbev_cuda.nvml`."""
+        return nvml.joules(f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}")
 
     def versions(self) -> dict[str, Any]:
         """CUDA, what the driver supports of it, cuDNN, NCCL, Triton."""

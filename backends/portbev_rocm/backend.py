@@ -11,6 +11,7 @@ import torch
 from portbev.distributions import installed, version_of
 from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
+from portbev_rocm import smi
 from portbev_rocm.probe import arch_of, probe
 from portbev_torch_cuda.backend import GpuBackend, collectives_version
 
@@ -36,6 +37,10 @@ class RocmBackend(GpuBackend):
         """
         os.environ[TF32] = "1" if precision == "fast" else "0"
         super().activate(precision, deterministic)
+
+    def energy(self) -> float | None:
+        """By the driver's counter, where AMD's management library is installed (package ``amdsmi``)."""
+        return smi.joules(torch.cuda.current_device())
 
     def versions(self) -> dict[str, Any]:
         """HIP, the driver's module, MIOpen, RCCL, Triton, CuPy."""

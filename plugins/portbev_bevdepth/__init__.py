@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from portbev.bench.models import BenchModel
     from portbev.models import ModelFamily
 
 
@@ -23,3 +24,11 @@ def portbev_models() -> list[ModelFamily]:
 def portbev_published() -> list[Path]:
     """Figures that others published of this family."""
     return [Path(__file__).with_name("matrixvt_ascend_modelzoo.yaml")]
+
+
+@hookimpl
+def portbev_bench_models() -> list[BenchModel]:
+    """What ``portbev bench`` measures of this family."""
+    from portbev_bevdepth.bench import MODEL
+
+    return [MODEL]

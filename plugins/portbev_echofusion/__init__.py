@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from portbev.bench.models import BenchModel
     from portbev.models import ModelFamily
 
 
@@ -16,3 +17,11 @@ def portbev_models() -> list[ModelFamily]:
     from portbev_echofusion.family import EchoFusionFamily
 
     return [EchoFusionFamily()]
+
+
+@hookimpl
+def portbev_bench_models() -> list[BenchModel]:
+    """What ``portbev bench`` measures of this family."""
+    from portbev_echofusion.bench import MODEL
+
+    return [MODEL]

@@ -21,6 +21,7 @@ _COMMANDS = {
     "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
     "data": ("portbev.cli.data", "Generate and check data sets."),
     "parity": ("portbev.cli.parity", "Compare runs across devices."),
+    "bench": ("portbev.cli.bench", "Time operators and steps beside other implementations and the device's limits."),
 }
 
 

@@ -7,7 +7,7 @@ import torch
 from portbev import ops
 from portbev.kernels import KERNELS
 from portbev.nn.precision import full_precision
-from portbev.testing.tracing import CallTrace
+from portbev.ops.tracing import CallTrace
 
 
 def test_a_trace_has_the_calls_of_both_directions_as_kernels_get_them() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,11 +29,13 @@ class TracedCall:
         operator: its name.
         call: the arguments that kernels get.
         grad_out: of the backward; None in the forward.
+        trained: of the forward: fields that a gradient is taken of.
     """
 
     operator: str
     call: Any
     grad_out: Tensor | None = None
+    trained: tuple[str, ...] = ()
 
     @property
     def direction(self) -> Direction:
@@ -51,18 +54,24 @@ class CallTrace(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[TracedCall] = []
+        self._gradients = torch.is_grad_enabled()  # within an operator of ours they are off
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         namespace, _, name = func.name().partition("::")
         if namespace == "portbev":
-            self.calls.append(_traced(name, args))
+            self.calls.append(_traced(name, args, self._gradients))
+        else:
+            self._gradients = torch.is_grad_enabled()
         return func(*args, **(kwargs or {}))
 
 
-def _traced(name: str, arguments: tuple[Any, ...]) -> TracedCall:
+def _traced(name: str, arguments: tuple[Any, ...], gradients: bool) -> TracedCall:
     if name in OPERATORS:
-        return TracedCall(name, OPERATORS[name].forward_call(*arguments))
+        call = OPERATORS[name].forward_call(*arguments)
+        fields = call._asdict().items() if gradients else ()
+        trained = (label for label, value in fields if isinstance(value, Tensor) and value.requires_grad)
+        return TracedCall(name, call, trained=tuple(trained))
     operator, (grad_out, *kept) = OPERATORS[name.removesuffix(_BACKWARD)], arguments
     return TracedCall(operator.name, operator.backward_call(grad_out, *kept), grad_out)
