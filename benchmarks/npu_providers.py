@@ -32,13 +32,13 @@ from portbev.kernels import KERNELS, REFERENCE
 from portbev.nn.dropout import prepare_dropout
 from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.ms_deform_attn import MsDeformAttnCall
+from portbev.ops.tracing import CallTrace, TracedCall
 from portbev.ops.voxel_pool import VoxelPoolCall
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
 from portbev.plugins import plugins
 from portbev.runs import load_run
 from portbev.runtime import activate
 from portbev.signal import RadarChain
-from portbev.ops.tracing import CallTrace, TracedCall
 from portbev_radial.recordings.description import RADIAL_RADAR
 from portbev_radial.synth.antenna import build_antenna, calibration_table
 
