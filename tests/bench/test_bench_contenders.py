@@ -71,10 +71,8 @@ def test_every_provider_is_timed_by_itself_and_the_others_are_said() -> None:
 
 
 def test_a_peer_that_is_missing_or_breaks_is_said_and_the_others_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(found: Plugins) -> None:
-        found.register(portbev_peers, "peers")
-
-    monkeypatch.setattr(contenders, "plugins", lambda plugins=Plugins(load): plugins)
+    known = Plugins(lambda found: found.register(portbev_peers, "peers"))
+    monkeypatch.setattr(contenders, "plugins", lambda: known)
     for name in ("mmcv", "deformops", "torchvision"):
         monkeypatch.setitem(sys.modules, name, None)
     broken = types.ModuleType("deformops.registry")
