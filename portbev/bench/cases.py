@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from portbev.bench.models import batches_of
-from portbev.bench.sketches import sketch_of
+from portbev.bench.sketches import sketch_of, values
 from portbev.bench.traffic import Traffic, traffic
 from portbev.config import load_config
 from portbev.models import build_model, move_batch
@@ -35,6 +35,7 @@ class Case:
         trained: fields that a gradient is taken of; empty where a model only computes forward.
         known: field -> values that do not depend on weights, such as cells of a grid.
         models: configuration -> number of such calls in a training step.
+        within: the call of another operator that this one is a part of, where that is composed.
     """
 
     operator: str
@@ -42,6 +43,21 @@ class Case:
     trained: tuple[str, ...]
     known: dict[str, Tensor] = field(default_factory=dict)
     models: dict[str, int] = field(default_factory=dict)
+    within: Case | None = None
+
+    def values(self, device: torch.device, dtype: torch.dtype) -> Any:
+        """The call with values on ``device``; what can be in half precision is in ``dtype``."""
+        if self.within is None:
+            return values(self.operator, self.call, self.known, device, dtype)
+        outer = self.within.values(device, dtype)
+        return sketch_of(self.within.operator).inside(outer)[self.operator]
+
+    def inside(self) -> list[Case]:
+        """The calls that a composition of this one consists of."""
+        return [
+            Case(operator, call, tuple(_floats(call)) if self.trained else (), models=self.models, within=self)
+            for operator, call in sketch_of(self.operator).inside(self.call).items()
+        ]
 
     @property
     def shapes(self) -> dict[str, Any]:
@@ -74,8 +90,13 @@ def _described(value: Any) -> Any:
     return value.tolist() if value.device != META and value.dim() < 2 else f"{kind}{list(value.shape)}"
 
 
+def _floats(call: Any) -> list[str]:
+    """Fields that have gradients."""
+    return [k for k, v in call._asdict().items() if isinstance(v, Tensor) and v.is_floating_point()]
+
+
 class Trace(CallTrace):
-    """Also knows the values of whole numbers that come from the host, which ``meta`` forgets."""
+    """Also knows the values of what comes from the host and does not depend on weights, which ``meta`` forgets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +104,7 @@ class Trace(CallTrace):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = super().__torch_dispatch__(func, types, args, kwargs)
-        if isinstance(out, Tensor) and out.device == META and not out.is_floating_point() and not out.is_complex():
+        if isinstance(out, Tensor) and out.device == META:
             self._follow(func, args, kwargs or {}, out)
         return out
 
@@ -118,9 +139,11 @@ def trace_model(name: str, overrides: Iterable[str] = ()) -> list[Case]:
     prepare_dropout(model, config.train.seed)
     model.to(META).train()
     set_dropout_step(model, 0)
+    batch = batches_of(config, "train")[0]
     with Trace() as found:
-        model(move_batch(batches_of(config, "train")[0], META))
-    return merge(found.cases(), name)
+        model(move_batch(batch, META))
+    outer = merge(found.cases(), name)
+    return merge([*outer, *(case for one in outer for case in one.inside())], name)
 
 
 def merge(cases: Iterable[Case], model: str = "") -> list[Case]:

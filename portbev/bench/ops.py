@@ -116,7 +116,7 @@ def _worth(case: Case, dtype: str) -> bool:
 
 def measure(case: Case, dtype: str, backend: Backend, timer: Timer, limits: Limits, *, quick: bool) -> dict[str, Any]:
     """One row: a case in a dtype by all contenders, forward and, where the model trains through it, backward."""
-    call = sketches.values(case.operator, case.call, case.known, backend.device(), DTYPES[dtype])
+    call = case.values(backend.device(), DTYPES[dtype])
     served, absent = providers(case, call, backend)
     others, not_here = peers(case, call)
     row: dict[str, Any] = {

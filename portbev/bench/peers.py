@@ -108,6 +108,18 @@ def grid_samples(call: MsDeformAttnCall) -> Prepared:
     return Prepared(tensors, run, ours)
 
 
+def composed(call: Any) -> Prepared:
+    """Softmax, locations, padding and ``grid_sample``: what a model does that has no operator for it."""
+    names = ("value", "offsets", "logits", "reference")
+    tensors: Tensors = {name: getattr(call, name) for name in names}
+
+    def run(given: Tensors) -> Tensor:
+        sampled = grid_samples(call._replace(**given).sampling())
+        return sampled.ours(sampled.run(sampled.tensors))
+
+    return Prepared(tensors, run)
+
+
 def plain_convolution(call: Any) -> Prepared:
     """A convolution of that shape whose taps stay where they are."""
 
@@ -159,6 +171,7 @@ def torch_dropout(call: Any) -> Prepared:
 
 PLAIN = [
     Peer("grid_sample", "ms_deform_attn", grid_samples, note="padded to the longest list of queries"),
+    Peer("grid_sample", "deform_attn", composed, note="composed, padded to the longest list of queries"),
     Peer("conv2d", "deform_conv2d", plain_convolution, same=False, note="a plain convolution of that shape"),
     Peer("index_add_", "voxel_pool", scattered),
     Peer("materialised, index_add_", "voxel_pool_lift", materialised),

@@ -33,6 +33,7 @@ class Sketch:
         matrix: whether the FLOPs are products of matrices, for which devices have units of their own.
         halved: fields that the operator takes in half precision when the model computes in it.
         ignored: fields without influence on the cost.
+        inside: calls of other operators that a composition of a call consists of; they are measured as well.
     """
 
     forward: Callable[[Any], int]
@@ -41,6 +42,7 @@ class Sketch:
     matrix: bool = False
     halved: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    inside: Callable[[Any], dict[str, Any]] = lambda call: {}
 
 
 def sketch_of(operator: str) -> Sketch:
@@ -94,6 +96,42 @@ def _attention_backward(call: Any, trained: tuple[str, ...]) -> int:
     return int(samples * (12 + channels * (value + places)))
 
 
+def _fused_forward(call: Any) -> int:
+    """Besides: a softmax of each query's logits, and the locations of each row."""
+    samples = call.reference.shape[0] * call.logits[0].numel()
+    return _sampling(call, _attention_forward) + int(5 * call.logits.numel() + 4 * samples)
+
+
+def _fused_backward(call: Any, trained: tuple[str, ...]) -> int:
+    """Besides: the softmax once more and its slope."""
+    names = {"value": ("value",), "offsets": ("locations",), "logits": ("weights",), "reference": ("locations",)}
+    inner = tuple(sorted({name for field in trained for name in names[field]}))
+    return _sampling(call, lambda sampling: _attention_backward(sampling, inner)) + int(9 * call.logits.numel())
+
+
+def _sampling(call: Any, flops: Callable[[Any], int]) -> int:
+    """Of the sampling alone, whose calls have locations and weights of each row."""
+    return flops(call._replace(**{name: value.to("meta") for name, value in _tensors(call).items()}).sampling())
+
+
+def _tensors(call: Any) -> dict[str, Tensor]:
+    return {
+        name: value for name, value in call._asdict().items() if isinstance(value, Tensor) and value.is_floating_point()
+    }
+
+
+def _reference(call: Any, rng: torch.Generator) -> Tensor:
+    """The places of the queries, the same on all levels and for all anchors."""
+    places = torch.cat([raster(count) for count in call.counts.tolist()])
+    return places[:, None, None].expand(call.reference.shape).contiguous()
+
+
+def _queries(call: Any, rng: torch.Generator) -> Tensor:
+    """Of each image's rows, ascending."""
+    queries = call.logits.shape[0]
+    return torch.cat([torch.arange(count) * queries // max(count, 1) for count in call.counts.tolist()])
+
+
 # Deformable convolution: a product of matrices over sampled pixels.
 
 
@@ -139,6 +177,18 @@ SKETCHES: dict[str, Sketch] = {
         _attention_backward,
         fill={"locations": _locations, "weights": lambda call, rng: _shares(call.weights, 2, rng)},
         halved=("value",),
+    ),
+    "deform_attn": Sketch(
+        _fused_forward,
+        _fused_backward,
+        fill={
+            "offsets": lambda call, rng: 3 * _normal(call.offsets.shape, rng),
+            "reference": _reference,
+            "query": _queries,
+        },
+        halved=("value", "offsets", "logits"),
+        ignored=("reference_gradient",),
+        inside=lambda call: {"ms_deform_attn": call.sampling()},
     ),
     "deform_conv2d": Sketch(
         lambda call: _products(call) + _samples(call) * (2 * CORNERS + (call.mask is not None)),
