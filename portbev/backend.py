@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
+from portbev.combinations import Combination
 from portbev.precision import Amp, Determinism, Precision
 from portbev.probing import Availability
 
@@ -38,6 +40,7 @@ class Backend:
         priority: ``--backend auto`` takes the available backend with the highest.
         own_settings: keys of the configuration's section ``compute`` that not every backend can follow and this one
             does, in its own :meth:`prepare_host` or :meth:`prepare_model`. Of the others the user is told.
+        combinations: versions that go together, as far as that is tested; the first row that fits counts.
         emulated: whether the device is emulated; shown wherever the device is named.
     """
 
@@ -48,6 +51,7 @@ class Backend:
     visible_devices: str = ""
     priority: int = 0
     own_settings: tuple[str, ...] = ()
+    combinations: tuple[Combination, ...] = ()
     emulated: bool = False
 
     def probe(self) -> Availability:
@@ -65,6 +69,11 @@ class Backend:
     def environment(self) -> dict[str, Any]:
         """Driver, runtime, libraries and devices with their versions, as JSON values, for the run record."""
         raise NotImplementedError
+
+    def components(self) -> dict[str, str | None]:
+        """Versions of what :attr:`combinations` speaks of, None where it is not installed; empty where nothing of the
+        device's is. Asked whether the device is there or not; imports nothing of the vendor's."""
+        return {"torch": torch.__version__, "Python": platform.python_version()}
 
     # What follows is the same for every device that torch knows; override only where the vendor differs.
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from portbev.backend import Backend, use_deterministic_algorithms
+from portbev.combinations import Combination
 from portbev.config.schema import ComputeSection
 from portbev.host import HostMemory, host_environment
 from portbev.precision import Determinism, Precision
@@ -23,6 +24,10 @@ class CpuBackend(Backend):
     collective = "gloo"
     priority = 0
     own_settings = ("keep_freed_memory", "weight_gradients")
+    combinations = (
+        Combination({"torch": "==2.13.*", "Python": "==3.11.*"}, "tested every commit"),
+        Combination({"torch": ">=2.8", "Python": ">=3.10,<3.14"}, "not tested every commit (docs/compatibility.md)"),
+    )
 
     def probe(self) -> Availability:
         return Availability((Stage("torch", True, torch.__version__),))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from portbev.combinations import ABSENT, Combination
 from portbev.distributions import version_of
 from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
@@ -16,6 +17,18 @@ from portbev_cuda.probe import probe
 from portbev_torch_cuda.backend import GpuBackend, collectives_version
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_CUPY = {12: ">=13.3", 13: ">=13.6"}
+"""Versions of cupy-cudaNx for CUDA N; the wheels of two of them overwrite each other."""
+
+
+def _combination(major: int) -> Combination:
+    cupy = {f"cupy-cuda{number}x": wanted if number == major else ABSENT for number, wanted in _CUPY.items()}
+    return Combination(
+        {"torch": ">=2.8", "CUDA": f"=={major}.*", "triton": ">=3.2", **cupy, "Python": ">=3.10,<3.14"},
+        "published together; what needs no device is tested every commit",
+        optional=("triton", f"cupy-cuda{major}x"),
+        extra=f"cuda{major}",
+    )
 
 
 class CudaBackend(GpuBackend):
@@ -24,6 +37,7 @@ class CudaBackend(GpuBackend):
     name = "cuda"
     visible_devices = "CUDA_VISIBLE_DEVICES"
     priority = 40
+    combinations = tuple(_combination(major) for major in _CUPY)
     recorded = ("CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "PYTORCH_CUDA_ALLOC_CONF", "NCCL_ALGO", WORKSPACE)
 
     def probe(self) -> Availability:
@@ -41,6 +55,12 @@ class CudaBackend(GpuBackend):
     def energy(self) -> float | None:
         """By the driver's counter, see :mod:`portbev_cuda.nvml`."""
         return nvml.joules(f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}")
+
+    def components(self) -> dict[str, str | None]:
+        if torch.version.cuda is None:
+            return {}
+        names = ("triton", *(f"cupy-cuda{major}x" for major in _CUPY))
+        return {**super().components(), "CUDA": torch.version.cuda, **{name: version_of(name) for name in names}}
 
     def versions(self) -> dict[str, Any]:
         """CUDA, what the driver supports of it, cuDNN, NCCL, Triton."""

@@ -14,7 +14,7 @@ from portbev.errors import BackendError
 from portbev.host import host_environment
 from portbev.precision import Amp, Determinism, Precision
 from portbev.probing import Availability
-from portbev_npu import vendor
+from portbev_npu import combinations, vendor
 from portbev_npu.probe import probe
 
 FALLBACK = "TORCH_NPU_FALLBACK_CPU_DISABLE"
@@ -44,6 +44,7 @@ class NpuBackend(Backend):
     collective = "hccl"
     visible_devices = "ASCEND_RT_VISIBLE_DEVICES"
     priority = 20
+    combinations = combinations.ROWS
 
     def probe(self) -> Availability:
         return probe()
@@ -74,6 +75,14 @@ class NpuBackend(Backend):
             )
         return super().grad_scaler(amp, init_scale)
 
+    def as_emulated(self) -> Backend:
+        twin = super().as_emulated()
+        twin.combinations = combinations.EMULATED
+        return twin
+
+    def components(self) -> dict[str, str | None]:
+        return super().components() if self.emulated else combinations.installed()
+
     def environment(self) -> dict[str, Any]:
         """Versions of torch_npu, mx_driving and CANN, device names, and the variables that change results."""
         module = torch.npu  # type: ignore[attr-defined]
@@ -81,7 +90,7 @@ class NpuBackend(Backend):
             **host_environment(),
             "torch_npu": _version("torch_npu", "torch-npu"),
             "mx_driving": _version("mx_driving", "mx-driving"),
-            "cann": _cann_version(),
+            "cann": combinations.cann_version(),
             "devices": [self.device_name(index) for index in range(self.device_count())],
             "allow_hf32": {"conv": bool(module.conv.allow_hf32), "matmul": bool(module.matmul.allow_hf32)},
             "variables": {name: os.environ[name] for name in _RECORDED if name in os.environ},
@@ -112,20 +121,3 @@ def _version(package: str, distribution: str) -> str | None:
     if loaded is not None:
         return str(loaded)
     return version_of(distribution) if vendor.is_installed(package) else None
-
-
-def _cann_version() -> str | None:
-    """What the toolkit's ``version.cfg`` or ``ascend_toolkit_install.info`` says; None without a toolkit."""
-    home = os.environ.get("ASCEND_HOME_PATH")
-    if not home:
-        return None
-    for name in ("version.cfg", "ascend_toolkit_install.info"):
-        for folder in (home, os.path.join(home, f"{os.uname().machine}-linux")):
-            try:
-                with open(os.path.join(folder, name), encoding="utf-8") as handle:
-                    lines = [line.strip() for line in handle if "version" in line.lower()]
-            except OSError:
-                continue
-            if lines:
-                return lines[0].split("=", 1)[-1].strip("[] ")
-    return None

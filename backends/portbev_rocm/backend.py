@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from portbev.combinations import ABSENT, Combination
 from portbev.distributions import installed, version_of
 from portbev.precision import Determinism, Precision
 from portbev.probing import Availability
@@ -16,6 +17,8 @@ from portbev_rocm.probe import arch_of, probe
 from portbev_torch_cuda.backend import GpuBackend, collectives_version
 
 TF32 = "HIPBLASLT_ALLOW_TF32"
+_TESTED = "published together; what needs no device is tested every commit"
+_OTHERS = {"cupy-rocm-5-0": ABSENT, "Python": ">=3.10,<3.14"}
 _MODULE_VERSION = Path("/sys/module/amdgpu/version")
 
 
@@ -25,6 +28,15 @@ class RocmBackend(GpuBackend):
     name = "rocm"
     visible_devices = "HIP_VISIBLE_DEVICES"
     priority = 30
+    combinations = (
+        Combination(
+            {"torch": ">=2.8", "ROCm": "==7.*", "cupy-rocm-7-0": ">=14.0", **_OTHERS},
+            _TESTED,
+            optional=("cupy-rocm-7-0",),
+            extra="rocm7",
+        ),
+        Combination({"torch": ">=2.8", "ROCm": "==6.*", "cupy-rocm-7-0": ABSENT, **_OTHERS}, _TESTED),
+    )
     recorded = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "MIOPEN_FIND_MODE", "HSA_OVERRIDE_GFX_VERSION", TF32)
 
     def probe(self) -> Availability:
@@ -41,6 +53,12 @@ class RocmBackend(GpuBackend):
     def energy(self) -> float | None:
         """By the driver's counter, where AMD's management library is installed (package ``amdsmi``)."""
         return smi.joules(torch.cuda.current_device())
+
+    def components(self) -> dict[str, str | None]:
+        if torch.version.hip is None:
+            return {}
+        cupy = {name: version_of(name) for name in ("cupy-rocm-7-0", "cupy-rocm-5-0")}
+        return {**super().components(), "ROCm": torch.version.hip, **cupy}
 
     def versions(self) -> dict[str, Any]:
         """HIP, the driver's module, MIOpen, RCCL, Triton, CuPy."""

@@ -66,12 +66,14 @@ def survey(
 
     Returns:
         ``{"schema", "auto", "deterministic", "backends": [{"name", "label", "device_type", "collective", "priority",
-        "emulated", "available", "emulator", "stages": [{"name", "ok", "detail", "cure"}], "warnings", "operators":
+        "emulated", "available", "emulator", "stages": [{"name", "ok", "detail", "cure"}], "versions": {"versions",
+        "known", "said", "cure"} or null (see :mod:`portbev.combinations`), "warnings", "operators":
         {operator: {"candidates": [...], "excluded": {provider: reason}}}}], "conflicts": [distributions that
         overwrite each other], "failures": [...]}``; ``operators`` is empty where
         the device is absent.
     """
     import portbev.ops  # noqa: F401  (registers the operators)
+    from portbev.combinations import environment
     from portbev.config import ComputeSection
     from portbev.distributions import shadowed
     from portbev.plugins import plugins
@@ -82,6 +84,7 @@ def survey(
     every = []
     for backend in sorted(backends_here(found).values(), key=lambda b: -b.priority):
         state = backend.probe()
+        found_here = environment(backend.combinations, backend.components())
         shown = only in (None, backend.name) and state.available
         every.append(
             {
@@ -97,6 +100,7 @@ def survey(
                     {"name": s.name, "ok": s.ok, "detail": s.detail, **({} if s.ok else {"cure": s.cure})}
                     for s in state.stages
                 ],
+                "versions": None if found_here is None else found_here.as_dict(),
                 "warnings": [w for w in backend.environment().get("warnings", []) if w not in conflicts]
                 if shown
                 else [],
@@ -149,6 +153,7 @@ def _show(report: dict[str, Any], console: Console) -> None:
             console.print(f"  {mark}{escape(stage['name'])}{detail}")
             if not stage["ok"]:
                 console.print(f"      -> {escape(stage['cure'])}")
+        _show_versions(page["versions"], console)
         if not page["available"] and page["emulator"]:
             console.print(f"      -> Without the device: --backend {page['name']} --emulate")
         for warning in page["warnings"]:
@@ -160,6 +165,17 @@ def _show(report: dict[str, Any], console: Console) -> None:
     for failure in report["failures"]:
         hook = f", hook {failure['hook']}" if failure["hook"] else ""
         console.print(f"[red]plugin {escape(failure['plugin'])}{hook} failed[/]: {escape(failure['error'])}")
+
+
+def _show_versions(versions: dict[str, Any] | None, console: Console) -> None:
+    from rich.markup import escape
+
+    if versions is None:
+        return
+    mark = "[green]ok  [/]" if versions["known"] else "[yellow]note[/] "
+    console.print(f"  {mark}versions: {escape(versions['said'])}")
+    if not versions["known"]:
+        console.print(f"      -> {escape(versions['cure'])}")
 
 
 def _show_operators(operators: dict[str, Any], setting: str, console: Console) -> None:

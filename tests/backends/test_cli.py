@@ -6,19 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from portbev.combinations import release
 from portbev_npu import vendor
 
 emulates = pytest.mark.skipif(not torch.__version__.startswith("2.13."), reason="the emulated npu is for torch 2.13")
 absent = pytest.mark.skipif(vendor.is_installed("torch_npu"), reason="torch_npu is installed here")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "portbev", "backends", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    places = [place for place in (path, os.environ.get("PYTHONPATH", "")) if place]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(places)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -45,6 +48,32 @@ def test_an_absent_device_shows_stages_with_cures_and_ends_with_status_2() -> No
     assert done.stderr.startswith("portbev: backend 'npu' is not available: torch_npu installed: no package torch_npu.")
     assert "--backend npu --emulate" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("driving", "cure"),
+    [("", "-> install 'torch-npu=={release}.*' in place of 2.1.0"), ("26.2.0.post2", "; pip uninstall mx-driving")],
+)
+def test_packages_that_do_not_go_together_are_named_with_the_cure(tmp_path: Path, driving: str, cure: str) -> None:
+    for name, version in {"torch_npu": "2.1.0", "mx_driving": driving}.items():
+        if version:
+            folder = tmp_path / f"{name}-{version}.dist-info"
+            folder.mkdir()
+            (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    done = run("--backend", "npu", path=str(tmp_path))
+    lines = done.stdout.splitlines()
+    (place,) = [index for index, line in enumerate(lines) if "versions: " in line]
+    assert lines[place].startswith(f"  note versions: torch {torch.__version__}, torch-npu 2.1.0, ")
+    assert lines[place].endswith(": not published together")
+    assert cure.format(release=release(torch.__version__)) in lines[place + 1]
+
+
+def test_the_row_of_this_environment_is_named() -> None:
+    pages = {page["name"]: page["versions"] for page in json.loads(run("--json").stdout)["backends"]}
+    assert pages["cpu"]["versions"]["torch"] == torch.__version__
+    assert pages["cpu"]["known"] and "tested" in pages["cpu"]["said"]
+    assert torch.version.cuda or pages["cuda"] is None
+    assert torch.version.hip or pages["rocm"] is None
 
 
 def test_an_unknown_backend_is_one_line_with_the_nearest_name() -> None:
