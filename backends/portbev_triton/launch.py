@@ -31,6 +31,13 @@ def architecture(device: torch.device) -> str:
     return f"sm_{major}{minor}"
 
 
+def product_precision(device: torch.device) -> str:
+    """``input_precision`` of ``tl.dot`` for float32: ``tf32`` where NVIDIA's unit has it and torch's own products may
+    use it (``torch.get_float32_matmul_precision``), else ``ieee``."""
+    nvidia = architecture(device).startswith("sm_")
+    return "tf32" if nvidia and torch.get_float32_matmul_precision() != "highest" else "ieee"
+
+
 @lru_cache
 def settings(kernel: str, architecture: str) -> dict[str, int]:
     """Block sizes (in capitals), ``num_warps`` and ``num_stages`` of ``kernel``, from ``settings.json``.

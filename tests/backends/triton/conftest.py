@@ -21,6 +21,7 @@ def _interpreted() -> Iterator[None]:
     os.environ["TRITON_INTERPRET"] = "1"
     with pytest.MonkeyPatch.context() as patch:
         _round_to_bfloat16(patch)
+        _multiply_bfloat16(patch)
         yield
     os.environ.pop("TRITON_INTERPRET")
     if before is not None:
@@ -42,6 +43,25 @@ def _round_to_bfloat16(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(InterpreterBuilder, "cast_impl", cast)
     patch.setattr(InterpreterBuilder, "create_fp_trunc", cast)
+
+
+def _multiply_bfloat16(patch: pytest.MonkeyPatch) -> None:
+    """The interpreter keeps bfloat16 as its bits, and multiplies matrices of those."""
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    multiply = InterpreterBuilder.create_dot
+
+    def floats(handle: Any) -> Any:
+        if handle.dtype.scalar != tl.bfloat16:
+            return handle
+        bits = torch.from_numpy(np.ascontiguousarray(handle.data).view(np.int16))
+        return TensorHandle(bits.view(torch.bfloat16).float().numpy(), tl.float32)
+
+    def dot(self: Any, a: Any, b: Any, *others: Any) -> Any:
+        return multiply(self, floats(a), floats(b), *others)
+
+    patch.setattr(InterpreterBuilder, "create_dot", dot)
 
 
 @pytest.fixture
