@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from portbev.kernels import KERNELS, REFERENCE
@@ -39,10 +40,12 @@ def heard(before: Collection[str] = ()) -> list[str]:
     return [f"not bit-reproducible: torch has no deterministic algorithm for {', '.join(names)}"] if names else []
 
 
-def listen() -> None:
-    """Keep torch's warnings of functions without a deterministic algorithm in the ledger, in place of the console."""
+@contextmanager
+def listening() -> Iterator[None]:
+    """Inside, torch's warnings of functions without a deterministic algorithm go to the ledger, not to the console."""
     show = warnings.showwarning
     if getattr(show, "keeps_determinism", False):
+        yield
         return
 
     def keep(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
@@ -54,3 +57,8 @@ def listen() -> None:
 
     keep.keeps_determinism = True  # type: ignore[attr-defined]
     warnings.showwarning = keep
+    try:
+        yield
+    finally:
+        if warnings.showwarning is keep:
+            warnings.showwarning = show

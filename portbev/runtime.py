@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import get_args
 
 from portbev.backend import Backend
-from portbev.determinism import listen
 from portbev.errors import BackendError, PortbevError, nearest
 from portbev.kernels import KERNELS
 from portbev.launcher import launch
@@ -85,7 +84,6 @@ def activate(
     chosen.activate(precision, deterministic)
     offered = (among or plugins()).kernels()
     KERNELS.use(chosen.device_type, KERNELS.rank(chosen.name, offered, deterministic=deterministic, choice=kernels))
-    listen()
     return chosen
 
 

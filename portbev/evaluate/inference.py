@@ -19,7 +19,7 @@ from portbev.config import RunConfig
 from portbev.data import Dataset
 from portbev.data.loader import Loader, build_loader
 from portbev.data.root import lasting_root
-from portbev.determinism import heard
+from portbev.determinism import heard, listening
 from portbev.errors import PortbevError
 from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.evaluate.distance import Within, range_record
@@ -34,6 +34,7 @@ from portbev.runs.metrics import METRICS_SCHEMA
 Ticking = Callable[[int], AbstractContextManager[Callable[[], None]]]
 
 
+@listening()
 def evaluate_model(
     model: DetectionModel,
     dataset: Dataset,

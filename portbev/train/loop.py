@@ -15,7 +15,7 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig
 from portbev.data.loader import build_loader
-from portbev.determinism import forecast, heard
+from portbev.determinism import forecast, heard, listening
 from portbev.errors import PortbevError
 from portbev.failures import explained, in_one_line
 from portbev.models import Batch
@@ -74,7 +74,7 @@ def train(
     )
     notes = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic)]
     out = Path(out)
-    with comms.join(chosen) as comm, in_one_line(), claimed(out, comm, resume=resume) as unusual:
+    with comms.join(chosen) as comm, in_one_line(), listening(), claimed(out, comm, resume=resume) as unusual:
         reporter = reporter or Reporter(every=config.train.log_every)
         reporter.quiet = reporter.quiet or not comm.is_main
         notes += [unusual] if unusual else []

@@ -10,34 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changing_wheels import DRIVING, PATCHER, TRANSFER
 
-TRANSFER = """
-import warnings
-import torch
-import torch.distributed
-torch.cuda.is_available = lambda: True
-torch.distributed.init_process_group = None
-torch.Tensor.cuda = None
-torch.jit.script = lambda function: function
-warnings.filterwarnings("once")
-"""
-DRIVING = """
-import logging, os
-import torch
-import torch_npu
-from torch_npu.contrib import transfer_to_npu
-from mx_driving import patcher
-logging.basicConfig(level=logging.INFO)
-os.environ["ASCEND_CUSTOM_OPP_PATH"] = ":".join(["KERNELS", *filter(None, [os.environ.get("ASCEND_CUSTOM_OPP_PATH")])])
-{end}
-"""
-PATCHER = """
-import sys
-class Finder:
-    def find_spec(self, *names):
-        return None
-sys.meta_path.insert(0, Finder())
-"""
 STATE = """
 import json, logging, os, sys, warnings
 import torch, torch.distributed
