@@ -21,7 +21,7 @@ from portbev.ops.tracing import CallTrace
 from portbev.plugins import plugins
 
 META = torch.device("meta")
-SHARE = 0.05
+SHARE = 0.1
 """Calls that move less than this share of an operator's bytes in a model's step are not measured."""
 
 

@@ -101,23 +101,29 @@ def _cast(case: Case, dtype: torch.dtype) -> Any:
 
 
 def roofline_table(content: dict[str, Any]) -> str:
-    """Microseconds on each device, and what decides them."""
+    """One line per case and dtype: forward / backward; microseconds on each device."""
     names = [sheet["name"] for sheet in content["devices"]]
-    header = ["operator", "shapes", "configuration", "calls", "dtype", "direction", "MB", "GFLOP"]
-    lines = []
+    lines: dict[str, list[dict[str, Any]]] = {}
     for row in content["rows"]:
-        limits = [f"{row['limits'][name]['seconds'] * 1e6:.3g} ({row['limits'][name]['by']})" for name in names]
-        lines.append(
-            [
-                row["operator"],
-                shapes(row),
-                ", ".join(row["models"]),
-                ", ".join(str(count) for count in row["models"].values()),
-                row["dtype"],
-                row["direction"],
-                amount(row["bytes"], 1e6),
-                amount(row["flops"], 1e9),
-                *limits,
-            ]
-        )
-    return markdown([*header, *(f"{name}, µs" for name in names)], lines)
+        lines.setdefault(f"{row['operator']} {row['shapes']} {row['dtype']}", []).append(row)
+    header = ["operator", "shapes", "configuration: calls", "dtype", "MB", "GFLOP", *(f"{name}, µs" for name in names)]
+    return markdown(header, [_line(directions, names) for directions in lines.values()])
+
+
+def _line(directions: list[dict[str, Any]], names: list[str]) -> list[str]:
+    first = directions[0]
+    calls = "; ".join(f"{model}: {count}" for model, count in first["models"].items())
+    return [
+        first["operator"],
+        shapes(first),
+        calls,
+        first["dtype"],
+        " / ".join(amount(row["bytes"], 1e6) for row in directions),
+        " / ".join(amount(row["flops"], 1e9) for row in directions),
+        *(" / ".join(_least(row["limits"][name]) for row in directions) for name in names),
+    ]
+
+
+def _least(limit: dict[str, Any]) -> str:
+    """Microseconds, with a mark where FLOPs decide."""
+    return amount(limit["seconds"], 1e-6) + ("" if limit["by"] == "bytes" else " (FLOPs)")

@@ -21,8 +21,11 @@ def seconds(value: float | None) -> str:
 
 
 def amount(value: float | None, unit: float) -> str:
-    """A number in a unit with three digits."""
-    return "" if value is None else f"{value / unit:.3g}"
+    """A number in a unit with three digits, without an exponent."""
+    if value is None:
+        return ""
+    number = value / unit
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def shapes(row: dict[str, Any]) -> str:
