@@ -5,8 +5,9 @@ dispatch, argument layouts, limits, collectives), never Ascend's numerics. Its b
 run on the CPU, its process group ``hccl`` is gloo underneath, and it refuses what Ascend does not list.
 
 Files: ``memory`` (tensors over host memory), ``execute`` (every operator), ``storage`` (operators that move storages),
-``module`` (``torch.npu``), ``autocast``, ``saving``, ``norms`` (SyncBatchNorm), ``collectives`` (``hccl``),
-``refused`` (what Ascend does not list), ``standins`` (``torch_npu``, ``mx_driving``), ``kernels``, ``install``.
+``registration`` and ``device.cpp`` (hooks and guard), ``module`` (``torch.npu``), ``autocast``, ``saving``, ``norms``
+(SyncBatchNorm), ``collectives`` (``hccl``), ``refused`` (what Ascend does not list), ``standins`` (``torch_npu``,
+``mx_driving``), ``kernels``, ``install``.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class EmulatedHccl(dist.ProcessGroup):
     def __init__(self, store: dist.Store, rank: int, size: int, timeout: timedelta) -> None:
         super().__init__(rank, size)
         self._gloo: Any = dist.ProcessGroupGloo(dist.PrefixStore("hccl", store), rank, size, timeout)
-        self._mixed: bool | None = None
+        self._known: str | None = None
 
     def getBackendName(self) -> str:  # noqa: N802 (torch's name)
         return "hccl"
@@ -41,7 +41,12 @@ class EmulatedHccl(dist.ProcessGroup):
 
     @property
     def _device_types(self) -> list[torch.device]:
-        """Where torch puts the bytes of objects that it sends."""
+        """Where torch puts the bytes of objects that it sends; nowhere before it knows the group.
+
+        torch (2.15) asks while it makes the group, to attach a recorder that wants a backend in C++.
+        """
+        if self._config() is None:
+            return []
         return [torch.device(kind) for kind in (DEVICE_TYPE, *(("cpu",) if self._takes_host() else ()))]
 
     def setGroupName(self, name: str) -> None:  # noqa: N802
@@ -113,7 +118,10 @@ class EmulatedHccl(dist.ProcessGroup):
 
     def _takes_host(self) -> bool:
         """Whether the group was made for host tensors too; torch hands all of them to this group then."""
-        if self._mixed is None:
-            world = torch.distributed.distributed_c10d._world
-            self._mixed = "cpu" in str(world.pg_backend_config.get(self, ""))
-        return self._mixed
+        return "cpu" in (self._config() or "")
+
+    def _config(self) -> str | None:
+        """What the group was made with, such as ``cpu:gloo,npu:hccl``; None while torch makes it."""
+        if self._known is None and (known := dist.distributed_c10d._world.pg_backend_config.get(self)) is not None:
+            self._known = str(known)
+        return self._known

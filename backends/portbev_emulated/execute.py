@@ -19,9 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from portbev_emulated.memory import DEVICE_TYPE, on_device, to_device_alias, to_host_alias
-
-CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+from portbev_emulated.memory import CPU_KEYS, DEVICE_TYPE, on_device, to_device_alias, to_host_alias
 
 # Indices may live on the host; copies cross devices by definition.
 _MIXED_DEVICES = frozenset(

@@ -1,6 +1,6 @@
 """Installing the emulated npu into this process, once.
 
-Private interfaces of torch are used here and nowhere else in the project, so the emulator alone pins torch.
+It uses private interfaces of torch, the only part of the project that does: a torch that has others is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from portbev.errors import BackendError
 from portbev_emulated.memory import DEVICE_TYPE
 
-TORCH_SERIES = "2.13"
+TESTED = "2.8 to 2.15"
 _libraries: list[torch.library.Library] = []
 
 
@@ -29,21 +29,38 @@ def install() -> None:
     It cannot be undone: tests that need a process without it use another process.
 
     Raises:
-        BackendError: another torch than the one it was written for, a real npu (or its torch_npu) is here, or a
-            backward pass ran in this process before.
+        BackendError: this torch lacks what it needs, a real npu (or its torch_npu) is here, or a backward pass ran in
+            this process before.
     """
     if not installed():
         _check()
-        _register()
+        try:
+            _register()
+        except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError) as error:
+            _libraries.clear()
+            raise _foreign(error) from error
     _check_autograd()
 
 
 def _register() -> None:
-    from portbev_emulated import autocast, collectives, execute, module, norms, refused, saving, standins, storage
+    from portbev_emulated import (
+        autocast,
+        collectives,
+        execute,
+        module,
+        norms,
+        refused,
+        registration,
+        saving,
+        standins,
+        storage,
+    )
 
+    answerer = registration.answerer()
     everything, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     _libraries.extend((everything, aten))
     module.register()
+    registration.register(answerer)
     everything.fallback(execute.run, "PrivateUse1")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*[Oo]verriding a previously registered kernel.*")
@@ -57,13 +74,6 @@ def _register() -> None:
 
 
 def _check() -> None:
-    if not torch.__version__.startswith(f"{TORCH_SERIES}."):
-        raise BackendError(
-            f"the emulated npu needs torch {TORCH_SERIES} (it uses private interfaces of that release) "
-            f"and this is torch {torch.__version__}",
-            where="--emulate",
-            cure=f"Install torch=={TORCH_SERIES}.* to emulate; everything else works with this torch",
-        )
     if glob.glob("/dev/davinci[0-9]*"):
         raise BackendError(
             "this machine has a real npu (/dev/davinci*)", where="--emulate", cure="Leave --emulate out to use it"
@@ -88,3 +98,12 @@ def _check_autograd() -> None:
             where="--emulate",
             cure='Call portbev.activate("npu", emulate=True) first, or start a new process',
         ) from error
+
+
+def _foreign(error: Exception) -> BackendError:
+    why = (str(error).splitlines() or [type(error).__name__])[0]
+    return BackendError(
+        f"the private interfaces of torch {torch.__version__} are not those that the emulated npu needs: {why}",
+        where="--emulate",
+        cure=f"Install a torch that it was tested with ({TESTED}) to emulate; everything else works with this one",
+    )

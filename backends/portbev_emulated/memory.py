@@ -17,6 +17,7 @@ from torch import Tensor
 
 DEVICE_TYPE = "npu"
 KDL_CPU, KDL_EXT_DEV = 1, 12  # DLDeviceType
+CPU_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
 
 class _DLTensorHead(ctypes.Structure):
@@ -57,7 +58,10 @@ def _relabel(tensor: Tensor, device_type: int) -> Tensor:
     capsule = torch._C._to_dlpack(tensor)
     head = ctypes.cast(_pointer_of(capsule, b"dltensor"), ctypes.POINTER(_DLTensorHead)).contents
     head.device_type, head.device_id = device_type, 0
-    return torch._C._from_dlpack(capsule)
+    alias = torch._C._from_dlpack(capsule)
+    if alias.stride() != tensor.stride():  # torch 2.8 exports 1 as the stride of every axis of length 1
+        alias = torch.ops.aten.as_strided.default.redispatch(CPU_KEYS, alias, tensor.shape, tensor.stride())
+    return alias
 
 
 def _plain(tensor: Tensor) -> Tensor:

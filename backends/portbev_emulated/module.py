@@ -12,32 +12,11 @@ from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Any
 
 import torch
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from portbev.host import HostMemory
 from portbev_emulated.memory import DEVICE_TYPE
 
 DEVICE_NAME = "emulated Ascend npu"
-
-
-class Hooks(torch._C._acc.PrivateUse1Hooks):
-    """Answers to torch's questions about the accelerator."""
-
-    def is_available(self) -> bool:
-        return True
-
-    def has_primary_context(self, dev_id: int) -> bool:
-        return True
-
-    def is_built(self) -> bool:
-        return True
-
-
-class Guard(torch._C._acc.DeviceGuard):
-    """Device guard of the one device."""
-
-    def type_(self) -> Any:
-        return torch._C._autograd.DeviceType.PrivateUse1
 
 
 class Stream:
@@ -169,9 +148,11 @@ def build() -> ModuleType:
 
 
 def register() -> ModuleType:
-    """Make torch know the device type ``npu`` with its module, hooks and guard."""
+    """Make torch know the device type ``npu`` with its module."""
     module = build()
-    _setup_privateuseone_for_python_backend(DEVICE_TYPE, module, Hooks(), Guard())
+    torch.utils.rename_privateuse1_backend(DEVICE_TYPE)
+    torch.utils.generate_methods_for_privateuse1_backend()
+    torch._register_device_module(DEVICE_TYPE, module)
     sys.modules["torch.npu"] = module
     return module
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+# Autograd's key too: torch 2.8 has nothing there for a composite operator with a kernel of the device.
+_KEYS = ("PrivateUse1", "AutogradPrivateUse1")
+
 
 @lru_cache(maxsize=1)
 def refused() -> dict[str, str]:
@@ -24,7 +27,8 @@ def register(library: torch.library.Library) -> None:
     """Give every refused operator a kernel that raises. Composite ones are caught before they decompose."""
     for name, api in refused().items():
         reduce(getattr, name.split("."), torch.ops.aten)  # a name that torch does not have is a mistake here
-        library.impl(name, _refuse(name, api), "PrivateUse1")
+        for key in _KEYS:
+            library.impl(name, _refuse(name, api), key)
 
 
 def _refuse(name: str, api: str) -> Any:

@@ -8,13 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 SUITES = sorted((Path(__file__).parent / "emulated").glob("suite_*.py"))
-
-pytestmark = pytest.mark.skipif(
-    not torch.__version__.startswith("2.13."), reason="the emulated npu is written for torch 2.13 (private interfaces)"
-)
 
 
 def test_there_are_suites() -> None:

@@ -23,7 +23,7 @@ def collectives(rank: int, device: torch.device) -> dict:
     found = [torch.zeros_like(mine) for _ in range(2)]
     dist.all_gather(found, mine)
     part = torch.zeros(1, device=device)
-    dist.reduce_scatter_single(part, mine)
+    dist.reduce_scatter_tensor(part, mine)
     objects: list[object] = [None, None]
     dist.all_gather_object(objects, f"rank {rank}")
     try:
