@@ -121,7 +121,9 @@ def _pair(name: str, value: int | Pair) -> list[int]:
 def _check(call: DeformConv2dCall) -> None:
     """Raise unless the arguments fit together; dtypes may still differ."""
     name, groups, dg = "deform_conv2d", call.groups, call.deform_groups
-    for label, tensor in zip(call._fields[:5], call[:5], strict=True):
+    # By name: torch.compile of torch 2.8 cannot take a slice of a named tuple.
+    maps = {"input": call.input, "offset": call.offset, "weight": call.weight, "mask": call.mask, "bias": call.bias}
+    for label, tensor in maps.items():
         if tensor is not None:
             need(name, tensor.is_floating_point(), f"{label} is float, not {tensor.dtype}")
             need(name, label == "bias" or tensor.dim() == 4, f"{label} has four dimensions")
