@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from portbev.combinations import release
 from portbev_npu import vendor
