@@ -49,8 +49,9 @@ def fixed_point(shape: Sequence[int], bound: Tensor, count: int) -> FixedPoint:
 
 def power_of_two(bound: Tensor, count: int) -> Tensor:
     """The largest scale with which ``count`` terms of up to ``bound`` add up to less than ``2**BITS``, in float32."""
-    _, exponent = torch.frexp(bound.float().clamp(max=torch.finfo(torch.float32).max))
-    power = BITS - max(count - 1, 0).bit_length() - exponent.to(torch.int32)
+    bits = bound.float().clamp(max=torch.finfo(torch.float32).max).view(torch.int32)
+    exponent = (bits >> 23) - 126  # bound < 2**exponent; torch.frexp has no form for ROCm
+    power = BITS - max(count - 1, 0).bit_length() - exponent
     return ((power.clamp(-126, 126) + 127) << 23).view(torch.float32)  # made of its bits, since pow may round
 
 

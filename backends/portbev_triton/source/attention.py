@@ -34,7 +34,7 @@ def below(position, size):
 
 @triton.jit
 def neighbour(pixel, fraction, size, far):
-    """The pixel before (far = 1: behind) a position along an axis, whether it is inside, its share and the share's slope.
+    """The pixel before (far = 1: behind) a position along an axis, if it is inside, its share and the share's slope.
 
     Share and slope (by the position, in pixels) are zero outside.
     """

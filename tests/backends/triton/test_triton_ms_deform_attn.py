@@ -205,7 +205,7 @@ def test_whole_sums_are_as_exact_as_float32_over_a_wide_range(exponent: int) -> 
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # by the interpreter's numpy
-@pytest.mark.parametrize(("bad", "dtype"), zip([float("nan"), float("inf"), float("-inf")], DTYPES, strict=True))
+@pytest.mark.parametrize(("bad", "dtype"), [*zip([float("nan"), float("inf"), float("-inf")], DTYPES, strict=True)])
 @BACKWARDS
 def test_a_gradient_that_is_not_finite_reaches_its_pixels_and_no_others(
     backward: Backward, dtype: torch.dtype, bad: float
