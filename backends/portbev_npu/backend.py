@@ -89,7 +89,7 @@ class NpuBackend(Backend):
         return {
             **host_environment(),
             "torch_npu": _version("torch_npu", "torch-npu"),
-            "mx_driving": _version("mx_driving", "mx-driving"),
+            "mx_driving": _version("mx_driving", "mx-driving", "mx-driving-a5"),
             "cann": combinations.cann_version(),
             "devices": [self.device_name(index) for index in range(self.device_count())],
             "allow_hf32": {"conv": bool(module.conv.allow_hf32), "matmul": bool(module.matmul.allow_hf32)},
@@ -115,9 +115,11 @@ def _overflow_shows() -> bool:
     return True if asked is None else bool(asked())
 
 
-def _version(package: str, distribution: str) -> str | None:
-    """Version of a vendor's package, from the loaded module or its distribution; None if it is not installed."""
+def _version(package: str, *distributions: str) -> str | None:
+    """Version of a vendor's package, from the loaded module or whichever distribution brings it; None if none does."""
     loaded = getattr(sys.modules.get(package), "__version__", None)
     if loaded is not None:
         return str(loaded)
-    return version_of(distribution) if vendor.is_installed(package) else None
+    if not vendor.is_installed(package):
+        return None
+    return next((found for name in distributions if (found := version_of(name))), None)
