@@ -41,6 +41,7 @@ ROWS = (
             "Python": ">=3.10,<3.12",
         },
         _READ,
+        extra="npu-driving-a5",
     ),
     Combination(
         {

@@ -1,4 +1,4 @@
-"""Each extra installs what it says on the Pythons and platforms where it can; elsewhere it is refused with the reason."""
+"""Each extra installs what it says on the Pythons and platforms where it can, and elsewhere is refused with reason."""
 
 from __future__ import annotations
 
