@@ -12,7 +12,7 @@ from packaging.version import Version
 
 ABSENT = "-"
 """In a row: that package must not be there."""
-UNKNOWN = "not published together"
+UNKNOWN = "not known to go together"
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_packages_that_do_not_go_together_are_named_with_the_cure(tmp_path: Path
     lines = done.stdout.splitlines()
     (place,) = [index for index, line in enumerate(lines) if "versions: " in line]
     assert lines[place].startswith(f"  note versions: torch {torch.__version__}, torch-npu 2.1.0, ")
-    assert lines[place].endswith(": not published together")
+    assert lines[place].endswith(": not known to go together")
     assert cure.format(release=release(torch.__version__)) in lines[place + 1]
 
 

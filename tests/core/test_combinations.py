@@ -55,7 +55,7 @@ def test_what_fits_a_row_is_told_how_far_it_is_tested(installed: dict[str, str |
 def test_what_fits_none_is_told_what_makes_the_nearest_of_it(installed: dict[str, str | None], cure: str) -> None:
     found = environment(ROWS, installed)
     assert found is not None and found.row is None
-    assert found.said.endswith(": not published together")
+    assert found.said.endswith(": not known to go together")
     assert found.as_dict()["cure"] == cure
 
 
