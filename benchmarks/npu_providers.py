@@ -233,8 +233,8 @@ def traced_on_the_npu(config: RunConfig) -> list[TracedCall]:
 
 
 def sampled(traced: TracedCall) -> TracedCall:
-    """A call of ``deform_attn`` that the reference serves as the one of ``ms_deform_attn`` that it makes of it."""
-    if traced.operator != "deform_attn" or choose(traced)[0] != REFERENCE:
+    """A call of ``deform_attn`` as the one of ``ms_deform_attn`` that is made of it where no vendor has a kernel."""
+    if traced.operator != "deform_attn" or choose(traced)[0] not in (REFERENCE, "emulated"):
         return traced
     return TracedCall("ms_deform_attn", traced.call.sampling(), traced.grad_out)
 

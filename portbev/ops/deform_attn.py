@@ -46,15 +46,10 @@ class DeformAttnCall(NamedTuple):
     per_level: bool  # softmax over the points of each level, and the mean over the levels
     reference_gradient: bool  # backward only: whether the gradient by reference is asked for, else it is empty (0,)
 
-    def scaled_offsets(self) -> Tensor:
-        """Offsets (G, M, L, P, 2) in units of each level's width and height."""
-        offsets = widened(self.offsets)
-        return offsets / self.sizes(offsets)
-
     def sizes(self, like: Tensor) -> Tensor:
-        """(L, 1, 2) width and height of each level, with dtype and device of ``like``."""
+        """(M, L, P, 2) width and height of each level, with dtype and device of ``like``."""
         sizes = list(zip(self.shapes[1::2], self.shapes[::2], strict=True))
-        return torch.tensor(sizes, dtype=like.dtype, device=like.device)[:, None]
+        return like.new_tensor(sizes)[:, None].expand(self.offsets.shape[1:]).contiguous()
 
     def weights(self) -> Tensor:
         """Attention weights (G, M, L, P) of each query."""
@@ -67,12 +62,18 @@ class DeformAttnCall(NamedTuple):
         """What belongs to queries (G, ...), for each row (R, ...)."""
         return of_queries if self.query is None else of_queries.index_select(0, self.query)
 
-    def sampling(self) -> MsDeformAttnCall:
-        """The same as a call of :mod:`portbev.ops.ms_deform_attn`, with locations and weights of each row."""
-        repeats = self.offsets.shape[3] // self.reference.shape[2]
-        reference = self.reference.repeat(1, 1, repeats, 1)[:, None]  # (R, 1, L or 1, P, 2)
-        locations = reference + self.of_rows(self.scaled_offsets())
-        return MsDeformAttnCall(self.value, locations, self.of_rows(self.weights()), self.counts, self.shapes)
+    def sampling(self, weights: Tensor | None = None) -> MsDeformAttnCall:
+        """The same as a call of :mod:`portbev.ops.ms_deform_attn`, with locations and weights of each row.
+
+        Args:
+            weights: those of :meth:`weights`, if they are known.
+        """
+        offsets = widened(self.offsets)
+        steps = self.of_rows(offsets / self.sizes(offsets))
+        repeats = steps.shape[3] // self.reference.shape[2]
+        locations = steps + self.reference.repeat(1, 1, repeats, 1)[:, None]  # (R, 1, L or 1, P, 2)
+        weights = self.of_rows(self.weights() if weights is None else weights)
+        return MsDeformAttnCall(self.value, locations, weights, self.counts, self.shapes)
 
 
 def definition(call: DeformAttnCall) -> Tensor:

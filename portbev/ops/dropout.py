@@ -58,7 +58,7 @@ def threshold(p: float) -> int:
 def apply_mask(input: Tensor, kept: Tensor, p: float) -> Tensor:
     """Kept elements over 1 - p, zero elsewhere, contiguous."""
     scale = 1.0 / (1.0 - p) if p < 1 else 0.0
-    return torch.where(kept, input * scale, torch.zeros_like(input)).contiguous()
+    return torch.where(kept, input, input.new_zeros(())).mul_(scale).contiguous()
 
 
 def _fake(call: DropoutCall) -> tuple[Tensor, Tensor]:

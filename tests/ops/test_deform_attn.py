@@ -21,9 +21,9 @@ MAPS = [(4, 6), (3, 2), (1, 1)]
 
 @pytest.fixture(autouse=True, scope="module", params=["reference", "cpu_fast"])
 def provider(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test runs over the reference and over the CPU's own kernel of ``ms_deform_attn``."""
+    """Every test runs by the references and by the CPU's own kernels."""
     before = KERNELS._active, KERNELS._device_type
-    KERNELS.use("cpu", KERNELS.rank("cpu", CPU_KERNELS, choice={"ms_deform_attn": request.param}))
+    KERNELS.use("cpu", KERNELS.rank("cpu", CPU_KERNELS, choice={"all": request.param}))
     yield request.param
     KERNELS._active, KERNELS._device_type = before
 
@@ -209,7 +209,7 @@ def test_the_ledger_names_who_sampled(provider: str) -> None:
     deform_attn(tensors[0], MAPS, *tensors[1:]).sum().backward()
     served = KERNELS.ledger.served
     assert served["ms_deform_attn", "forward", provider] == served["ms_deform_attn", "backward", provider] == 1
-    assert served["deform_attn", "forward", "reference"] == served["deform_attn", "backward", "reference"] == 1
+    assert served["deform_attn", "forward", provider] == served["deform_attn", "backward", provider] == 1
 
 
 def test_a_query_that_no_image_sees_gets_no_gradient() -> None:

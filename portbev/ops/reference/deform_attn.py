@@ -14,18 +14,26 @@ from portbev.ops.deform_attn import DeformAttnCall
 
 def forward(call: DeformAttnCall) -> Tensor:
     """Result (R, M*D); see :func:`portbev.ops.deform_attn_ragged`."""
-    out: Tensor = KERNELS.dispatch("ms_deform_attn", call.value.device.type, call.sampling())
-    return out
+    return attend(call, call.weights())
 
 
 def backward(grad_out: Tensor, call: DeformAttnCall) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by value, offsets, logits and reference. A query's rows add up in their order."""
-    sampling = call.sampling()
-    found = KERNELS.dispatch("ms_deform_attn", call.value.device.type, sampling, grad_out)
+    return gradients(grad_out, call, call.weights())
+
+
+def attend(call: DeformAttnCall, weights: Tensor) -> Tensor:
+    """:func:`forward` with the weights (G, M, L, P) of the call."""
+    out: Tensor = KERNELS.dispatch("ms_deform_attn", call.value.device.type, call.sampling(weights))
+    return out
+
+
+def gradients(grad_out: Tensor, call: DeformAttnCall, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`backward` with the weights (G, M, L, P) of the call."""
+    found = KERNELS.dispatch("ms_deform_attn", call.value.device.type, call.sampling(weights), grad_out)
     grad_value, grad_locations, grad_weights = found
     grad_reference = _by_reference(grad_locations, call) if call.reference_gradient else grad_out.new_empty(0)
     grad_offsets = _of_queries(grad_locations, call).div_(call.sizes(grad_locations))
-    weights = sampling.weights if call.query is None else call.weights()
     grad_logits = _by_logits(_of_queries(grad_weights, call), weights, call.per_level)
     return grad_value, grad_offsets.to(call.offsets.dtype), grad_logits.to(call.logits.dtype), grad_reference
 
