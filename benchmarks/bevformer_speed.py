@@ -1,7 +1,7 @@
 """Speed of BEVFormer on the CPU: one frame with history, and one frame forward, losses and backward.
 
     python benchmarks/bevformer_speed.py [--image 256x416] [--threads 2] [--repeats 5] [--channels-last]
-        [--weight-gradients avx2] [--keep-freed-memory] [--config tiny]
+        [--weight-gradients avx2] [--linear onednn] [--keep-freed-memory] [--config tiny]
 
 Prints medians of wall and CPU seconds and the process's peak memory, beside the original implementation's (BEVFormer
 66b65f3, torch 1.9.1, two threads on a quiet machine of 2 cores; recorded at 256x416, not run here), and then, run in
@@ -212,12 +212,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--channels-last", action="store_true", help="compute.memory_format=channels_last")
     parser.add_argument("--weight-gradients", choices=["torch", "avx2"], default="torch", help="of section compute")
+    parser.add_argument("--linear", choices=["torch", "onednn"], default="torch", help="of section compute")
     parser.add_argument("--keep-freed-memory", action="store_true", help="compute.keep_freed_memory=true")
     options = parser.parse_args()
     height, width = (int(side) for side in options.image.split("x"))
     compute = ComputeSection(
         memory_format="channels_last" if options.channels_last else "contiguous",
         weight_gradients=options.weight_gradients,
+        linear=options.linear,
         threads=options.threads,
         keep_freed_memory=options.keep_freed_memory,
     )

@@ -110,6 +110,8 @@ class Backend:
             notes.append("compute.memory_format: this model has no image path; its tensors stay contiguous")
         if compute.weight_gradients == "avx2" and "weight_gradients" not in self.own_settings:
             notes.append("compute.weight_gradients: avx2 is for the cpu backend; torch's own weight gradients are used")
+        if compute.linear == "onednn" and "linear" not in self.own_settings:
+            notes.append("compute.linear: onednn is for the cpu backend; torch's own products are used")
         return notes
 
     def as_emulated(self) -> Backend:

@@ -13,7 +13,7 @@ from portbev.config.schema import ComputeSection
 from portbev.host import HostMemory, host_environment
 from portbev.precision import Determinism, Precision
 from portbev.probing import Availability, Stage
-from portbev_cpu import conv_gradients, heap, rapl
+from portbev_cpu import conv_gradients, heap, linear_products, rapl
 
 
 class CpuBackend(Backend):
@@ -23,7 +23,7 @@ class CpuBackend(Backend):
     device_type = "cpu"
     collective = "gloo"
     priority = 0
-    own_settings = ("keep_freed_memory", "weight_gradients")
+    own_settings = ("keep_freed_memory", "linear", "weight_gradients")
     combinations = (
         Combination({"torch": "==2.13.*", "Python": "==3.11.*"}, "tested every commit"),
         Combination({"torch": ">=2.8", "Python": ">=3.10,<3.14"}, "not tested every commit (docs/compatibility.md)"),
@@ -57,20 +57,9 @@ class CpuBackend(Backend):
         return notes
 
     def prepare_model(self, model: nn.Module, compute: ComputeSection) -> list[str]:
-        """Besides the memory format: the way to the weight gradients of large convolutions."""
+        """Besides the memory format: the ways to the weight gradients of large convolutions and to linear layers."""
         notes = super().prepare_model(model, compute)
-        if compute.weight_gradients == "torch":
-            conv_gradients.use_torch_weight_gradients(model)
-            return notes
-        if not conv_gradients.use_avx2_weight_gradients(model):
-            notes.append("compute.weight_gradients: this model has no plain convolution for avx2 to serve")
-        elif compute.amp != "none":
-            notes.append(f"compute.weight_gradients: avx2 is for float32; with amp {compute.amp} it is torch's own way")
-        elif compute.memory_format != "channels_last":
-            notes.append(
-                "compute.weight_gradients: avx2 is for channels-last maps, and compute.memory_format is contiguous"
-            )
-        return notes
+        return [*notes, *_weight_gradients(model, compute), *_linear(model, compute)]
 
     def device(self, index: int | None = None) -> torch.device:
         return torch.device("cpu")
@@ -96,3 +85,29 @@ class CpuBackend(Backend):
 
     def set_rng_state(self, state: torch.Tensor) -> None:
         """The CPU's generator is saved with the process's own state."""
+
+
+def _weight_gradients(model: nn.Module, compute: ComputeSection) -> list[str]:
+    if compute.weight_gradients == "torch":
+        conv_gradients.use_torch_weight_gradients(model)
+        return []
+    if not conv_gradients.use_avx2_weight_gradients(model):
+        return ["compute.weight_gradients: this model has no plain convolution for avx2 to serve"]
+    if compute.amp != "none":
+        return [f"compute.weight_gradients: avx2 is for float32; with amp {compute.amp} it is torch's own way"]
+    if compute.memory_format != "channels_last":
+        return ["compute.weight_gradients: avx2 is for channels-last maps, and compute.memory_format is contiguous"]
+    return []
+
+
+def _linear(model: nn.Module, compute: ComputeSection) -> list[str]:
+    if compute.linear == "torch" or not linear_products.available():
+        linear_products.use_torch_products(model)
+        return (
+            [] if compute.linear == "torch" else ["compute.linear: this torch has no oneDNN; torch's own way is taken"]
+        )
+    if not linear_products.use_onednn_products(model):
+        return ["compute.linear: this model has no plain linear layer for onednn to serve"]
+    if compute.amp != "none":
+        return [f"compute.linear: onednn is for float32; with amp {compute.amp} it is torch's own way"]
+    return []

@@ -113,6 +113,7 @@ class ComputeSection(Section):
     deterministic: Determinism = "preferred"
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"  # of the image path; rounding differs
     weight_gradients: Literal["torch", "avx2"] = "torch"  # of large convolutions on a CPU; rounding differs
+    linear: Literal["torch", "onednn"] = "torch"  # whose products linear layers take on a CPU; rounding differs
     threads: int | None = Field(None, ge=1)  # torch's CPU threads per process
     keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory
     kernels: dict[str, str] = Field(default_factory=dict)  # operator -> provider, like --kernel

@@ -11,8 +11,10 @@ from torch import nn
 
 from portbev.config import ComputeSection
 from portbev.nn.image_path import ImagePath
+from portbev_cpu import linear_products
 from portbev_cpu.backend import CpuBackend
 from portbev_cpu.conv_gradients import Avx2Conv2d
+from portbev_cpu.linear_products import OneDnnLinear
 
 
 class Pictures(ImagePath, nn.Module):
@@ -70,3 +72,21 @@ def test_a_model_without_convolutions_or_image_path_is_told() -> None:
         "compute.memory_format: this model has no image path; its tensors stay contiguous",
         "compute.weight_gradients: this model has no plain convolution for avx2 to serve",
     ]
+
+
+def test_linear_layers_go_to_onednn_and_back_as_the_section_says() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    for way, kind in (("onednn", OneDnnLinear), ("onednn", OneDnnLinear), ("torch", nn.Linear)):
+        assert prepared(model, linear=way) == []
+        assert type(model[0]) is kind
+
+
+def test_linear_layers_that_onednn_will_not_serve_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    note = "compute.linear: onednn is for float32; with amp bf16 it is torch's own way"
+    assert prepared(nn.Linear(2, 2), linear="onednn", amp="bf16") == [note]
+    note = "compute.linear: this model has no plain linear layer for onednn to serve"
+    assert prepared(nn.Conv2d(2, 2, 1), linear="onednn") == [note]
+    monkeypatch.setattr(linear_products, "available", lambda: False)
+    layer = nn.Linear(2, 2)
+    assert prepared(layer, linear="onednn") == ["compute.linear: this torch has no oneDNN; torch's own way is taken"]
+    assert type(layer) is nn.Linear

@@ -101,8 +101,9 @@ def test_the_record_has_versions_devices_and_settings(
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_settings_of_the_cpu_alone_are_told(backend: GpuBackend) -> None:
-    asked = ComputeSection(keep_freed_memory=True, weight_gradients="avx2")
+    asked = ComputeSection(keep_freed_memory=True, weight_gradients="avx2", linear="onednn")
     assert backend.prepare_host(asked) == ["compute.keep_freed_memory is for the cpu backend; the heap stays as it was"]
     assert backend.prepare_model(torch.nn.Conv2d(3, 2, 3), asked) == [
-        "compute.weight_gradients: avx2 is for the cpu backend; torch's own weight gradients are used"
+        "compute.weight_gradients: avx2 is for the cpu backend; torch's own weight gradients are used",
+        "compute.linear: onednn is for the cpu backend; torch's own products are used",
     ]
