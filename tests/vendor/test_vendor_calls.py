@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import pytest
-import torch
 from vendor_compared import KNOWN, badly_called, imitated_otherwise, module_otherwise
 from vendor_cupy import cupy_uses
 from vendor_facts import recorded
@@ -14,15 +13,11 @@ from vendor_torch_npu import npu_uses
 from vendor_uses import misused
 from vendor_wheels import A5, CUPY, DRIVING, TORCH_NPU, Facts, Wheel
 
-from portbev_emulated.install import TORCH_SERIES
 from portbev_npu.vendor import CANN_LIBRARIES
 
 ASCEND = pytest.mark.parametrize("wheel", [*DRIVING, *A5, *TORCH_NPU], ids=str)
 MX_DRIVING = pytest.mark.parametrize("wheel", [*DRIVING, *A5], ids=str)
 NPU = pytest.mark.parametrize("wheel", TORCH_NPU, ids=str)
-STANDINS = pytest.mark.skipif(
-    not torch.__version__.startswith(f"{TORCH_SERIES}."), reason=f"the emulated npu needs torch {TORCH_SERIES}"
-)
 GPU = pytest.mark.parametrize("wheel", CUPY, ids=str)
 
 
@@ -31,13 +26,11 @@ def test_every_call_of_a_provider_binds_to_the_wheels_function(wheel: Wheel) -> 
     assert badly_called(wheel.module, recorded(wheel)) == []
 
 
-@STANDINS
 @ASCEND
 def test_stand_ins_have_the_wheels_parameters_but_for_what_is_known(wheel: Wheel) -> None:
     assert imitated_otherwise(wheel.module, recorded(wheel)) == KNOWN[wheel.module]
 
 
-@STANDINS
 @pytest.mark.parametrize(("package", "module"), [("mx_driving", "driving"), ("torch_npu", "npu")])
 def test_every_function_that_is_imitated_is_seen_to_be_called(package: str, module: str) -> None:
     private = {f"_C.{name}" for name in standins(module, "PRIVATE")}
@@ -65,7 +58,6 @@ def test_every_name_of_torch_npu_that_is_used_is_there(wheel: Wheel) -> None:
     assert misused(npu_uses(), recorded(wheel)["names"]) == []
 
 
-@STANDINS
 @NPU
 def test_the_emulated_module_has_the_wheels_parameters_but_for_what_is_known(wheel: Wheel) -> None:
     assert module_otherwise(recorded(wheel)) == KNOWN[f"torch.npu {wheel.version}"]
@@ -115,7 +107,6 @@ def test_a_change_of_cupy_is_noticed(wheel: Wheel, name: str, value: object, say
     assert all(line.startswith("backends/portbev_cuda/cupy_fft.py:") and line.endswith(says) for line in found)
 
 
-@STANDINS
 @NPU
 @pytest.mark.parametrize(
     ("name", "value", "says"),
@@ -132,7 +123,6 @@ def test_a_change_of_torch_npu_is_noticed(wheel: Wheel, name: str, value: object
     assert module_otherwise(facts) != KNOWN[f"torch.npu {wheel.version}"]
 
 
-@STANDINS
 @MX_DRIVING
 def test_a_change_of_mx_driving_is_noticed(wheel: Wheel) -> None:
     facts = copy.deepcopy(recorded(wheel))
