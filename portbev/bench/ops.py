@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,13 +19,14 @@ from portbev.bench.document import Document, head
 from portbev.bench.limits import Limits
 from portbev.bench.models import config_names
 from portbev.bench.tables import ops_table
-from portbev.bench.timing import FULL, QUICK, Timed, Timer, ratio
+from portbev.bench.timing import FULL, QUICK, Clock, Timed, Timer, ratio
 from portbev.bench.traffic import Work
 from portbev.errors import PortbevError, nearest
 from portbev.ops.operator import OPERATORS
 
 Direction = Literal["forward", "backward"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+CLOCKS = get_args(Clock)
 Say = Callable[[str], None]
 
 
@@ -39,6 +40,7 @@ class Plan:
         only: operators; empty: all.
         dtypes: of what may be in half precision.
         quick: laptop sizes and few samples.
+        clock: ``wall``, or ``cpu``: the process's CPU time, for a host that others use too.
     """
 
     configs: tuple[str, ...] = ()
@@ -46,10 +48,12 @@ class Plan:
     only: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ("float32",)
     quick: bool = False
+    clock: Clock = "wall"
 
     def check(self) -> None:
         """Raise a PortbevError for an operator or a dtype that there is not."""
-        for names, known, option in ((self.only, OPERATORS, "--only"), (self.dtypes, DTYPES, "--dtype")):
+        asked = ((self.only, OPERATORS, "--only"), (self.dtypes, DTYPES, "--dtype"), ((self.clock,), CLOCKS, "--clock"))
+        for names, known, option in asked:
             for name in names:
                 if name not in known:
                     raise PortbevError(f"there is no {name!r}", where=option, cure=nearest(name, known))
@@ -82,8 +86,8 @@ def run_ops(backend: Backend, plan: Plan, folder: Path | None, say: Say, tick: C
         PortbevError: see :meth:`Plan.check` and :meth:`Plan.cases`.
     """
     plan.check()
+    timer = Timer(backend, plan.clock)
     cases = [(case, dtype) for case in plan.cases() for dtype in plan.dtypes if _worth(case, dtype)]
-    timer = Timer(backend)
     say(f"measuring what {backend.device_name()} can do at most")
     limits = device_limits.measure(backend, timer, [DTYPES[name] for name in dict.fromkeys(("float32", *plan.dtypes))])
     settings = {"quick": plan.quick, "method": timer.method, "limits": limits.as_json(), "units": UNITS}

@@ -15,11 +15,6 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def seconds(value: float | None) -> str:
-    """Milliseconds with three digits."""
-    return "" if value is None else f"{value * 1e3:.3g}"
-
-
 def amount(value: float | None, unit: float) -> str:
     """A number in a unit with three digits, without an exponent."""
     if value is None:
@@ -47,52 +42,64 @@ def _environment(content: dict[str, Any]) -> str:
 
 
 def ops_table(content: dict[str, Any]) -> str:
-    """One line per case, direction and contender."""
+    """One line per case and direction: the first provider, and the ratios of the others to it. *Peers* in italics."""
     found = content["limits"]
     peaks = ", ".join(f"{name} {peak / 1e12:.3g} TFLOP/s" for name, peak in found["matrix_flops_per_s"].items())
-    rows = []
-    for row in content["rows"]:
-        for direction in ("forward", "backward"):
-            for number, result in enumerate(row.get(direction, {}).get("results", [])):
-                work = row[direction]
-                first = [row["operator"], shapes(row), row["dtype"], direction] if number == 0 else [""] * 4
-                moved = [amount(work["bytes"], 1e6), amount(work["flops"], 1e9)] if number == 0 else [""] * 2
-                rows.append([*first, *moved, *_result(result)])
-    header = ["operator", "shapes", "dtype", "direction", "MB", "GFLOP", "by", "ms", "ratio", "of the limit", "MB more"]
+    header = ["operator", "shapes", "dtype", "direction", "MB", "GFLOP", "by", "ms", "of the limit", "others: ratio"]
     return (
-        f"{_environment(content)}. Copy {found['copy_bytes_per_s'] / 1e9:.3g} GB/s; matrix products {peaks}.\n\n"
-        + markdown([*header, "J"], rows)
-        + _absent(content["rows"])
+        f"{_environment(content)}; {content['method']}. "
+        f"Copy {found['copy_bytes_per_s'] / 1e9:.3g} GB/s; matrix products {peaks}.\n\n"
+        + _filled([*header, "MB more", "J"], [line for row in content["rows"] for line in _lines(row)])
+        + _remarks(content["rows"])
     )
 
 
-def _result(result: dict[str, Any]) -> list[str]:
+def _filled(header: list[str], rows: list[list[str]]) -> str:
+    """A table without the columns that have nothing in them."""
+    kept = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    return markdown([header[index] for index in kept], [[row[index] for index in kept] for row in rows])
+
+
+def _lines(row: dict[str, Any]) -> list[list[str]]:
+    lines = []
+    for direction in ("forward", "backward"):
+        if direction in row:
+            work, results = row[direction], row[direction]["results"]
+            first: dict[str, Any] = next((result for result in results if "failed" not in result), {})
+            others = ", ".join(_other(result) for result in results if result is not first)
+            what = [row["operator"], shapes(row), row["dtype"], direction]
+            moved = [amount(work["bytes"], 1e6), amount(work["flops"], 1e9)]
+            timed = [_named(first), amount(first.get("seconds"), 1e-3), amount(first.get("of_limit"), 1), others]
+            lines.append([*what, *moved, *timed, amount(first.get("memory"), 1e6), amount(first.get("joules"), 1)])
+    return lines
+
+
+def _named(result: dict[str, Any]) -> str:
+    """A contender, and how its result differs, if it does."""
+    if not result:
+        return "nobody"
+    differs = result.get("difference", 0.0)
     name = result["name"] if result["ours"] else f"*{result['name']}*"
-    if result["note"]:
-        name += f" ({result['note']})"
-    if "failed" in result:
-        return [name, "failed", "", "", "", ""]
-    if result.get("difference", 0.0) > DIFFERS:
-        name += f" (differs by {result['difference']:.1g})"
-    return [
-        name,
-        seconds(result["seconds"]),
-        f"{result['ratio']:.2f}",
-        amount(result["of_limit"], 1),
-        amount(result["memory"], 1e6),
-        amount(result.get("joules"), 1),
-    ]
+    return f"{name} (differs by {differs:.1g})" if differs > DIFFERS else str(name)
 
 
-def _absent(rows: list[dict[str, Any]]) -> str:
-    """Who is not here, and why; what failed, and how."""
-    absent = {f"{row['operator']} by {name}: {why}": None for row in rows for name, why in row["absent"].items()}
+def _other(result: dict[str, Any]) -> str:
+    return f"{_named(result)} {'failed' if 'failed' in result else amount(result['ratio'], 1)}"
+
+
+def _remarks(rows: list[dict[str, Any]]) -> str:
+    """What is to be known of contenders; who is not here, and why; what failed, and how."""
+    said: dict[str, None] = {}
     for row in rows:
         for direction in ("forward", "backward"):
             for result in row.get(direction, {}).get("results", []):
+                who = f"{row['operator']} by {result['name']}"
+                if result["note"]:
+                    said[f"{who}: {result['note']}"] = None
                 if "failed" in result:
-                    absent[f"{row['operator']} by {result['name']}, {direction}: failed: {result['failed']}"] = None
-    return "".join(f"\n* {line}" for line in absent) + "\n" if absent else ""
+                    said[f"{who}, {direction}: failed: {result['failed']}"] = None
+        said |= {f"{row['operator']} by {name}: {why}": None for name, why in row["absent"].items()}
+    return "".join(["\n", *(f"* {line}\n" for line in said)]) if said else ""
 
 
 def step_table(content: dict[str, Any]) -> str:

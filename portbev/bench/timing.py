@@ -4,6 +4,8 @@ A sample is a number of calls back to back, so many that it lasts at least :data
 the device where it has them and between two synchronisations elsewhere; its value is the time of one call. Contenders
 take turns, so that whatever slows the machine slows all of them. Caches are as the calls before left them: inputs
 smaller than the last cache are read from it.
+
+On a busy host the wall's clock tells of the others' work too; the process's own CPU time does not.
 """
 
 from __future__ import annotations
@@ -12,9 +14,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from portbev.backend import Backend
+from portbev.errors import PortbevError
+
+Clock = Literal["wall", "cpu"]
 
 LEAST = 2e-3
 MOST_CALLS = 200
@@ -61,16 +66,28 @@ class Timed:
 
 
 class Timer:
-    """Times calls on a backend's device."""
+    """Times calls on a backend's device.
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    Args:
+        clock: ``cpu``: seconds of all threads of this process, where the device is the host.
+
+    Raises:
+        PortbevError: CPU seconds are asked for, and the device is another one.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock = "wall") -> None:
+        if clock == "cpu" and backend.device_type != "cpu":
+            what = "the process's CPU time is not the time of this device"
+            raise PortbevError(what, where="--clock", cure="Leave it out, or take --backend cpu")
+        self.backend, self.clock = backend, clock
+        self._now = time.process_time if clock == "cpu" else time.perf_counter
         self._events = backend.device_type != "cpu" and not backend.emulated and hasattr(backend.module, "Event")
 
     @property
     def method(self) -> str:
         """For the record."""
-        between = "events of the device" if self._events else "synchronisations, by the host's clock"
+        by = "the process's CPU seconds" if self.clock == "cpu" else "the host's clock"
+        between = "events of the device" if self._events else f"synchronisations, by {by}"
         return f"median of samples between two {between}; a sample lasts at least {LEAST * 1e3:g} ms; by turns"
 
     def seconds(self, run: Callable[[], Any], calls: int = 1) -> float:
@@ -98,11 +115,11 @@ class Timer:
 
     def _by_clock(self, run: Callable[[], Any], calls: int) -> float:
         self.backend.synchronize()
-        started = time.perf_counter()
+        started = self._now()
         for _ in range(calls):
             run()
         self.backend.synchronize()
-        return (time.perf_counter() - started) / calls
+        return (self._now() - started) / calls
 
     def _by_events(self, run: Callable[[], Any], calls: int) -> float:
         start, end = (self.backend.module.Event(enable_timing=True) for _ in range(2))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
     from portbev.bench.document import Document
+    from portbev.bench.timing import Clock
 
 BACKEND = typer.Option("auto", "--backend", help="auto, cpu, cuda, rocm, npu, or a plugin's.")
 EMULATE = typer.Option(False, "--emulate", help="Use the emulated device of that backend; its figures mean nothing.")
@@ -37,6 +38,7 @@ def ops(
     ),
     precision: str = typer.Option("highest", "--precision", help="Of float32 products: highest or fast."),
     threads: int = typer.Option(0, "--threads", min=0, help="torch's CPU threads; default: as torch takes them."),
+    clock: str = typer.Option("wall", "--clock", help="wall, or cpu: this process's CPU time, for a busy host."),
     quick: bool = QUICK,
     set_: list[str] = SET,
     out: Path | None = OUT,
@@ -44,7 +46,9 @@ def ops(
     """Time each operator, forward and backward, by every provider and peer, against the device's limits."""
     from portbev.bench.ops import Plan, failed, run_ops
 
-    plan = Plan(tuple(configs or ()), tuple(set_), tuple(only), tuple(dict.fromkeys(dtype)), quick)
+    plan = Plan(
+        tuple(configs or ()), tuple(set_), tuple(only), tuple(dict.fromkeys(dtype)), quick, cast("Clock", clock)
+    )
     plan.check()
     device, folder = _ready(backend, emulate, out, precision, threads)
     with _Progress("operators") as progress:
@@ -97,7 +101,7 @@ def roofline(
 
 def _ready(backend: str, emulate: bool, out: Path | None, precision: str = "highest", threads: int = 0) -> Any:
     """The backend, activated, and the folder, writable."""
-    from typing import cast, get_args
+    from typing import get_args
 
     import torch
 

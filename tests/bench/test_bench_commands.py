@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from portbev.bench.document import Document
 from portbev.bench.ops import Plan, run_ops
 from portbev.bench.tables import ops_table, step_table
 from portbev.bench.timing import Timer
+from portbev.errors import PortbevError
 from portbev.runtime import find_backend
 
 TINY = "bevdepth/tiny_test"
@@ -69,6 +72,7 @@ def test_a_training_and_an_inference_step_are_timed_without_data_on_disk(tmp_pat
         (["ops", "bevdepth/none", "--backend", "cpu"], "bevdepth/none"),
         (["ops", TINY, "--backend", "cpu", "--only", "fft"], "--only: no call of fft in a step of bevdepth/tiny_test"),
         (["ops", "--precision", "high"], "--precision: there is no precision 'high'. One of highest, fast"),
+        (["ops", "--clock", "sun"], "--clock: there is no 'sun'"),
         (["step", "--part", "test"], "--part: there is no part 'test'. train or eval"),
         (["step", TINY, "--backend", "cpu", "--set", "train.batchsize=1"], "unknown key"),
         (["roofline", "nowhere.yaml"], "nowhere.yaml"),
@@ -125,7 +129,7 @@ def test_a_provider_of_ours_that_fails_ends_with_status_1_and_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(backend: Any, plan: Any, folder: Path, say: Any, tick: Any) -> Document:
-        head = {"environment": {}, "device": "d", "backend": "cpu", "emulated": False}
+        head = {"environment": {}, "device": "d", "backend": "cpu", "emulated": False, "method": "by hand"}
         head["limits"] = {"copy_bytes_per_s": 1e9, "matrix_flops_per_s": {}}
         document = Document("ops", head, ops_table, folder)
         document.add(row(failed="RuntimeError: no"))
@@ -154,6 +158,32 @@ def test_a_configuration_that_does_not_fit_is_a_row_and_the_others_are_measured(
     assert "failed: out of memory" in step_table(document.content)
 
 
+def test_the_table_names_who_is_first_and_marks_peers_failures_and_results_that_differ() -> None:
+    results = [
+        {
+            "name": "us",
+            "ours": True,
+            "note": "bits vary",
+            "seconds": 2e-3,
+            "ratio": 1.0,
+            "of_limit": 0.25,
+            "memory": 3e6,
+        },
+        {"name": "plain", "ours": True, "note": "", "ratio": 3.5, "difference": 0.5},
+        {"name": "theirs", "ours": False, "note": "", "failed": "RuntimeError: no"},
+    ]
+    line = {**row(), "forward": {"bytes": 5e6, "flops": 2e9, "results": results}, "absent": {"mmcv": "not here"}}
+    head = {"environment": {"torch": "2"}, "device": "d", "backend": "cuda", "emulated": False, "method": "by hand"}
+    limits = {"copy_bytes_per_s": 1e9, "matrix_flops_per_s": {"float32": 1e12}}
+    told = ops_table({**head, "limits": limits, "status": "finished", "rows": [line]})
+    cells = (
+        "dropout | 4x4 | float32 | forward | 5 | 2 | us | 2 | 0.25 | plain (differs by 0.5) 3.5, *theirs* failed | 3 |"
+    )
+    assert cells in told
+    for remark in ("by us: bits vary", "by theirs, forward: failed: RuntimeError: no", "by mmcv: not here"):
+        assert f"* dropout {remark}\n" in told
+
+
 def test_samples_are_taken_by_turns_and_long_calls_once() -> None:
     order: list[str] = []
     timer = Timer(find_backend("cpu"))
@@ -164,3 +194,13 @@ def test_samples_are_taken_by_turns_and_long_calls_once() -> None:
     turns = "".join(order).split("|")[3:]
     assert {turn[:1] for turn in turns[::2]} == {"a"} and {turn[:1] for turn in turns[1::2]} == {"b"}
     assert len({len(one.samples) for one in contenders}) == 1
+
+
+def test_cpu_seconds_do_not_count_waiting_and_are_for_the_host_alone() -> None:
+    cpu = find_backend("cpu")
+    assert Timer(cpu, "cpu").seconds(lambda: time.sleep(0.05)) < 0.02
+    assert Timer(cpu).seconds(lambda: time.sleep(0.05)) >= 0.05
+    accelerator = copy.copy(cpu)
+    accelerator.device_type = "other"
+    with pytest.raises(PortbevError, match="--clock: the process's CPU time is not the time of this device"):
+        Timer(accelerator, "cpu")
