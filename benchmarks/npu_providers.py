@@ -2,6 +2,7 @@
 
     python benchmarks/npu_providers.py [--config bevformer/base ...]
         [--into docs/npu-providers.md]                   # replaces the table between the marks in that file
+    python benchmarks/npu_providers.py --compute --config bevformer/base  # the calls, with drawn numbers
     python benchmarks/npu_providers.py --runs RUN ...    # against the ledgers of runs on the emulated npu
 
 Each model of configs/ is built at its full size and takes a training step, forward and backward, on the device "meta":
@@ -32,6 +33,7 @@ from portbev.kernels import KERNELS, REFERENCE
 from portbev.nn.dropout import prepare_dropout
 from portbev.ops.deform_conv2d import DeformConv2dCall
 from portbev.ops.ms_deform_attn import MsDeformAttnCall
+from portbev.ops.operator import OPERATORS
 from portbev.ops.tracing import CallTrace, TracedCall
 from portbev.ops.voxel_pool import VoxelPoolCall
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
@@ -309,17 +311,47 @@ def against(path: Path) -> list[str]:
     return said
 
 
+def computed(name: str) -> None:
+    """Compute every kind of call of a configuration on the emulated npu with drawn tensors of its shapes, and print who
+    served it; for models whose whole step needs more memory than there is."""
+    found = {}
+    for traced in traced_on_the_npu(load_config(str(CONFIGS / f"{name}.yaml"))):
+        found.setdefault((traced.operator, traced.direction, shapes(traced.call)), traced)
+    for (operator, direction, said), traced in found.items():
+        KERNELS.ledger.clear()
+        gradient: Any = OPERATORS[operator].gradient
+        call = drawn(traced.call, () if traced.grad_out is None else gradient.left_out)
+        grad = None if traced.grad_out is None else torch.rand(traced.grad_out.shape).to("npu")
+        if grad is not None and isinstance(call, MsDeformAttnCall):
+            grad = grad.reshape(len(call.locations), -1)
+        KERNELS.dispatch(operator, "npu", call, grad)
+        providers = ", ".join(provider for _, _, provider in KERNELS.ledger.served)
+        print(f"{operator} {direction}: {said}: {providers}", flush=True)
+
+
+def drawn(call: Any, left_out: Iterable[str]) -> Any:
+    """The call with numbers from 0 to 1, or zeros where they are whole, in place of tensors on "meta"."""
+    fields = {name: value for name, value in call._asdict().items() if name not in left_out}
+    traced = {k: v for k, v in fields.items() if isinstance(v, Tensor) and v.device.type == "meta"}
+    return call._replace(**{name: torch.rand(v.shape).to(v.dtype).to("npu") for name, v in traced.items()})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", action="append", choices=official(), help="this one only; repeatable")
     parser.add_argument("--into", type=Path, help="a document with the marks, to write the table into")
     parser.add_argument("--runs", type=Path, nargs="+", default=[], help="run directories of the emulated npu")
+    parser.add_argument("--compute", action="store_true", help="compute each call once on the emulated npu (minutes)")
     options = parser.parse_args()
     if options.runs:
         differences = [f"{path}: {line}" for path in options.runs for line in against(path)]
         print("\n".join(differences or ["as expected"]))
         return bool(differences)
     names = options.config or official()
+    if options.compute:
+        for name in names:
+            computed(name)
+        return 0
     made = table(rows(names), names)
     if options.into is None:
         print(made, end="")
