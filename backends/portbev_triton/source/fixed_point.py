@@ -46,7 +46,7 @@ def image_kernel(
     at = (p * C)[:, None] + c[None, :]
     value = tl.load(sums + image + at, mask=there, other=0).to(tl.float32)
     if poisoned is not None:
-        value = value / tl.load(scale + c, mask=c < C, other=1.0)[None, :]
+        value = tl.div_rn(value, tl.load(scale + c, mask=c < C, other=1.0)[None, :])
         value = tl.where(tl.load(poisoned + image + at, mask=there, other=0) == 0, value, float("nan"))
     at = p[:, None] + (c * P)[None, :]
     tl.store(out + image + at, value.to(out.dtype.element_ty), mask=there)
