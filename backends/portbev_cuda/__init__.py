@@ -22,6 +22,6 @@ def portbev_backends() -> list[Backend]:
 @hookimpl
 def portbev_kernels() -> list[Kernel]:
     """Kernels of libraries for CUDA, some of which serve ROCm as well."""
-    from portbev_cuda import cupy_fft
+    from portbev_cuda import cupy_fft, deformops_triton, mmcv_ops
 
-    return [cupy_fft.KERNEL]
+    return [cupy_fft.KERNEL, *deformops_triton.KERNELS, *mmcv_ops.KERNELS]
