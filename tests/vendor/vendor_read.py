@@ -17,13 +17,19 @@ def folder() -> Path | None:
     return Path(found) if found else None
 
 
+_unreached: list[OfflineError] = []  # the index is not asked again once it did not answer
+
+
 @cache
 def _read(wheel: Wheel) -> tuple[Sources, Facts] | OfflineError:
     place = folder()
     assert place is not None
+    if _unreached and not (place / wheel.filename).exists():
+        return _unreached[0]
     try:
         return read(wheel, place)
     except OfflineError as error:
+        _unreached.append(error)
         return error
 
 

@@ -170,7 +170,10 @@ def fetch(wheel: Wheel, folder: Path) -> Path:
         command += ["--python-version=311", f"--platform={wheel.platform.split('.')[-1]}", f"--dest={folder}"]
         command.append(f"{wheel.package}=={wheel.version}")
         environment = {**os.environ, "PIP_CONSTRAINT": os.devnull}  # what binds the tests' own packages
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise OfflineError(f"{wheel} did not come in {error.timeout:.0f} s") from error
         if done.returncode or not path.exists():
             said = (done.stderr.strip().splitlines() or ["?"])[-1]
             unheard = any(words in done.stderr for words in ("from versions: none", "onnection", "timed out"))
