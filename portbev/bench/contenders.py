@@ -63,9 +63,10 @@ def ranking(backend: Backend) -> dict[str, Candidates]:
     return KERNELS.rank(backend.name, plugins().kernels(), deterministic="off")
 
 
-def providers(case: Case, call: Any, backend: Backend) -> tuple[list[Contender], dict[str, str]]:
-    """Providers in their order, and why the others do not serve."""
-    ranked = ranking(backend)
+def providers(
+    case: Case, call: Any, backend: Backend, ranked: dict[str, Candidates]
+) -> tuple[list[Contender], dict[str, str]]:
+    """Providers in the order of ``ranked``, and why the others do not serve."""
     found, absent = [], dict(ranked[case.operator].excluded)
     for kernel in ranked[case.operator].kernels:
         reason = kernel.refusal(call)

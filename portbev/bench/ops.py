@@ -14,7 +14,7 @@ from portbev.backend import Backend
 from portbev.bench import limits as device_limits
 from portbev.bench import resources, sketches
 from portbev.bench.cases import Case, find_cases
-from portbev.bench.contenders import Contender, peers, providers
+from portbev.bench.contenders import Contender, peers, providers, ranking
 from portbev.bench.document import Document, head
 from portbev.bench.limits import Limits
 from portbev.bench.models import config_names
@@ -22,6 +22,7 @@ from portbev.bench.tables import ops_table
 from portbev.bench.timing import FULL, QUICK, Clock, Timed, Timer, ratio
 from portbev.bench.traffic import Work
 from portbev.errors import PortbevError, nearest
+from portbev.kernels import Candidates
 from portbev.ops.operator import OPERATORS
 
 Direction = Literal["forward", "backward"]
@@ -90,12 +91,13 @@ def run_ops(backend: Backend, plan: Plan, folder: Path | None, say: Say, tick: C
     cases = [(case, dtype) for case in plan.cases() for dtype in plan.dtypes if _worth(case, dtype)]
     say(f"measuring what {backend.device_name()} can do at most")
     limits = device_limits.measure(backend, timer, [DTYPES[name] for name in dict.fromkeys(("float32", *plan.dtypes))])
+    ranked = ranking(backend)
     settings = {"quick": plan.quick, "method": timer.method, "limits": limits.as_json(), "units": UNITS}
     document = Document("ops", head(backend, **settings), ops_table, folder)
     try:
         for number, (case, dtype) in enumerate(cases):
             tick(number, len(cases))
-            document.add(measure(case, dtype, backend, timer, limits, quick=plan.quick))
+            document.add(measure(case, dtype, backend, ranked, timer, limits, quick=plan.quick))
         tick(len(cases), len(cases))
         document.end("finished")
     except KeyboardInterrupt:
@@ -118,10 +120,19 @@ def _worth(case: Case, dtype: str) -> bool:
     return dtype == "float32" or bool(sketches.sketch_of(case.operator).halved)
 
 
-def measure(case: Case, dtype: str, backend: Backend, timer: Timer, limits: Limits, *, quick: bool) -> dict[str, Any]:
+def measure(
+    case: Case,
+    dtype: str,
+    backend: Backend,
+    ranked: dict[str, Candidates],
+    timer: Timer,
+    limits: Limits,
+    *,
+    quick: bool,
+) -> dict[str, Any]:
     """One row: a case in a dtype by all contenders, forward and, where the model trains through it, backward."""
     call = case.values(backend.device(), DTYPES[dtype])
-    served, absent = providers(case, call, backend)
+    served, absent = providers(case, call, backend, ranked)
     others, not_here = peers(case, call)
     row: dict[str, Any] = {
         "operator": case.operator,

@@ -107,9 +107,12 @@ def _ready(backend: str, emulate: bool, out: Path | None, precision: str = "high
 
     from portbev.errors import PortbevError
     from portbev.files import prepare_folder
+    from portbev.launcher import launch
     from portbev.precision import Precision
     from portbev.runtime import activate
 
+    if launch().size > 1:
+        raise PortbevError("one process measures one device", where="torchrun", cure="Start it without torchrun")
     if precision not in get_args(Precision):
         cure = f"One of {', '.join(get_args(Precision))}"
         raise PortbevError(f"there is no precision {precision!r}", where="--precision", cure=cure)

@@ -12,7 +12,7 @@ import torch
 import portbev_peers
 from portbev.bench import contenders
 from portbev.bench.cases import Case
-from portbev.bench.contenders import peers, providers
+from portbev.bench.contenders import peers, providers, ranking
 from portbev.bench.peers import PLAIN, dense
 from portbev.bench.sketches import values
 from portbev.kernels import KERNELS
@@ -60,7 +60,7 @@ def test_every_provider_is_timed_by_itself_and_the_others_are_said() -> None:
     (small,) = (case for case in small_calls() if case.name == "levels")
     case = Case(small.operator, small.call, trained(small.call))
     backend = activate("cpu")
-    found, _ = providers(case, small.call, backend)
+    found, _ = providers(case, small.call, backend, ranking(backend))
     assert {one.name for one in found} >= {"reference", "cpu_fast"}
     for one in found:
         one.ready()
