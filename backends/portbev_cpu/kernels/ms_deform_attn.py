@@ -2,9 +2,9 @@
 
 The maps of a head are laid out by themselves within a border of zero pixels: no corner needs a bounds check, and
 neighbours share cache lines. A query is then a bag of 4*L*P rows. The gradient by the values is the transposed sum, a
-bag for every pixel and corner, found by a stable sort: each element is added up by one thread, in one order, for any
-number of threads. Heads are taken together where queries are few; an image with fewer corners than pixels is left to
-the reference, since it would not repay the layout. Ascend lists no ``embedding_bag``: a kernel for CPUs alone.
+bag for every pixel, found by a stable sort: each element is added up by one thread, in one order, for any number of
+threads. Heads are taken together where queries are few; an image with fewer corners than pixels is left to the
+reference, since it would not repay the layout. Ascend lists no ``embedding_bag``: a kernel for CPUs alone.
 """
 
 from __future__ import annotations
@@ -182,11 +182,11 @@ def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, 
                     here = (block, heads, level.number)
                     points, grad_rows = _points(locations[here], at), grad_out[block, heads].reshape(-1, D)
                     numbers = torch.empty(block.stop - block.start, at.heads, 4, P, dtype=torch.int32)
-                    shares = value.new_empty(4, *points.near.shape)
-                    points.write(numbers, shares.permute(1, 2, 0, 3), weights[here])
+                    shares = value.new_empty(numbers.shape)
+                    points.write(numbers, shares, weights[here])
                     dots = _products(table, numbers, grad_rows)
                     _slopes(points, dots, weights[here], grad_locations[here], grad_weights[here])
-                    summed = _transposed(points, shares.flatten(1), grad_rows)
+                    summed = _transposed(numbers, shares, grad_rows, at.rows)
                     at.pixels(grad_value[image, :, heads]).add_(at.inner(summed))
     return (
         grad_value.to(call.value.dtype),
@@ -246,20 +246,14 @@ def _slopes(
     grad_locations[..., 1] = down.mul_(attention_weights).mul_(points.y_inside).mul_(level.height)
 
 
-def _transposed(points: _Points, shares: Tensor, grad_rows: Tensor) -> Tensor:
-    """(rows, D): each of ``grad_rows`` times its ``shares`` (4, points), summed where its points' corners lie.
-
-    The points are sorted once, by their upper left corner: the other corners lie at fixed distances from it.
-    """
-    near, rows = points.near.view(-1), points.map.rows
-    order = near.sort(stable=True).indices
-    query = torch.arange(len(grad_rows), dtype=torch.int32).repeat_interleave(near.numel() // len(grad_rows))
-    ends = torch.bincount(near, minlength=rows).cumsum(0, dtype=torch.int32)
-    offsets, query = torch.cat([ends.new_zeros(1), ends]), query.index_select(0, order)
-    upper_left, *others = (_bags(grad_rows, query, offsets, share.index_select(0, order)) for share in shares)
-    for summed, step in zip(others, (1, points.map.across, points.map.across + 1), strict=True):
-        upper_left[step:].add_(summed[:-step])
-    return upper_left
+def _transposed(numbers: Tensor, shares: Tensor, grad_rows: Tensor, rows: int) -> Tensor:
+    """(rows, D): each of ``grad_rows`` times its ``shares``, summed where its ``numbers`` point, in their order."""
+    flat = numbers.view(-1)
+    order = flat.sort(stable=True).indices
+    query = torch.arange(len(grad_rows), dtype=torch.int32).repeat_interleave(flat.numel() // len(grad_rows))
+    ends = torch.bincount(flat, minlength=rows).cumsum(0, dtype=torch.int32)
+    offsets = torch.cat([ends.new_zeros(1), ends])
+    return _bags(grad_rows, query.index_select(0, order), offsets, shares.view(-1).index_select(0, order))
 
 
 KERNEL = Kernel(
