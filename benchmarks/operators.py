@@ -20,7 +20,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from portbev.ops import deform_conv2d, dropout, fft, ms_deform_attn, ms_deform_attn_ragged, voxel_pool, voxel_pool_lift
+from portbev.ops import (
+    deform_attn,
+    deform_attn_ragged,
+    deform_conv2d,
+    dropout,
+    fft,
+    ms_deform_attn,
+    ms_deform_attn_ragged,
+    voxel_pool,
+    voxel_pool_lift,
+)
 from portbev.runtime import activate
 
 Run = Callable[[], object]
@@ -135,6 +145,47 @@ def attention() -> Iterator[Pair]:
     yield Pair("msda SCA ragged train", "msda padded", trained(ragged, *few), trained(padded, *many))
 
 
+def fused() -> Iterator[Pair]:
+    """Against softmax and locations in plain torch, differentiated by autograd, before ``ms_deform_attn``."""
+    maps: dict[str, tuple[Shapes, int]] = {
+        "decoder 900": ([(50, 50)], 900),
+        "EchoFusion": ([(128, 256), (64, 128), (32, 64)], 43_008),
+    }
+    for name, (shapes, queries) in maps.items():
+        value, places, logits = attention_inputs(1, shapes, queries, 4)
+        steps, reference = 3 * torch.randn_like(places), places[:, :, :1, :1, :1].mean((2, 3, 4))
+
+        def ours(v: Tensor, o: Tensor, x: Tensor, r: Tensor = reference, shapes: Shapes = shapes) -> Tensor:
+            return deform_attn(v, shapes, o, x, r[:, :, None, None])
+
+        def peer(v: Tensor, o: Tensor, x: Tensor, r: Tensor = reference, shapes: Shapes = shapes) -> Tensor:
+            weights = x.flatten(-2).softmax(-1).view(x.shape)
+            return ms_deform_attn(v, shapes, r[:, :, None, None, None] + o / pixels(shapes), weights)
+
+        yield from both(f"fused {name}", "layer and msda", ours, peer, (value, steps, logits))
+
+    shapes, cells = [(15, 25)], 2500
+    value, _, _ = attention_inputs(len(VISIBLE), shapes, 1, 8)
+    _, places, logits = (t[0] for t in attention_inputs(1, shapes, cells, 8))
+    query = torch.cat([torch.arange(n) * 4 + i for i, n in enumerate(VISIBLE)])
+    steps, anchors = 3 * torch.randn_like(places), torch.rand(len(query), 4, 2)
+
+    def pairs(v: Tensor, o: Tensor, x: Tensor) -> Tensor:
+        return deform_attn_ragged(v, shapes, o, x, anchors[:, None], query, VISIBLE)
+
+    def copied(v: Tensor, o: Tensor, x: Tensor) -> Tensor:
+        weights = x.flatten(-2).softmax(-1).view(x.shape).index_select(0, query)
+        locations = anchors.repeat(1, 2, 1)[:, None, None] + o.index_select(0, query) / pixels(shapes)
+        return ms_deform_attn_ragged(v, shapes, locations, weights, VISIBLE)
+
+    yield from both("fused SCA ragged", "layer and msda", pairs, copied, (value, steps, logits))
+
+
+def pixels(shapes: Shapes) -> Tensor:
+    """(L, 1, 2) width and height."""
+    return torch.tensor([(float(w), float(h)) for h, w in shapes])[:, None]
+
+
 def both(
     name: str, peer_name: str, ours: Callable[..., Tensor], peer: Callable[..., Tensor], tensors: tuple[Tensor, ...]
 ) -> Iterator[Pair]:
@@ -200,7 +251,14 @@ def dropouts() -> Iterator[Pair]:
     yield Pair("dropout train", "functional.dropout", trained(ours, x), trained(peer, x))
 
 
-GROUPS = {"deform": deformable, "attention": attention, "voxel": pooling, "fft": transforms, "dropout": dropouts}
+GROUPS = {
+    "deform": deformable,
+    "attention": attention,
+    "fused": fused,
+    "voxel": pooling,
+    "fft": transforms,
+    "dropout": dropouts,
+}
 
 
 def seconds(run: Run) -> float:
