@@ -72,14 +72,17 @@ def _columns(pixels, row, column, fy, fx, inside, weighted, c, c_there, H, W, C:
 
 
 @triton.jit
-def _add_product(total, a, b, PRECISION: tl.constexpr):
+def _add_product(total, rest, a, b, PRECISION: tl.constexpr):
     """``total + a @ b`` for ``a`` of float32. Of a half precision ``b`` makes two products: with ``a`` rounded to its
-    dtype, and with what that left out, so that ``a`` enters with twice the bits of a half."""
+    dtype, and with what that left out, so that ``a`` enters with twice the bits of a half. The second is added to
+    ``rest``, since a product that continues another would have the sums moved between warps each time."""
     if b.dtype == tl.float32:
-        return tl.dot(a, b, total, input_precision=PRECISION)
-    rounded = a.to(b.dtype)
-    left_out = (a - rounded.to(tl.float32)).to(b.dtype)
-    return tl.dot(left_out, b, tl.dot(rounded, b, total))
+        total = tl.dot(a, b, total, input_precision=PRECISION)
+    else:
+        rounded = a.to(b.dtype)
+        left_out = (a - rounded.to(tl.float32)).to(b.dtype)
+        total, rest = tl.dot(rounded, b, total), tl.dot(left_out, b, rest)
+    return total, rest
 
 
 @triton.jit(do_not_specialize=["images"])
@@ -125,7 +128,7 @@ def forward_kernel(
     p = block % tl.cdiv(P, BLOCK_P) * BLOCK_P + tl.arange(0, BLOCK_P)
     there, o_there = p < P, o < OG
     pixels = input + image * H * W * C
-    total = tl.zeros((BLOCK_P, BLOCK_O), tl.float32)
+    total, rest = tl.zeros((BLOCK_P, BLOCK_O), tl.float32), tl.zeros((BLOCK_P, BLOCK_O), tl.float32)
     for first in range(0, CG, PIECE):
         d = (g * CG + first) // (C // DEFORM_GROUPS)
         for t in range(KH * KW):
@@ -139,7 +142,8 @@ def forward_kernel(
                 sampled = _columns(pixels, row, column, fy, fx, inside, weighted, g * CG + first + c, c_there, H, W, C)
                 at = ((g * (KH * KW) + t) * CG + first + c)[:, None] * OG + o[None, :]
                 product = tl.load(weight + at, mask=c_there[:, None] & o_there[None, :], other=0.0)
-                total = _add_product(total, sampled, product, PRECISION)
+                total, rest = _add_product(total, rest, sampled, product, PRECISION)
+    total += rest
     if bias is not None:
         total += tl.load(bias + g * OG + o, mask=o_there, other=0.0).to(tl.float32)[None, :]
     at = p[:, None] + ((g * OG + o) * P)[None, :]
@@ -193,7 +197,7 @@ def weight_kernel(
     stretch = program // (KH * KW)
     g, d = first // CG, first // (C // DEFORM_GROUPS)
     c_there, o_there = c < PIECE, o < OG
-    total = tl.zeros((BLOCK_C, BLOCK_O), tl.float32)
+    total, rest = tl.zeros((BLOCK_C, BLOCK_O), tl.float32), tl.zeros((BLOCK_C, BLOCK_O), tl.float32)
     blocks = tl.cdiv(P, BLOCK_P)  # of an image
     for block in range(stretch * STRETCH, tl.minimum(stretch * STRETCH + STRETCH, images * blocks)):
         image = (block // blocks).to(tl.int64)
@@ -207,7 +211,8 @@ def weight_kernel(
         sampled = _columns(pixels, row, column, fy, fx, inside, weighted, first + c, c_there, H, W, C)
         at = (p * CO)[:, None] + (g * OG + o)[None, :]
         gradient = tl.load(grad_out + image * P * CO + at, mask=there[:, None] & o_there[None, :], other=0.0)
-        total = _add_product(total, tl.trans(sampled), gradient, PRECISION)
+        total, rest = _add_product(total, rest, tl.trans(sampled), gradient, PRECISION)
+    total += rest
     at = ((stretch * GROUPS + g) * (KH * KW) + t).to(tl.int64) * CG + (first - g * CG)
     tl.store(parts + (at + c)[:, None] * OG + o[None, :], total, mask=c_there[:, None] & o_there[None, :])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from portbev.kernels import KERNELS
 from portbev.ops.deform_conv2d import DEFORM_CONV2D, DeformConv2dCall
 from portbev.ops.reference import deform_conv2d as reference
 from portbev_triton import deform_conv2d as ours
+from portbev_triton.launch import product_precision
 
 HALVES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float32, *HALVES)
@@ -239,3 +242,24 @@ def test_what_is_left_to_others() -> None:
     assert "no channels" in str(ours.supports(call._replace(weight=call.weight[:0])))
     huge = call.input.new_empty(1).expand(1, 3, 2**15, 2**15)
     assert "2**31" in str(ours.supports(call._replace(input=huge)))
+
+
+def test_the_deterministic_kernel_is_asked_first_unless_determinism_is_off() -> None:
+    offered = [dataclasses.replace(kernel, probe=lambda: None) for kernel in ours.KERNELS]
+
+    def first(deterministic: Any) -> str:
+        ranked = KERNELS.rank("rocm", offered, deterministic=deterministic)
+        return ranked["deform_conv2d"].kernels[0].provider
+
+    assert [first(how) for how in ("required", "preferred", "off")] == ["triton", "triton", "triton_atomic"]
+
+
+def test_tf32_is_used_where_torch_uses_it_and_nvidia_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    device, before = torch.device("cuda"), torch.get_float32_matmul_precision()
+    for where, asked, expected in (("sm_90", "high", "tf32"), ("sm_90", "highest", "ieee"), ("gfx942", "high", "ieee")):
+        monkeypatch.setattr("portbev_triton.launch.architecture", lambda device, where=where: where)
+        torch.set_float32_matmul_precision(asked)
+        try:
+            assert product_precision(device) == expected
+        finally:
+            torch.set_float32_matmul_precision(before)
