@@ -1,6 +1,7 @@
 """Operators of other libraries, which ``portbev bench ops`` times beside ours: torchvision, mmcv, deformops.
 
-They are peers, not providers: nothing of them serves a model.
+They are called as their own users call them, padded where they know no lists of different lengths. Nothing here serves
+a model; kernels of these libraries that do are providers of a backend.
 """
 
 from __future__ import annotations

@@ -144,21 +144,21 @@ def _on_an_accelerator(call: Any) -> str | None:
 
 PEERS = [
     Peer("torchvision", "deform_conv2d", torchvision_convolution, probe=importable("torchvision.ops", "deform_conv2d")),
-    Peer("mmcv", "deform_conv2d", mmcv_convolution, probe=importable("mmcv.ops", "modulated_deform_conv2d")),
-    Peer("deformops", "deform_conv2d", deformops_convolution, probe=importable("deformops.registry", "conv")),
+    Peer("mmcv, directly", "deform_conv2d", mmcv_convolution, probe=importable("mmcv.ops", "modulated_deform_conv2d")),
+    Peer("deformops, directly", "deform_conv2d", deformops_convolution, probe=importable("deformops.registry", "conv")),
     Peer(
-        "mmcv",
+        "mmcv, padded",
         "ms_deform_attn",
         mmcv_attention,
-        note="padded to the longest list of queries",
+        note="to the longest list of queries",
         probe=importable("mmcv.ops.multi_scale_deform_attn", "MultiScaleDeformableAttnFunction"),
         supports=_on_an_accelerator,
     ),
     Peer(
-        "deformops",
+        "deformops, padded",
         "ms_deform_attn",
         deformops_attention,
-        note="padded to the longest list of queries",
+        note="to the longest list of queries",
         probe=importable("deformops.registry", "msda"),
     ),
 ]
