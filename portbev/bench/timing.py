@@ -40,7 +40,7 @@ class Effort:
     seconds: float
 
 
-FULL = Effort((5, 25), 3.0)
+FULL = Effort((5, 25), 2.0)
 QUICK = Effort((3, 7), 0.3)
 
 
