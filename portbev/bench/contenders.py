@@ -86,25 +86,31 @@ def providers(
     return found, absent
 
 
-def peers(case: Case, call: Any) -> tuple[list[Contender], dict[str, str]]:
-    """Peers that are here and take the call, and why the others are not."""
+def peers(
+    case: Case, call: Any, backend: Backend, ranked: dict[str, Candidates]
+) -> tuple[list[Contender], dict[str, str]]:
+    """Peers that are here and take the call, and why the others are not. Operators that they call are as ranked."""
+
+    def ready() -> None:
+        KERNELS.use(backend.device_type, ranked)
+
     found: list[Contender] = []
     absent: dict[str, str] = {}
     for peer in [*plugins().peers(), *PLAIN]:
         if peer.operator != case.operator:
             continue
-        reason = peer.probe() or peer.supports(call) or _prepare(peer, case, call, found)
+        reason = peer.probe() or peer.supports(call) or _prepare(peer, case, call, found, ready)
         if reason is not None:
             absent[peer.name] = reason
     return found, absent
 
 
-def _prepare(peer: Peer, case: Case, call: Any, found: list[Contender]) -> str | None:
+def _prepare(peer: Peer, case: Case, call: Any, found: list[Contender], ready: Callable[[], None]) -> str | None:
     try:
         prepared = peer.prepare(call)
     except Exception as error:  # a stranger's library may fail as it likes; the others are still measured
         return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-    found.append(Contender(peer.name, False, prepared, case.trained, same=peer.same, note=peer.note))
+    found.append(Contender(peer.name, False, prepared, case.trained, peer.same, ready, peer.note))
     return None
 
 

@@ -133,7 +133,7 @@ def measure(
     """One row: a case in a dtype by all contenders, forward and, where the model trains through it, backward."""
     call = case.values(backend.device(), DTYPES[dtype])
     served, absent = providers(case, call, backend, ranked)
-    others, not_here = peers(case, call)
+    others, not_here = peers(case, call, backend, ranked)
     row: dict[str, Any] = {
         "operator": case.operator,
         "models": case.models,

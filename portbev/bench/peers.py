@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from portbev.ops.ms_deform_attn import MsDeformAttnCall
+from portbev.ops.ms_deform_attn import MS_DEFORM_ATTN, MsDeformAttnCall
 
 Tensors = dict[str, Tensor]
 
@@ -120,6 +120,35 @@ def composed(call: Any) -> Prepared:
     return Prepared(tensors, run)
 
 
+def unfused(call: Any) -> Prepared:
+    """Softmax and locations in plain torch before ``ms_deform_attn``: a layer without the fused operator."""
+    names = ("value", "offsets", "logits", "reference")
+
+    def run(given: Tensors) -> Tensor:
+        out: Tensor = MS_DEFORM_ATTN(call._replace(**given).sampling())
+        return out
+
+    return Prepared({name: getattr(call, name) for name in names}, run)
+
+
+def padded(call: MsDeformAttnCall) -> Prepared:
+    """The same operator over lists that are all as long as the longest."""
+    tensors, ours = dense(call)
+    images, longest = tensors["locations"].shape[:2]
+    counts = torch.full((images,), longest)
+
+    def run(given: Tensors) -> Tensor:
+        rows = (given["locations"].flatten(0, 1), given["weights"].flatten(0, 1))
+        out: Tensor = MS_DEFORM_ATTN(MsDeformAttnCall(given["value"], *rows, counts, call.shapes))
+        return out.unflatten(0, (images, longest))
+
+    return Prepared(tensors, run, ours)
+
+
+def _ragged(call: MsDeformAttnCall) -> str | None:
+    return "every list is as long as the longest" if len(set(call.counts.tolist())) == 1 else None
+
+
 def plain_convolution(call: Any) -> Prepared:
     """A convolution of that shape whose taps stay where they are."""
 
@@ -171,6 +200,8 @@ def torch_dropout(call: Any) -> Prepared:
 
 PLAIN = [
     Peer("grid_sample", "ms_deform_attn", grid_samples, note="padded to the longest list of queries"),
+    Peer("ours, padded", "ms_deform_attn", padded, note="to the longest list of queries", supports=_ragged),
+    Peer("ms_deform_attn", "deform_attn", unfused, note="softmax and locations by torch, with its gradients"),
     Peer("grid_sample", "deform_attn", composed, note="composed, padded to the longest list of queries"),
     Peer("conv2d", "deform_conv2d", plain_convolution, same=False, note="a plain convolution of that shape"),
     Peer("index_add_", "voxel_pool", scattered),

@@ -71,20 +71,21 @@ def test_every_provider_is_timed_by_itself_and_the_others_are_said() -> None:
 
 
 def test_a_peer_that_is_missing_or_breaks_is_said_and_the_others_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = activate("cpu")
     known = Plugins(lambda found: found.register(portbev_peers, "peers"))
     monkeypatch.setattr(contenders, "plugins", lambda: known)
     for name in ("mmcv", "deformops", "torchvision"):
         monkeypatch.setitem(sys.modules, name, None)
     broken = types.ModuleType("deformops.registry")
     (small,) = (case for case in small_calls() if case.name == "levels")
-    found, absent = peers(Case(small.operator, small.call, ()), small.call)
+    found, absent = peers(Case(small.operator, small.call, ()), small.call, backend, ranking(backend))
     assert [one.name for one in found] == ["grid_sample"]
     assert "mmcv" in absent["mmcv, padded"] and "deformops" in absent["deformops, padded"]
 
     broken.msda = None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "deformops", types.ModuleType("deformops"))
     monkeypatch.setitem(sys.modules, "deformops.registry", broken)
-    found, absent = peers(Case(small.operator, small.call, ()), small.call)
+    found, absent = peers(Case(small.operator, small.call, ()), small.call, backend, ranking(backend))
     assert [one.name for one in found] == ["deformops, padded", "grid_sample"]
 
 
