@@ -14,7 +14,7 @@ import torch
 from portbev.errors import BackendError
 from portbev_emulated.memory import DEVICE_TYPE
 
-TESTED = "2.8 to 2.15"
+TESTED = "2.8, 2.9, 2.13 or 2.15"
 _libraries: list[torch.library.Library] = []
 
 

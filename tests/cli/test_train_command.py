@@ -67,12 +67,15 @@ def test_interrupted_it_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*words, "--set", "train.epochs=500"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.time() + 120
-    while not (out / "scalars.jsonl").exists() or not (out / "scalars.jsonl").stat().st_size:
-        assert process.poll() is None and time.time() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=120)
+    try:
+        deadline = time.time() + 120
+        while not (out / "scalars.jsonl").exists() or not (out / "scalars.jsonl").stat().st_size:
+            assert process.poll() is None and time.time() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()  # where SIGINT is ignored it would train on: children of a shell's background job inherit that
     assert process.returncode == 130, errors
     assert errors == ""
     assert "continue with:" in said and said.strip().endswith("--set train.epochs=500 --resume")
