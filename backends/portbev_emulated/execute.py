@@ -11,6 +11,7 @@ their base's storage.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +29,16 @@ _MIXED_DEVICES = frozenset(
 
 calls: Counter[str] = Counter()
 """How often each operator ran on the device; for assertions in tests."""
+
+observers: list[Callable[[str, tuple[Any, ...], dict[str, Any]], None]] = []
+"""Each is told an operator's name and arguments before it runs; see :mod:`portbev_emulated.waits`."""
+
+
+def count(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Note that an operator runs on the device."""
+    calls[name] += 1
+    for observer in observers:
+        observer(name, args, kwargs)
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ def run(op: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Any:
         RuntimeError: host and device tensors mixed, or a generator of another device, as on any accelerator.
     """
     name = op.name()
-    calls[name] += 1
+    count(name, args, kwargs)
     shape = signature(op)
     if shape.is_view:
         return op.redispatch(CPU_KEYS, *args, **kwargs)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from portbev_emulated.execute import calls, run, set_place, set_storage
+from portbev_emulated.execute import calls, count, run, set_place, set_storage
 from portbev_emulated.memory import on_device, to_device_alias, to_host_alias
 
 # Composite operators whose decomposition ends in a stub that only a device's C++ extension fills.
@@ -46,7 +46,7 @@ def _host(tensor: Tensor) -> Tensor:
 
 
 def _copy(self: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
-    calls["aten::copy_"] += 1
+    count("aten::copy_", (self, src, non_blocking), {})
     with torch._C._AutoDispatchBelowAutograd():
         _host(self).copy_(_host(src))
     return self
