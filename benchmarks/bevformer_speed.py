@@ -172,7 +172,7 @@ def cross_attention(frame: Frame, repeats: int) -> None:
         features, shapes = model.features(model.extract(batch["images"][:, -1]), model.config.cameras)
     layer = model.encoder.layers[0].spatial
     height, width = batch["images"].shape[-2:]
-    places, seen = project(model._points, batch["lidar2img"][:, 0], (height, width))
+    places, seen = project(model.preparation(training=False).points, batch["lidar2img"][:, 0], (height, width))
     pairs = VisiblePairTensors(model.visible_pairs(batch, 0), features.device)
     padded, queries = Padded(layer, places, seen), seen.shape[2]
     x = torch.randn(1, queries, model.config.channels)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,13 @@ from portbev.errors import ConfigError
 from portbev.nn.misfit import Hint
 from portbev.nn.pretrained import Imported
 
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+
+Prepare = Callable[[Any], Any]
+"""From a batch on the host to what the model would otherwise compute of it on the host in each step."""
+
 
 class Batch(TypedDict):
     """B samples. Every kind of data has these fields; each kind adds its own. See also :func:`move_batch`.
@@ -24,12 +31,14 @@ class Batch(TypedDict):
     ``labels``: B arrays (n,) int64; indices into the data set's ``classes``.
     ``tokens``: sample tokens.
     ``frame2global`` (B,4,4) float64: pose of the frame that boxes and detections are in.
+    ``prepared``: what the model's :meth:`DetectionModel.preparation` made of the batch; of any form.
     """
 
     boxes: list[NDArray[np.float32]]
     labels: list[NDArray[np.int64]]
     tokens: list[str]
     frame2global: NDArray[np.float64]
+    prepared: NotRequired[Any]
 
 
 @dataclass
@@ -68,6 +77,19 @@ class DetectionModel(nn.Module):
             CheckpointError: a file cannot be read or does not fit.
         """
         return []
+
+    def preparation(self, *, training: bool) -> Prepare | None:
+        """What the data's workers shall compute of each batch before the model gets it; None: nothing.
+
+        It is for whatever depends on the batch alone and is computed on the host. The result is the batch's
+        ``prepared``: tensors in named tuples, lists, tuples and mappings, which go to the device with the batch, and
+        other values, which stay. The function is sent to worker processes: it can be pickled and holds no weights. The
+        model must do without it for batches that no loader made, see :func:`with_prepared`.
+
+        Args:
+            training: whether losses will be asked for.
+        """
+        return None
 
     def begin_stream(self) -> None:
         """Forget earlier frames. The evaluation calls it before its first batch; models without memory do nothing."""
@@ -152,8 +174,31 @@ def build_model(family: ModelFamily, section: Any) -> DetectionModel:
 
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:
-    """The batch with every top-level tensor on ``device``; arrays, lists and nested mappings stay on the host."""
-    moved = {
-        key: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for key, value in batch.items()
-    }
+    """The batch with every top-level tensor on ``device``, and all of ``prepared``; the rest stays on the host.
+
+    Nobody waits for copies out of pinned memory (``compute.pin_memory``).
+    """
+    moved = {key: _moved(value, device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+    if "prepared" in moved:
+        moved["prepared"] = _moved(moved["prepared"], device)
     return cast(Batch, moved)
+
+
+def with_prepared(batch: Any, prepare: Prepare, device: torch.device) -> Any:
+    """The batch with ``prepared`` on ``device``; computed here and now for a batch that no loader prepared."""
+    if "prepared" in batch:
+        return batch
+    return {**batch, "prepared": _moved(prepare(batch), device)}
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A nested value with its tensors on ``device``."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, Mapping):
+        return {key: _moved(one, device) for key, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_moved(one, device) for one in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_moved(one, device) for one in value)
+    return value

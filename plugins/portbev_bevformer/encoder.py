@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from portbev.nn.attention import FeedForward
 from portbev_bevformer.config import BevFormerConfig
+from portbev_bevformer.prepared import FrameGeometry
 from portbev_bevformer.projection import cell_centers
 from portbev_bevformer.spatial import Shapes, SpatialCrossAttention, VisiblePairTensors
 from portbev_bevformer.temporal import History, TemporalSelfAttention
@@ -70,7 +70,7 @@ class Encoder(nn.Module):
         *,
         previous: Tensor | None,
         has_previous: Sequence[bool],
-        shift: np.ndarray,
+        geometry: FrameGeometry,
     ) -> Tensor:
         """Encode.
 
@@ -81,13 +81,13 @@ class Encoder(nn.Module):
             shapes: (h, w) of each level.
             pairs: the visible (camera, query) pairs.
             previous: (B,Q,C) BEV of the previous frame, rotated to the present heading; None if no sample has one.
-            has_previous: which samples have a previous frame.
-            shift: (B,2) movement (x, y) since the previous frame in units of the map's width and height.
+            has_previous: which samples have a previous frame: all, none, or those that ``geometry`` says.
+            geometry: the frame's, on the device.
 
         Returns:
             (B,Q,C).
         """
-        history = self._history(queries, previous, has_previous, shift)
+        history = self._history(queries, previous, has_previous, geometry)
         x = queries
         for layer in self.layers:
             arguments = (x, position, history, self.size, features, shapes, pairs)
@@ -98,13 +98,14 @@ class Encoder(nn.Module):
         return x
 
     def _history(
-        self, queries: Tensor, previous: Tensor | None, has_previous: Sequence[bool], shift: np.ndarray
+        self, queries: Tensor, previous: Tensor | None, has_previous: Sequence[bool], geometry: FrameGeometry
     ) -> History:
         """Reference points in the previous BEV are the shifted cell centres, those in the present BEV the centres."""
-        batch = queries.shape[0]
-        mask = torch.tensor(list(has_previous), device=queries.device)
-        offset = torch.from_numpy(np.where(np.asarray(has_previous)[:, None], shift, 0.0).astype(np.float32))
-        shifted = self.centers + offset.to(queries.device)[:, None]
+        batch, mask, offset = queries.shape[0], geometry.continues, geometry.shift
+        if not all(has_previous):
+            there = mask[:, None] if any(has_previous) else torch.zeros_like(mask)[:, None]
+            offset = torch.where(there, offset, torch.zeros_like(offset))
+        shifted = self.centers + offset[:, None]
         present = shifted if self.aliased_reference else self.centers.expand(batch, -1, -1)
         reference = torch.stack([shifted, present], 2).unsqueeze(3)
         if previous is None:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -82,3 +83,11 @@ def rotation_source(size: tuple[int, int], degrees: float, center: tuple[float, 
     row = np.rint(sin * u + cos * v + cy + rows / 2 - 0.5).astype(np.int64)
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
     return np.where(inside, row * columns + column, -1).reshape(-1)
+
+
+def turned(bev: Tensor, turn: Tensor) -> Tensor:
+    """The maps (B,Q,C) with each cell taken from its source cell ``turn`` (B,Q) int64, zero where that is -1."""
+    inside = (turn >= 0).to(bev.dtype)
+    source = turn.clamp(min=0)
+    cells = [one.index_select(0, index) for one, index in zip(bev, source, strict=True)]
+    return torch.stack(cells) * inside[..., None]

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from portbev.models import Batch, DetectionModel, Detections
+from portbev.models import Batch, DetectionModel, Detections, with_prepared
 from portbev.nn.deform_attention import xavier_uniform
 from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
@@ -25,7 +24,8 @@ from portbev_bevformer import head, history
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.embeddings import BevQueries, FeatureEmbedding
 from portbev_bevformer.encoder import Encoder
-from portbev_bevformer.projection import VisiblePairs, pillar_points, project, visible_pairs
+from portbev_bevformer.prepared import FrameGeometry, Preparation
+from portbev_bevformer.projection import VisiblePairs
 from portbev_bevformer.spatial import VisiblePairTensors
 from portbev_nuscenes.batches import QueueBatch
 from portbev_nuscenes.classes import DETECTION_CLASSES
@@ -88,7 +88,7 @@ class BEVFormer(ImagePath, DetectionModel):
         )
         self.head = head.Head(config)
         xavier_uniform(self.encoder, self.decoder)
-        self._points = pillar_points(config.bev_size, config.encoder.anchors, config.point_cloud_range)
+        self._prepare = Preparation(config)
         self._memory = history.Memory()
         model_label = {name: label for label, name in enumerate(config.classes)}
         # From labels of the data set to those of the model (-1: not a class of the model), and back.
@@ -98,6 +98,10 @@ class BEVFormer(ImagePath, DetectionModel):
     def load_pretrained(self) -> list[str]:
         """Load the image backbone's weights, see :func:`portbev.nn.image_backbone.load_backbone`."""
         return load_backbone(self.img_backbone, self.config.image_backbone)
+
+    def preparation(self, *, training: bool) -> Preparation:
+        """Visible pairs and motion."""
+        return self._prepare
 
     def begin_stream(self) -> None:
         """Forget the last frame."""
@@ -109,7 +113,7 @@ class BEVFormer(ImagePath, DetectionModel):
         Raises:
             DataError: in evaluation, a frame that does not continue the last one, or several samples at once.
         """
-        queue = cast(QueueBatch, batch)
+        queue = cast(QueueBatch, with_prepared(batch, self._prepare, self.bev_queries.embedding.weight.device))
         previous, has_previous = self._previous_bev(queue)
         maps = self.extract(queue["images"][:, -1])
         bev = self.encode(maps, queue, -1, previous, has_previous)
@@ -136,54 +140,41 @@ class BEVFormer(ImagePath, DetectionModel):
 
         Args:
             maps: the neck's maps of the frame's images.
-            queue: the batch.
+            queue: the batch; prepared here if nobody has done it.
             frame: index of the frame in the queue.
             previous: (B,Q,C) BEV of the previous frame; None if no sample has one.
             has_previous: which samples have a previous frame.
         """
-        can_bus, device = queue["can_bus"][:, frame], maps[0].device
+        device = maps[0].device
+        geometry: FrameGeometry = with_prepared(queue, self._prepare, device)["prepared"].frame(frame)
         if self.config.quirks.temporal_concat == "official":
             has_previous = [has_previous[0]] * len(has_previous)  # the original looks at the first sample only
         if previous is None or not any(has_previous):
             previous, has_previous = None, [False] * len(has_previous)
         else:
-            previous = self.rotate(previous, can_bus[:, 17])
+            previous = self.rotate(previous, geometry.turn)
         features, shapes = self.features(maps, queue["lidar2img"].shape[2])
-        pairs = VisiblePairTensors(self.visible_pairs(queue, frame), device)
-        can_bus_tensor = torch.from_numpy(np.asarray(can_bus, np.float32)).to(device)
         return cast(
             Tensor,
             self.encoder(
-                self.bev_queries(can_bus_tensor),
+                self.bev_queries(geometry.can_bus),
                 self.bev_queries.position(),
                 features,
                 shapes,
-                pairs,
+                VisiblePairTensors(geometry, device),
                 previous=previous,
                 has_previous=has_previous,
-                shift=history.shift(can_bus, self.config.cell, self.config.bev_size),
+                geometry=geometry,
             ),
         )
 
     def visible_pairs(self, queue: QueueBatch, frame: int) -> VisiblePairs:
         """The (camera, query) pairs of a frame in which the camera sees the query's pillar, on the host."""
-        padded = (int(queue["images"].shape[-2]), int(queue["images"].shape[-1]))
-        size = padded if self.config.quirks.image_size == "official" else queue["image_size"]
-        positions, visible = project(self._points, queue["lidar2img"][:, frame], size)
-        official = self.config.quirks.visibility_lists == "official"
-        return visible_pairs(positions, visible, pairs_of_first_sample=official)
+        return self._prepare.pairs(queue, frame)
 
-    def rotate(self, bev: Tensor, degrees: NDArray[np.float64]) -> Tensor:
-        """The previous BEV (B,Q,C), rotated by each sample's change of heading."""
-        rows, columns = self.config.bev_size
-        official = self.config.quirks.rotation_center == "official"
-        center = history.OFFICIAL_CENTER if official else (columns / 2, rows / 2)
-        rotated = []
-        for sample, angle in zip(bev, degrees, strict=True):
-            source = torch.from_numpy(history.rotation_source((rows, columns), float(angle), center))
-            inside = (source >= 0).to(bev.device, bev.dtype)
-            rotated.append(sample.index_select(0, source.clamp(min=0).to(bev.device)) * inside[:, None])
-        return torch.stack(rotated)
+    def rotate(self, bev: Tensor, turn: Tensor) -> Tensor:
+        """The previous BEV (B,Q,C), turned to the present heading, see :func:`portbev_bevformer.history.turned`."""
+        return history.turned(bev, turn)
 
     def _previous_bev(self, queue: QueueBatch) -> tuple[Tensor | None, list[bool]]:
         """BEV of the last frame but one, and which samples have such a frame."""

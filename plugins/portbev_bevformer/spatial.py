@@ -10,17 +10,18 @@ from portbev.nn.deform_attention import Shapes, init_sampling, predicted
 from portbev.nn.dropout import Dropout
 from portbev.nn.precision import full_precision
 from portbev.ops import deform_attn_ragged
+from portbev_bevformer.prepared import FrameGeometry
 from portbev_bevformer.projection import VisiblePairs
 
 
 class VisiblePairTensors:
     """The arrays of :class:`VisiblePairs` as tensors on the device, shared by the layers of a forward pass."""
 
-    def __init__(self, pairs: VisiblePairs, device: torch.device) -> None:
+    def __init__(self, pairs: VisiblePairs | FrameGeometry, device: torch.device) -> None:
         self.counts = pairs.counts
-        self.query = torch.from_numpy(pairs.query).to(device, non_blocking=True)
-        self.reference = torch.from_numpy(pairs.reference).to(device, non_blocking=True)
-        self.weight = torch.from_numpy(pairs.weight).to(device, non_blocking=True)
+        self.query = torch.as_tensor(pairs.query).to(device, non_blocking=True)
+        self.reference = torch.as_tensor(pairs.reference).to(device, non_blocking=True)
+        self.weight = torch.as_tensor(pairs.weight).to(device, non_blocking=True)
 
 
 class CameraAttention(nn.Module):

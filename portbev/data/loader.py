@@ -17,7 +17,7 @@ from portbev.data.base import Dataset, Part
 from portbev.data.streams import share_streams
 from portbev.errors import ConfigError, DataError, PortbevError
 from portbev.failures import explained, in_one_line
-from portbev.models import Batch
+from portbev.models import Batch, Prepare
 from portbev.rng import generator
 
 _GRACE = 10  # seconds that a worker lives on after SIGTERM
@@ -101,10 +101,16 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
     start_batch: int = 0,
+    prepare: Prepare | None = None,
+    pin: bool = False,
 ) -> Loader:
     """The batches of an epoch from ``start_batch`` on (see :func:`batch_indices`), loaded by ``workers`` processes.
 
     Order and content do not depend on ``workers``. No global random state is read or changed.
+
+    Args:
+        prepare: what is called on each batch where it is made; its result becomes the batch's ``prepared``.
+        pin: put tensors into memory that the device copies from by itself.
     """
     batches = batch_indices(
         len(dataset),
@@ -121,7 +127,8 @@ def build_loader(
             _Epoch(dataset, epoch),
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=partial(_collate, dataset.collate),
+            collate_fn=partial(_collate, dataset.collate, prepare),
+            pin_memory=pin,
             worker_init_fn=_one_thread if workers else None,
             generator=torch.Generator().manual_seed(0),  # without it PyTorch draws from its global generator
         ),
@@ -172,9 +179,18 @@ class _Epoch(torch_data.Dataset[Any]):
         return str(tokens[index]) if index < len(tokens) else str(index)
 
 
-def _collate(collate: Callable[[list[Any]], Batch], samples: list[Any]) -> Batch | _Failure:
+def _collate(collate: Callable[[list[Any]], Batch], prepare: Prepare | None, samples: list[Any]) -> Batch | _Failure:
     """The batch of ``samples``, or the first error among them."""
-    return next((sample for sample in samples if isinstance(sample, _Failure)), None) or collate(samples)
+    failure = next((sample for sample in samples if isinstance(sample, _Failure)), None)
+    if failure is not None:
+        return failure
+    batch = collate(samples)
+    if prepare is not None:
+        try:
+            batch["prepared"] = prepare(batch)
+        except PortbevError as error:
+            return _Failure(error, traceback.format_exc())
+    return batch
 
 
 def _one_thread(worker: int) -> None:

@@ -194,6 +194,7 @@ def predict(
         part="eval",
         rank=comm.rank,
         world_size=comm.size,
+        prepare=model.preparation(training=False),
     )
     share = _infer(model, loader, find_benchmark(dataset.benchmark), config, backend, reporter, stop)
     shares = comm.gather(share)

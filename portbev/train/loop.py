@@ -161,6 +161,7 @@ class Trainer:
             rank=self.comm.rank,
             world_size=self.comm.size,
             start_batch=begin * settings.accumulate,
+            prepare=self.parts.model.preparation(training=True),
         )
         batches = iter(loader)
         for _ in range(self.parts.data.steps_per_epoch - begin):

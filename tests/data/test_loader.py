@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable
 from itertools import chain
@@ -64,6 +65,30 @@ def load(dataset: SweepDataset, **changes: Any) -> list[Batch]:
 
 def test_two_workers_give_the_batches_of_none(dataset: SweepDataset) -> None:
     assert_equal(load(dataset, workers=2), load(dataset))
+
+
+def names_of(batch: Batch) -> list[str]:
+    """Stands for what a model wants of each batch."""
+    return [f"{os.getpid()} {token}" for token in batch["tokens"]]
+
+
+def refuse(batch: Batch) -> None:
+    raise DataError("no camera", where=batch["tokens"][0])
+
+
+def test_what_a_model_wants_of_a_batch_is_computed_where_it_is_loaded(dataset: SweepDataset) -> None:
+    batches = load(dataset, workers=1, prepare=names_of)
+    for batch in batches:
+        processes = {name.split()[0] for name in batch["prepared"]}
+        assert [name.split()[1] for name in batch["prepared"]] == batch["tokens"] and str(os.getpid()) not in processes
+    assert "prepared" not in load(dataset)[0]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_cannot_be_prepared_is_told_in_the_words_of_who_refused_it(dataset: SweepDataset, workers: int) -> None:
+    with pytest.raises(DataError, match="no camera") as raised:
+        load(dataset, workers=workers, prepare=refuse)
+    assert raised.value.where in dataset.tokens
 
 
 def test_spawned_workers_give_them_too(dataset: SweepDataset, monkeypatch: pytest.MonkeyPatch) -> None:

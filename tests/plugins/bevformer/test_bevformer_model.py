@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -122,13 +123,18 @@ def test_padding_counts_as_image_only_officially() -> None:
     assert sum(build().visible_pairs(whole, 0).counts) == seen["official"] >= seen["fixed"]  # type: ignore[arg-type]
 
 
+def rotated(model: BEVFormer, bev: torch.Tensor, degrees: float) -> torch.Tensor:
+    turn = model.preparation(training=False).turn(np.array([degrees]))
+    return model.rotate(bev, torch.from_numpy(turn))
+
+
 def test_the_official_turn_is_about_cell_100_and_the_fixed_one_about_the_middle() -> None:
     bev = torch.arange(48.0).view(1, 48, 1)
-    turned = build().rotate(bev, np.array([180.0]))
+    turned = rotated(build(), bev, 180.0)
     assert torch.equal(turned, bev.flip(1))
-    official = build(quirks="official").rotate(bev, np.array([180.0]))
+    official = rotated(build(quirks="official"), bev, 180.0)
     assert torch.equal(official, torch.zeros_like(bev))  # all of it left the map
-    assert torch.equal(build(quirks="official").rotate(bev, np.array([0.0])), bev)
+    assert torch.equal(rotated(build(quirks="official"), bev, 0.0), bev)
 
 
 def test_without_objects_only_the_classes_learn() -> None:
@@ -233,6 +239,20 @@ def test_codes_of_boxes_and_back() -> None:
 def test_moving_a_batch_leaves_matrices_on_the_host() -> None:
     moved: Any = move_batch(make_batch(1, 1), torch.device("meta"))
     assert moved["images"].device.type == "meta" and isinstance(moved["lidar2img"], np.ndarray)
+
+
+@pytest.mark.parametrize("quirks", ["official", "fixed"])
+def test_a_batch_that_a_worker_prepared_gives_the_same_bits(quirks: str) -> None:
+    model, batch = build(quirks=quirks).train(), make_batch(2, 3)
+    batch["continues"][1, 1] = False
+    prepare = pickle.loads(pickle.dumps(model.preparation(training=True)))
+    prepared = move_batch({**batch, "prepared": prepare(batch)}, torch.device("cpu"))
+    there, here = model(prepared), build(quirks=quirks).train()(batch)
+    assert all(torch.equal(one, other) for one, other in zip(there, here, strict=True))
+    assert {leaf.device.type for leaf in move_batch(prepared, torch.device("meta"))["prepared"][1:]} == {"meta"}
+    # What the model takes of calibration and motion is what was prepared: it does not look at the rest again.
+    blind = {**prepared, "lidar2img": prepared["lidar2img"] * np.nan, "can_bus": prepared["can_bus"] * np.nan}
+    assert torch.equal(build(quirks=quirks).train()(blind).bev, here.bev)
 
 
 def test_quirks_in_one_word_or_each() -> None:

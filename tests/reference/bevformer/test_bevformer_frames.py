@@ -90,7 +90,7 @@ def test_the_bev_before_is_turned_as_the_original_turns_it(frames: Frames) -> No
 def test_cameras_see_the_same_points(frames: Frames, frame: int) -> None:
     batch, model = frames.batches[frame], frames.model
     padded = tuple(batch["images"].shape[-2:])
-    places, seen = project(model._points, batch["lidar2img"][:, 0], padded)
+    places, seen = project(model.preparation(training=False).points, batch["lidar2img"][:, 0], padded)
     order = np.moveaxis(seen, 0, 1)  # (cameras, samples, queries, anchors)
     assert np.array_equal(np.packbits(order), frames.recorded.arrays[f"f{frame}.bev_mask"])
     assert frames.gap(f"f{frame}.bev_mask_hits", order.any(-1).sum(-1)) == 0
