@@ -6,6 +6,8 @@ The host's result is the same for all of them.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from scipy.linalg import lapack
@@ -13,6 +15,19 @@ from torch import Tensor
 
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_nuscenes.batches import Matrices
+
+
+class SweepGeometry(NamedTuple):
+    """Where the pixels of a sweep of B samples with N cameras lie.
+
+    Attributes:
+        camera: what DepthNet is told of each camera, see :func:`camera_vector`.
+        places: what :meth:`portbev_bevdepth.lss.LSSFPN.to_bev` takes: the voxel indices of the frustum points; for
+            MatrixVT the ring and the ray matrix.
+    """
+
+    camera: Tensor
+    places: tuple[Tensor, ...]
 
 
 class Geometry:

@@ -33,11 +33,14 @@ def heatmap_loss(output: TaskOutput, target: TaskTarget, peaks: float) -> Tensor
     return gaussian_focal_loss(output["heatmap"], target.heatmap) / (max(1.0, peaks) + EPS)
 
 
-def box_loss(output: TaskOutput, target: TaskTarget, objects: float, code_weights: Sequence[float]) -> Tensor:
-    """Weighted L1 loss of the box codes at the objects' cells, divided by the number of objects (at least 1e-4)."""
+def box_loss(output: TaskOutput, target: TaskTarget, objects: float, code_weights: Tensor) -> Tensor:
+    """L1 loss of the box codes at the objects' cells, divided by the number of objects (at least 1e-4).
+
+    ``code_weights`` (10,) are the weights of the code's numbers.
+    """
     code = box_code(output).flatten(2).transpose(1, 2)  # (B,Y*X,10)
-    predicted = code.gather(1, target.index[..., None].expand(-1, -1, code.shape[2]))
-    weight = target.mask[..., None] * target.mask.new_tensor(code_weights)
+    predicted = code.gather(1, target.cell[..., None].expand(-1, -1, code.shape[2]))
+    weight = target.mask[..., None] * code_weights.to(target.mask.dtype)
     return ((predicted - target.code).abs() * weight).sum() / (max(1e-4, objects) + EPS)
 
 
@@ -47,15 +50,14 @@ def detection_losses(
     targets: Sequence[TaskTarget],
     mean_over_ranks: Mean | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The weighted heatmap losses and box losses of the tasks. ``targets`` are on the host."""
+    """The weighted heatmap losses and box losses of the tasks. ``targets`` are on the device of ``outputs``."""
     mean = mean_over_ranks or float
     heatmap_losses, box_losses = [], []
+    weights = torch.tensor(config.loss.code_weights).to(targets[0].mask.device, non_blocking=True)
     for output, target in zip(outputs, targets, strict=True):
-        peaks = mean(float(target.heatmap.eq(1).sum()))  # two centres in one cell are one peak
-        objects = mean(float(target.mask.sum()))
-        on_device = target.to(output["heatmap"].device)
-        heatmap_losses.append(config.loss.heatmap_weight * heatmap_loss(output, on_device, peaks))
-        box_losses.append(config.loss.box_weight * box_loss(output, on_device, objects, config.loss.code_weights))
+        peaks, objects = mean(target.peaks), mean(target.objects)
+        heatmap_losses.append(config.loss.heatmap_weight * heatmap_loss(output, target, peaks))
+        box_losses.append(config.loss.box_weight * box_loss(output, target, objects, weights))
     return heatmap_losses, box_losses
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +16,7 @@ from portbev.ops import voxel_pool, voxel_pool_lift
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.depth_aggregation import DepthAggregation, lift_rows, rows_to_points
 from portbev_bevdepth.depthnet import DepthNet
-from portbev_bevdepth.geometry import Geometry, camera_vector
-from portbev_nuscenes.batches import Matrices
+from portbev_bevdepth.geometry import Geometry, SweepGeometry
 
 STAGE_STRIDES = (4, 8, 16, 32)
 
@@ -57,36 +58,37 @@ class LSSFPN(ImagePath, nn.Module):
         self.register_buffer("voxel_num", torch.tensor(geometry.size))
         self.register_buffer("frustum", geometry.frustum)
 
-    def forward(self, images: Tensor, mats: Matrices) -> tuple[Tensor, Tensor]:
-        """Images (B,S,N,3,H,W), key frame first, to BEV features (B,C*S,Y,X) and depth (B*N,D,h,w) of the key frame."""
+    def forward(self, images: Tensor, geometry: Sequence[SweepGeometry]) -> tuple[Tensor, Tensor]:
+        """Images (B,S,N,3,H,W), key frame first, to BEV features (B,C*S,Y,X) and depth (B*N,D,h,w) of the key frame.
+
+        ``geometry`` is that of each sweep, on the device of the images.
+        """
         self._check(images)
-        bev, depth = self.sweep(images, mats, 0)
+        bev, depth = self.sweep(images[:, 0], geometry[0])
         sweeps = [bev]
         for index in range(1, images.shape[1]):
             with torch.no_grad():  # earlier frames get no gradient, but they update the batch statistics
-                sweeps.append(self.sweep(images, mats, index)[0])
+                sweeps.append(self.sweep(images[:, index], geometry[index])[0])
         return sweeps[0] if len(sweeps) == 1 else torch.cat(sweeps, dim=1), depth
 
-    def sweep(self, images: Tensor, mats: Matrices, index: int) -> tuple[Tensor, Tensor]:
-        """BEV features (B,C,Y,X) and depth probabilities (B*N,D,h,w) of one sweep."""
-        depth, context = self.image_features(images[:, index], mats, index)
+    def sweep(self, images: Tensor, geometry: SweepGeometry) -> tuple[Tensor, Tensor]:
+        """BEV features (B,C,Y,X) and depth probabilities (B*N,D,h,w) of one sweep's images (B,N,3,H,W)."""
+        depth, context = self.image_features(images, geometry.camera)
         with full_precision(depth.device):
             probability = depth.float().softmax(dim=1)
-            return self.to_bev(probability, context.float(), mats, index), probability
+            return self.to_bev(probability, context.float(), geometry.places), probability
 
-    def image_features(self, images: Tensor, mats: Matrices, index: int) -> tuple[Tensor, Tensor]:
-        """Depth logits (B*N,D,h,w) and context (B*N,C,h,w) of images (B,N,3,H,W)."""
+    def image_features(self, images: Tensor, camera: Tensor) -> tuple[Tensor, Tensor]:
+        """Depth logits (B*N,D,h,w) and context (B*N,C,h,w) of images (B,N,3,H,W); ``camera`` is (B*N,27)."""
         features = self.img_neck(self.img_backbone(self.arrange(images.flatten(0, 1))))
-        camera_sweep = 0 if self.config.quirks == "official" else index
-        camera = camera_vector(mats, camera_sweep).to(features.device)
         return self.depth_net(features, camera)
 
-    def to_bev(self, depth: Tensor, context: Tensor, mats: Matrices, index: int) -> Tensor:
+    def to_bev(self, depth: Tensor, context: Tensor, places: Sequence[Tensor]) -> Tensor:
         """BEV features (B,C,Y,X), row = y, column = x: depth times context, summed over the points of each cell.
 
-        ``depth`` (B*N,D,h,w) holds probabilities, ``context`` is (B*N,C,h,w).
+        ``depth`` (B*N,D,h,w) holds probabilities, ``context`` is (B*N,C,h,w), ``places`` the points' voxel indices.
         """
-        voxels = self.geometry.voxel_indices(mats, index).to(context.device)
+        (voxels,) = places
         batch, cameras = voxels.shape[:2]
         size = self.geometry.size
         if self.config.depth_aggregation:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from portbev.models import DetectionModel, Detections
+from portbev.models import DetectionModel, Detections, with_prepared
 from portbev.nn.image_backbone import load_backbone
 from portbev.nn.misfit import Hint
 from portbev.nn.precision import full_precision
@@ -17,7 +17,7 @@ from portbev_bevdepth.head import BEVDepthHead, TaskOutput
 from portbev_bevdepth.losses import depth_loss, detection_losses
 from portbev_bevdepth.lss import LSSFPN
 from portbev_bevdepth.matrixvt import MatrixVT
-from portbev_bevdepth.targets import box_targets
+from portbev_bevdepth.prepared import Preparation
 from portbev_nuscenes.batches import SweepBatch
 
 
@@ -52,16 +52,22 @@ class BEVDepth(DetectionModel):
         """Load the image backbone's weights, see :func:`portbev.nn.image_backbone.load_backbone`."""
         return load_backbone(self.backbone.img_backbone, self.config.image_backbone)
 
+    def preparation(self, *, training: bool) -> Preparation:
+        """The geometry of each sweep, and the targets."""
+        return Preparation(self.config, self.backbone.geometry, training=training)
+
     def forward(self, batch: SweepBatch) -> BevDepthOutput:
         """Raw outputs of a batch. ``batch["images"]`` is on the model's device, ``batch["mats"]`` is on the host."""
-        bev, depth = self.backbone(batch["images"], batch["mats"])
+        images = batch["images"]
+        prepared = with_prepared(batch, self.preparation(training=False), images.device)["prepared"]
+        bev, depth = self.backbone(images, prepared.sweeps)
         return BevDepthOutput(self.head(bev), depth)
 
     def losses(self, outputs: BevDepthOutput, batch: SweepBatch, *, mean_over_ranks: Any = None) -> dict[str, Tensor]:
         """The losses ``heatmap`` and ``box``, summed over the tasks, and ``depth`` if the batch has lidar depth."""
-        targets = box_targets(self.config, batch["boxes"], batch["labels"])
+        prepared = with_prepared(batch, self.preparation(training=True), outputs.depth.device)["prepared"]
         with full_precision(outputs.depth.device):
-            heatmaps, boxes = detection_losses(self.config, outputs.tasks, targets, mean_over_ranks)
+            heatmaps, boxes = detection_losses(self.config, outputs.tasks, prepared.targets, mean_over_ranks)
             terms = {"heatmap": torch.stack(heatmaps).sum(), "box": torch.stack(boxes).sum()}
             if batch["depth"] is not None:
                 terms["depth"] = depth_loss(self.config, outputs.depth, batch["depth"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ CODE_SIZE = 10
 Float32 = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class TaskTarget:
+class TaskTarget(NamedTuple):
     """Targets of one task for B samples.
 
     K is the largest number of objects in a sample.
@@ -26,18 +25,18 @@ class TaskTarget:
     Attributes:
         heatmap: (B,classes,Y,X) float32.
         code: (B,K,10) float32 [dx dy z log(l w h) sin cos vx vy]; dx and dy are the centre's offset in its cell.
-        index: (B,K) int64 index y*X+x of the object's cell.
+        cell: (B,K) int64 index y*X+x of the object's cell.
         mask: (B,K) float32, 1 where there is an object.
+        peaks: number of cells of the heatmap that are 1: two centres in one cell are one peak.
+        objects: number of objects.
     """
 
     heatmap: Tensor
     code: Tensor
-    index: Tensor
+    cell: Tensor
     mask: Tensor
-
-    def to(self, device: torch.device) -> TaskTarget:
-        """On ``device``."""
-        return TaskTarget(*(t.to(device) for t in (self.heatmap, self.code, self.index, self.mask)))
+    peaks: float
+    objects: float
 
 
 def box_targets(
@@ -109,7 +108,8 @@ def _task_target(
             x, y, radius, code[sample, slot] = encoded
             draw_gaussian(heatmap[sample, class_index], x, y, radius)
             index[sample, slot], mask[sample, slot] = y * x_cells + x, 1
-    return TaskTarget(*(torch.from_numpy(a) for a in (heatmap, code, index, mask)))
+    maps, codes, cells, masks = (torch.from_numpy(array) for array in (heatmap, code, index, mask))
+    return TaskTarget(maps, codes, cells, masks, peaks=float((heatmap == 1).sum()), objects=float(mask.sum()))
 
 
 def _encode_box(config: BevDepthConfig, box: Float32) -> tuple[int, int, int, Float32] | None:

@@ -57,7 +57,7 @@ class Encoder(nn.Module):
                 for i, (h, w) in enumerate(shapes)
             ]
         )
-        reference = torch.cat([centers(h, w) for h, w in shapes]).to(device).expand(len(x), -1, -1)
+        reference = torch.cat([centers(h, w) for h, w in shapes]).to(device, non_blocking=True).expand(len(x), -1, -1)
         for layer in self.layers:
             arguments = (x, position, reference, shapes)
             x = recomputed(layer, *arguments) if self.checkpointing else layer(*arguments)

@@ -35,6 +35,7 @@ class ImageNeck(nn.Module):
         self.columns = nn.ModuleList(self._transformer(section.column_layers) for _ in range(LEVELS))
         self.rows = nn.ModuleList(self._transformer(section.row_layers) for _ in range(LEVELS))
         self._ray_samplings: dict[bytes, RaySampling] = {}
+        self._placed: dict[int, tuple[RaySampling, Tensor, Tensor]] = {}
 
     def _transformer(self, layers: int) -> Transformer:
         config = self.config
@@ -79,8 +80,8 @@ class ImageNeck(nn.Module):
         """Polar rays (B,C,R,W) to the polar view (B,C,R,Az): a mean over heights, zero at invisible cells."""
         batch, _, ranges, width = rays.shape
         samplings = self.ray_samplings(level, calibration, size, width)
-        locations, weights = zip(*(_sampling_locations(one, ranges, width) for one in samplings), strict=True)
-        location, weight = (torch.from_numpy(np.stack(x)).to(rays.device) for x in (locations, weights))
+        places = [self._places(one, ranges, width, rays.device) for one in samplings]
+        location, weight = (torch.stack(parts) for parts in zip(*places, strict=True))
         heads, queries = self.config.heads, location.shape[1]
         value = rays.flatten(2).transpose(1, 2).unflatten(2, (heads, -1))
         location = location[:, :, None, None].expand(batch, queries, heads, 1, -1, 2)
@@ -109,9 +110,22 @@ class ImageNeck(nn.Module):
             if key not in self._ray_samplings:
                 if len(self._ray_samplings) >= MAX_CACHED:
                     self._ray_samplings.clear()
+                    self._placed.clear()
                 self._ray_samplings[key] = ray_sampling(self.config, level, one, size, width)
             samplings.append(self._ray_samplings[key])
         return samplings
+
+    def _places(self, sampling: RaySampling, ranges: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """:func:`_sampling_locations` on the device; kept there as long as the sampling is."""
+        known = self._placed.get(id(sampling))
+        if known is not None and known[0] is sampling and known[1].device == device:
+            return known[1:]
+        with torch.inference_mode(False):  # what is kept may be needed in training
+            arrays = (np.ascontiguousarray(part) for part in _sampling_locations(sampling, ranges, width))
+            location, weight = (torch.from_numpy(part).to(device, non_blocking=True) for part in arrays)
+        if type(location) is Tensor:  # a tracer's tensors have no values
+            self._placed[id(sampling)] = sampling, location, weight
+        return location, weight
 
     def _encoding(self, rows: int, columns: int, like: Tensor) -> Tensor:
         """Positional encoding (rows, columns, C) on the device of ``like``."""

@@ -16,9 +16,10 @@ def sine_encoding(rows: int, columns: int, channels: int, *, normalize: bool, de
     Encoded are the numbers 0, 1, 2 ..., or with ``normalize`` (n + 0.5) / count * 2 pi, as in mmdet's
     SinePositionalEncoding with offset -0.5 and eps 1e-6.
     """
-    y, x = (_encode(count, channels // 2, normalize) for count in (rows, columns))
+    axes = (_encode(count, channels // 2, normalize) for count in (rows, columns))
+    y, x = (axis.to(device, non_blocking=True) for axis in axes)
     shape = (rows, columns, -1)
-    return torch.cat([y[:, None].expand(shape), x[None].expand(shape)], -1).to(device)
+    return torch.cat([y[:, None].expand(shape), x[None].expand(shape)], -1)
 
 
 def _encode(count: int, channels: int, normalize: bool) -> Tensor:

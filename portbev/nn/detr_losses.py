@@ -39,7 +39,8 @@ def match_all(
     logits: Tensor, codes: Tensor, labels: Sequence[Tensor], targets: Sequence[Tensor], section: LossSection
 ) -> list[list[Match]]:
     """:func:`match` for each layer and each sample; logits (layers,B,Q,classes), codes (layers,B,Q,code)."""
-    logits, codes = logits.detach().float().cpu(), codes.detach().float().cpu()
+    both = torch.cat([logits.detach().float(), codes.detach().float()], -1).cpu()  # one wait for the device
+    logits, codes = both.split([logits.shape[-1], codes.shape[-1]], -1)
     return [
         [match(logits[i, b], codes[i, b], labels[b], targets[b], section) for b in range(len(labels))]
         for i in range(len(logits))
@@ -75,14 +76,19 @@ def detection_losses(
     """
     matches = match_all(logits, codes, labels, targets, section)
     layers, _, queries, classes = logits.shape
+    assigned = [_assign_targets(one, labels, targets, queries, classes) for one in matches]
+    query_labels, positive, box_targets = (
+        torch.cat(parts).to(logits.device, non_blocking=True) for parts in zip(*assigned, strict=True)
+    )
+    sizes = [len(one) for _, one, _ in assigned]
+    label_of, index_of, target_of = query_labels.chunk(layers), positive.split(sizes), box_targets.split(sizes)
     positives = float(sum(len(label) for label in labels))
     positives = max(mean_over_ranks(positives) if mean_over_ranks else positives, 1.0)
     losses: dict[str, Tensor] = {}
     for layer in range(layers):
-        query_labels, positive, box_targets = _assign_targets(matches[layer], labels, targets, queries, classes)
-        loss_cls = sigmoid_focal_loss(logits[layer].flatten(0, 1), query_labels.to(logits.device))
-        predicted = codes[layer].flatten(0, 1).float().index_select(0, positive.to(codes.device))
-        errors = (predicted - box_targets.to(codes.device)).abs() * code_weights
+        loss_cls = sigmoid_focal_loss(logits[layer].flatten(0, 1), label_of[layer])
+        predicted = codes[layer].flatten(0, 1).float().index_select(0, index_of[layer])
+        errors = (predicted - target_of[layer]).abs() * code_weights
         prefix = "" if layer == layers - 1 else f"d{layer}."
         losses[f"{prefix}loss_cls"] = section.class_weight * loss_cls / positives
         losses[f"{prefix}loss_bbox"] = section.box_weight * errors.sum() / positives

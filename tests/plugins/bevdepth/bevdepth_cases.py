@@ -68,7 +68,7 @@ def outputs_that_say(config: BevDepthConfig, targets: list[Any]) -> list[dict[st
         code = torch.zeros(batch, 10, rows * columns)
         for b in range(batch):
             for slot in target.mask[b].nonzero().flatten():
-                code[b, :, target.index[b, slot]] = target.code[b, slot]
+                code[b, :, target.cell[b, slot]] = target.code[b, slot]
         code = code.reshape(batch, 10, rows, columns)
         peaks = target.heatmap.eq(1).float()
         output = dict(zip([n for n, _ in BRANCHES], code.split([c for _, c in BRANCHES], dim=1), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from bevdepth_cases import make_batch, small
 
 from portbev.config import ComputeSection
 from portbev.errors import CheckpointError, ConfigError, DataError
+from portbev.models import move_batch
 from portbev.nn.derived import derived_buffers
 from portbev.nn.pretrained import load_resnet
 from portbev_bevdepth.checkpoint import export_state
@@ -18,8 +20,8 @@ from portbev_bevdepth.depthnet import ASPP, dilated_conv3x3
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_bevdepth.geometry import Geometry, camera_vector
 from portbev_bevdepth.losses import box_loss, depth_loss, heatmap_loss
-from portbev_bevdepth.matrixvt import ring_and_ray
 from portbev_bevdepth.model import BEVDepth
+from portbev_bevdepth.rays import ring_and_ray
 from portbev_bevdepth.targets import TaskTarget
 from portbev_cpu import conv_gradients
 from portbev_cpu.backend import CpuBackend
@@ -121,6 +123,23 @@ def test_earlier_sweeps_give_statistics_but_no_gradient() -> None:
     assert int(model.backbone.img_backbone.layer1[0].bn1.num_batches_tracked) == 2
 
 
+@pytest.mark.parametrize("quirks", ["official", "fixed"])
+@pytest.mark.parametrize("variant", ["bevdepth", "matrixvt"])
+def test_a_batch_that_a_worker_prepared_gives_the_same_bits(quirks: str, variant: str) -> None:
+    model = build(key_frames=1 if variant == "matrixvt" else 2, quirks=quirks, variant=variant)
+    batch = make_batch(model.config)
+    prepare = pickle.loads(pickle.dumps(model.preparation(training=True)))
+    prepared: Any = move_batch({**batch, "prepared": prepare(batch)}, torch.device("cpu"))  # type: ignore[typeddict-item]
+    nowhere = {name: value * torch.nan for name, value in batch["mats"].items()}  # not looked at again
+    with torch.no_grad():
+        there = model.losses(model({**prepared, "mats": nowhere}), {**prepared, "boxes": None})
+        here = model.losses(model(batch), batch)
+    assert there == here
+    moved = move_batch(prepared, torch.device("meta"))["prepared"]
+    assert moved.sweeps[-1].places[0].device.type == moved.targets[0].heatmap.device.type == "meta"
+    assert moved.targets[0].peaks == 2.0
+
+
 @pytest.mark.parametrize(("quirks", "told"), [("official", [0, 0]), ("fixed", [0, 1])])
 def test_camera_vector_of_earlier_sweeps(quirks: str, told: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(key_frames=2, quirks=quirks).eval()
@@ -210,12 +229,12 @@ def test_gradients_of_the_losses() -> None:
     output = {n: torch.randn(1, c, 3, 4, dtype=torch.float64, requires_grad=True) for n, c in names.items()}
     target = TaskTarget(
         torch.rand(1, 2, 3, 4).double().round(decimals=1), torch.randn(1, 2, 10).double(), torch.tensor([[5, 0]]),
-        torch.tensor([[1.0, 0.0]]).double(),
+        torch.tensor([[1.0, 0.0]]).double(), 1.0, 1.0,
     )  # fmt: skip
     plain = [v for n, v in output.items() if n != "heatmap"]
 
     def boxes(*parts: torch.Tensor) -> torch.Tensor:
-        return box_loss(dict(zip(list(names)[:5], parts, strict=True)), target, 1.0, [1.0] * 10)
+        return box_loss(dict(zip(list(names)[:5], parts, strict=True)), target, 1.0, torch.ones(10))
 
     def heat(logits: torch.Tensor) -> torch.Tensor:
         return heatmap_loss({"heatmap": logits}, target, 1.0)

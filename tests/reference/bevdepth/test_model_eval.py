@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from model_cases import Run, run_case
 
-from portbev_bevdepth.matrixvt import ring_and_ray
+from portbev_bevdepth.rays import ring_and_ray
 
 pytestmark = [pytest.mark.reference, pytest.mark.timeout(600)]
 STEMS = ("bevdepth_1key_eval", "matrixvt_eval", "bevdepth_2key_da_eval")

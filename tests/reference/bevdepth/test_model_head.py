@@ -46,7 +46,7 @@ def test_targets(recorded: Recorded) -> None:
         np.testing.assert_array_equal(heatmap.shape, recorded.arrays[f"target/heatmap{task}_shape"])
         np.testing.assert_array_equal(np.argwhere(heatmap), recorded.arrays[f"target/heatmap{task}_nzidx"])
         np.testing.assert_allclose(heatmap[heatmap != 0], recorded.arrays[f"target/heatmap{task}_nzval"], rtol=1e-6)
-        for name, value in (("anno", target.code), ("ind", target.index), ("mask", target.mask)):
+        for name, value in (("anno", target.code), ("ind", target.cell), ("mask", target.mask)):
             first = recorded.arrays[f"target/{name}{task}_first16"]
             slots = min(16, value.shape[1])
             np.testing.assert_allclose(value.numpy()[:, :slots], first[:, :slots], rtol=1e-5, atol=1e-5)
