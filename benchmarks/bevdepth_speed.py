@@ -175,6 +175,7 @@ def main() -> None:
     for note in [*notes, *backend.prepare_model(model, compute)]:
         print(f"note: {note}")
     batch = make_batch(config)
+    batch["prepared"] = model.preparation(training=True)(batch)  # the loader's workers do it
 
     def forward() -> None:
         with torch.no_grad():

@@ -76,6 +76,7 @@ class Frame:
         torch.manual_seed(0)
         self.model = BEVFormer(config)
         self.batch = make_batch(config, height, width)
+        self.batch["prepared"] = self.model.preparation(training=True)(self.batch)  # the loader's workers do it
         self.before = torch.randn(1, config.bev_size[0] * config.bev_size[1], config.channels)
 
     def outputs(self) -> Any:

@@ -105,6 +105,9 @@ def measure(backend: Backend, config: RunConfig, part: Part, *, quick: bool) -> 
     notes = backend.prepare_host(compute)
     batches = batches_of(config, part)
     model = _model(config)
+    prepare = model.preparation(training=part == "train")
+    if prepare is not None:  # the loader's workers do it
+        batches = [cast(Batch, {**batch, "prepared": prepare(batch)}) for batch in batches]
     notes += backend.prepare_model(model, compute)
     model.to(backend.device())
     step = _training(backend, config, model) if part == "train" else _inference(backend, config, model)

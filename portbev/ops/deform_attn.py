@@ -49,7 +49,8 @@ class DeformAttnCall(NamedTuple):
     def sizes(self, like: Tensor) -> Tensor:
         """(M, L, P, 2) width and height of each level, with dtype and device of ``like``."""
         sizes = list(zip(self.shapes[1::2], self.shapes[::2], strict=True))
-        return like.new_tensor(sizes)[:, None].expand(self.offsets.shape[1:]).contiguous()
+        there = torch.tensor(sizes, dtype=like.dtype).to(like.device, non_blocking=True)
+        return there[:, None].expand(self.offsets.shape[1:]).contiguous()
 
     def weights(self) -> Tensor:
         """Attention weights (G, M, L, P) of each query."""

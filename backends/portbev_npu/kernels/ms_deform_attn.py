@@ -94,8 +94,8 @@ def _maps(call: MsDeformAttnCall) -> tuple[Tensor, Tensor]:
     sizes, starts = zip(*(((level.height, level.width), level.first) for level in call.levels()), strict=True)
     device = call.value.device
     return (
-        torch.tensor(sizes, dtype=torch.int32, device=device),
-        torch.tensor(starts, dtype=torch.int32, device=device),
+        torch.tensor(sizes, dtype=torch.int32).to(device, non_blocking=True),
+        torch.tensor(starts, dtype=torch.int32).to(device, non_blocking=True),
     )
 
 
