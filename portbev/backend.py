@@ -41,6 +41,7 @@ class Backend:
         own_settings: keys of the configuration's section ``compute`` that not every backend can follow and this one
             does, in its own :meth:`prepare_host` or :meth:`prepare_model`. Of the others the user is told.
         combinations: versions that go together, as far as that is tested; the first row that fits counts.
+        pins_memory: whether the device copies from pinned host memory while the host goes on.
         emulated: whether the device is emulated; shown wherever the device is named.
     """
 
@@ -52,6 +53,7 @@ class Backend:
     priority: int = 0
     own_settings: tuple[str, ...] = ()
     combinations: tuple[Combination, ...] = ()
+    pins_memory: bool = False
     emulated: bool = False
 
     def probe(self) -> Availability:
@@ -89,8 +91,14 @@ class Backend:
             return ["compute.keep_freed_memory is for the cpu backend; the heap stays as it was"]
         return []
 
+    def pins(self, compute: ComputeSection) -> bool:
+        """Whether loaded batches are put into pinned memory."""
+        return self.pins_memory and not self.emulated and compute.pin_memory == "auto"
+
     def prepare_model(self, model: nn.Module, compute: ComputeSection) -> list[str]:
-        """Make a model compute as asked for: the memory format of its image path. Doing it again changes nothing.
+        """Make a model compute as asked for: the memory format of its image path, compiled parts.
+
+        Doing it again changes nothing.
 
         Layers that must not see that format stay out of it (:mod:`portbev.nn.contiguous_conv`).
 
@@ -98,7 +106,7 @@ class Backend:
         their values stay.
 
         Returns:
-            Notes for people: what ``compute`` asks for and cannot be done.
+            Notes for people: what is compiled, and what ``compute`` asks for and cannot be done.
         """
         from portbev.nn.contiguous_conv import keep_contiguous  # layers stand above devices
         from portbev.nn.image_path import set_image_format
@@ -108,11 +116,29 @@ class Backend:
         wanted = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[compute.memory_format]
         if not set_image_format(model, wanted) and compute.memory_format == "channels_last":
             notes.append("compute.memory_format: this model has no image path; its tensors stay contiguous")
+        notes += self._compile(model, compute)
         if compute.weight_gradients == "avx2" and "weight_gradients" not in self.own_settings:
             notes.append("compute.weight_gradients: avx2 is for the cpu backend; torch's own weight gradients are used")
         if compute.linear == "onednn" and "linear" not in self.own_settings:
             notes.append("compute.linear: onednn is for the cpu backend; torch's own products are used")
         return notes
+
+    def _compile(self, model: nn.Module, compute: ComputeSection) -> list[str]:
+        """Compile the parts that the model names, or say why they are not."""
+        from portbev.nn.compiled import compile_parts, compiled_parts, why_not
+
+        wanted = compiled_parts(model) if compute.compile == "parts" else []
+        reason = None
+        if wanted:
+            reason = "nothing compiles for an emulated device" if self.emulated else why_not(self.device())
+        compile_parts(model, [] if reason else wanted)
+        if compute.compile == "off":
+            return []
+        if not wanted:
+            return ["compute.compile: this model names no parts to compile; nothing is compiled"]
+        if reason:
+            return [f"compute.compile: nothing is compiled: {reason}"]
+        return [f"compute.compile: {', '.join(wanted)} are compiled, which the first steps take time for"]
 
     def as_emulated(self) -> Backend:
         """The same backend on its emulated device."""

@@ -58,10 +58,13 @@ class DetectionModel(nn.Module):
 
     Attributes:
         classes: names of the classes that it finds, in the order of its outputs; None: all of its data set.
+        compiled_parts: names of the modules that ``compute.compile: parts`` compiles: those that torch.compile traces
+            whole and whose sizes stay from step to step.
         weight_hints: which weights show which setting, for the message about a checkpoint that does not fit.
     """
 
     classes: tuple[str, ...] | None = None
+    compiled_parts: tuple[str, ...] = ()
     weight_hints: tuple[Hint, ...] = ()
 
     def load_pretrained(self) -> list[str]:

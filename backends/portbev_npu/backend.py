@@ -44,6 +44,7 @@ class NpuBackend(Backend):
     collective = "hccl"
     visible_devices = "ASCEND_RT_VISIBLE_DEVICES"
     priority = 20
+    pins_memory = True
     combinations = combinations.ROWS
 
     def probe(self) -> Availability:

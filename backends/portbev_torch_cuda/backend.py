@@ -22,6 +22,7 @@ class GpuBackend(Backend):
 
     device_type = "cuda"
     collective = "nccl"
+    pins_memory = True
     recorded: ClassVar[tuple[str, ...]] = ()
 
     def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:

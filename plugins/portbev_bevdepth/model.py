@@ -34,6 +34,14 @@ class BEVDepth(DetectionModel):
     Keys, shapes and dtypes of the state are those of the original implementation's model (``backbone.*``, ``head.*``).
     """
 
+    compiled_parts = (
+        "backbone.img_backbone",
+        "backbone.img_neck",
+        "head.trunk",
+        "head.neck",
+        "head.shared_conv",
+        "head.task_heads",
+    )
     weight_hints = (
         Hint(r"task_heads\.\d+\.heatmap\.", "other classes in a task", "model.head.tasks"),
         Hint(r"depth_net\.depth_conv\.", "another number of depth bins", "model.d_bound"),

@@ -48,6 +48,7 @@ class BEVFormer(ImagePath, DetectionModel):
     of one scene, and the model keeps the BEV of the previous frame (see :meth:`begin_stream`).
     """
 
+    compiled_parts = ("img_backbone", "img_neck")
     weight_hints = (
         Hint(r"cls_branches\.", "other classes", "model.classes"),
         Hint(r"bev_embedding|bev_queries\.embedding|(row|col)_embed", "another BEV size", "model.bev_size"),

@@ -43,6 +43,7 @@ class EchoFusion(DetectionModel):
     Without a camera the radar's feature pyramid is the encoder's input, as if its columns were azimuths.
     """
 
+    compiled_parts = ("radar_backbone", "radar_neck", "img_backbone")
     weight_hints = (
         Hint(r"cls_branches\.", "other classes", "the data's classes"),
         Hint(r"query_embedding|queries\.embedding", "other queries", "model.queries"),

@@ -195,6 +195,7 @@ def predict(
         rank=comm.rank,
         world_size=comm.size,
         prepare=model.preparation(training=False),
+        pin=backend.pins(config.compute),
     )
     share = _infer(model, loader, find_benchmark(dataset.benchmark), config, backend, reporter, stop)
     shares = comm.gather(share)

@@ -136,7 +136,7 @@ class Trainer:
             epoch, begin = divmod(self.at.step, steps_per_epoch)
             for batches, waited, started in self._groups(epoch, begin):
                 outcome = self._step(batches)
-                self.parts.backend.synchronize()
+                # The device may still update the weights: the next step, which waits for that, counts it.
                 self._log(outcome, epoch, started, waited)
                 if self._checkpoint_is_due():
                     self._save()
@@ -162,6 +162,7 @@ class Trainer:
             world_size=self.comm.size,
             start_batch=begin * settings.accumulate,
             prepare=self.parts.model.preparation(training=True),
+            pin=self.parts.backend.pins(self.config.compute),
         )
         batches = iter(loader)
         for _ in range(self.parts.data.steps_per_epoch - begin):

@@ -19,11 +19,12 @@ MULTIPLIER = "lr_multiplier"
 
 
 def build_optimizer(
-    section: OptimizerSection, parameters: Iterable[tuple[str, nn.Parameter]], lr: float
+    section: OptimizerSection, parameters: Iterable[tuple[str, nn.Parameter]], lr: float, *, fused: bool = False
 ) -> torch.optim.Optimizer:
     """The optimizer with all trainable parameters: one group for each learning rate.
 
-    The same update code (``foreach``) runs on every device, so that devices differ by their arithmetic alone.
+    The same update code (``foreach``) runs on every device, so that devices differ by their arithmetic alone; unless
+    ``fused``, which is a kernel of each device's own.
 
     Args:
         parameters: names and parameters; those that need no gradient are left out.
@@ -32,9 +33,22 @@ def build_optimizer(
         ConfigError: an item of ``lr_multipliers`` that is in no parameter's name.
     """
     groups = parameter_groups(section, parameters, lr)
+    decay = section.weight_decay
+    way: dict[str, bool] = {"fused": True} if fused else {"foreach": True}
     if section.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=section.betas, weight_decay=section.weight_decay, foreach=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=section.momentum, weight_decay=section.weight_decay, foreach=True)
+        return torch.optim.AdamW(groups, lr=lr, betas=section.betas, weight_decay=decay, **way)
+    return torch.optim.SGD(groups, lr=lr, momentum=section.momentum, weight_decay=decay, **way)
+
+
+def why_not_fused(section: OptimizerSection, device: torch.device) -> str | None:
+    """Why the fused update does not work on ``device``, found by a step of it; None if it does."""
+    weight = nn.Parameter(torch.ones(8, device=device))
+    weight.grad = torch.ones_like(weight)
+    try:
+        build_optimizer(section, [("weight", weight)], 1e-3, fused=True).step()
+    except (RuntimeError, NotImplementedError) as error:
+        return " ".join(str(error).split())[:200]
+    return None
 
 
 def parameter_groups(

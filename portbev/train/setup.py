@@ -21,6 +21,7 @@ from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
 from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
+from portbev.train.how import fused_update, transfers
 from portbev.train.new_record import new_record
 from portbev.train.optim import build_optimizer, scaled_lr
 from portbev.train.parallel import wrapped
@@ -64,7 +65,8 @@ def assemble(
     data = open_splits(config, data_root, comm)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
-    prepared = backend.prepare_model(model, config.compute)
+    fused, update = fused_update(config, device)
+    prepared = [*backend.prepare_model(model, config.compute), *transfers(backend, config.compute), *update]
     for note in [*told, *prepared]:
         say(f"note: {note}")
     model.to(device)
@@ -88,7 +90,7 @@ def assemble(
         data=data,
         model=model,
         wrapped=wrapped(model, config, comm),
-        optimizer=build_optimizer(config.optimizer, model.named_parameters(), lr),
+        optimizer=build_optimizer(config.optimizer, model.named_parameters(), lr, fused=fused),
         scaler=_scaler(config, backend),
         ema=_average(config, model, len(data.train)),
         lr=lr,

@@ -1,4 +1,7 @@
-"""One optimizer step: forward and backward of each batch, clipping, update, average."""
+"""One optimizer step: forward and backward of each batch, clipping, update, average.
+
+The host waits for the device once: before the update it reads the losses, the gradient's norm and whether to stop.
+"""
 
 from __future__ import annotations
 
@@ -64,21 +67,20 @@ class OptimizerStep:
             self.config.schedule, step, total=parts.schedule_steps, steps_per_epoch=parts.data.steps_per_epoch
         )
         set_lr(parts.optimizer, lr)
-        sums: dict[str, float] = {}
+        found: list[dict[str, Tensor]] = []
         for micro in range(len(batches)):
             last = micro == len(batches) - 1
             with contextlib.nullcontext() if last or self.comm.size == 1 else parts.wrapped.no_sync():
-                terms, total = self._backward(batches, micro)
-            values = torch.stack([total.detach(), *(t.detach() for t in terms.values())]).float().cpu().tolist()
-            for name, value in zip(["total", *terms], values, strict=True):
-                sums[name] = sums.get(name, 0.0) + value / len(batches)
+                found.append(self._backward(batches, micro))
         if self.comm.size > 1 and not self.config.train.find_unused_parameters and self._unused():
             raise self._without_gradient()  # its bucket was not averaged: the processes would drift apart
-        agreed = self.comm.mean_vector([float(self.asked_to_stop()), *sums.values()])
-        losses = dict(zip(sums, agreed[1:], strict=True))
+        parts.scaler.unscale_(parts.optimizer)
+        gradients = [w.grad for w in parts.model.parameters() if w.grad is not None]
+        total_norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        losses, norm, stop = self._read(found, total_norm)
         self._check_finite(losses, batches)
-        norm, skipped = self._update(losses, batches)
-        return Outcome(losses, norm, lr, skipped, stop=agreed[0] > 0)
+        skipped = self._update(losses, batches, norm, total_norm)
+        return Outcome(losses, norm, lr, skipped, stop)
 
     def forward(self, batch: Batch, micro: int) -> dict[str, Tensor]:
         """Loss terms of the batch number ``micro`` of the step."""
@@ -95,8 +97,20 @@ class OptimizerStep:
                 raise
             raise _RefusedLossError(str(error)) from error
 
-    def _backward(self, batches: list[Batch], micro: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Loss terms of one batch and their sum, whose gradient has been added to that of the step."""
+    def _read(self, found: list[dict[str, Tensor]], norm: Tensor) -> tuple[dict[str, float], float, bool]:
+        """Take from the device, at once: losses, mean over batches and processes; the norm; whether any is to stop."""
+        sums: dict[str, Tensor] = {}
+        for terms in found:
+            for name, value in zip(terms, torch.stack(list(terms.values())).float() / len(found), strict=True):
+                sums[name] = sums[name] + value if name in sums else value
+        losses = torch.stack(list(sums.values()))
+        asked = losses.new_full((1,), float(self.asked_to_stop()))
+        agreed = self.comm.mean_tensor(torch.cat([asked, losses]))
+        stop, *means, length = torch.cat([agreed, norm.reshape(1).to(agreed.device)]).cpu().tolist()
+        return dict(zip(sums, means, strict=True)), length, stop > 0
+
+    def _backward(self, batches: list[Batch], micro: int) -> dict[str, Tensor]:
+        """The sum ``total`` and the loss terms of one batch, whose gradient has been added to that of the step."""
         try:
             terms = self.forward(batches[micro], micro)
         except _RefusedLossError as error:
@@ -116,27 +130,27 @@ class OptimizerStep:
             ) from error
         total = torch.stack(list(terms.values())).sum()
         self.parts.scaler.scale(total / len(batches)).backward()
-        return terms, total
+        return {name: term.detach() for name, term in {"total": total, **terms}.items()}
 
-    def _update(self, losses: dict[str, float], batches: list[Batch]) -> tuple[float, bool]:
-        """Clip, step, average. Returns the gradient's norm before clipping, and whether the update was left out."""
+    def _update(self, losses: dict[str, float], batches: list[Batch], norm: float, total_norm: Tensor) -> bool:
+        """Clip, step, average. Returns whether the update was left out.
+
+        ``norm`` is the gradient's before clipping, ``total_norm`` the same on the device.
+        """
         parts, limit, scale = self.parts, self.config.train.clip_grad_norm, self.config.compute.loss_scale
-        parts.scaler.unscale_(parts.optimizer)
-        parameters = [w for w in parts.model.parameters() if w.grad is not None]
-        total = torch.nn.utils.get_total_norm([w.grad for w in parameters if w.grad is not None], foreach=True)
-        norm = float(total.cpu())
         skipped = not math.isfinite(norm)
         if skipped and not parts.scaler.is_enabled():
             name = nonfinite.first_nonfinite_gradient(parts.model)
             raise nonfinite.describe(self.step + 1, losses, _tokens(batches), name, what="the gradient")
         if not skipped and limit is not None:  # an fp16 overflow: the scaler lowers its scale, if that is dynamic
-            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total, foreach=True)
+            parameters = [w for w in parts.model.parameters() if w.grad is not None]
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, total_norm, foreach=True)
         parts.scaler.step(parts.optimizer)
         parts.scaler.update(None if scale == "dynamic" else float(scale))
         parts.optimizer.zero_grad(set_to_none=True)
         if parts.ema is not None:
             parts.ema.update(parts.model)
-        return norm, skipped
+        return skipped
 
     def _check_finite(self, losses: dict[str, float], batches: list[Batch]) -> None:
         """Stop before the update, with what a person needs to find the cause."""

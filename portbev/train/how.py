@@ -1,0 +1,29 @@
+"""How steps are computed where that is not the plain way: said at the start and kept in the record."""
+
+from __future__ import annotations
+
+import torch
+
+from portbev.backend import Backend
+from portbev.config import RunConfig
+from portbev.config.schema import ComputeSection
+from portbev.train.optim import why_not_fused
+
+
+def transfers(backend: Backend, compute: ComputeSection) -> list[str]:
+    """What is said of pinned memory; nothing where it was not asked for or the device is the host."""
+    if not backend.pins_memory or compute.pin_memory == "off":
+        return []
+    if backend.pins(compute):
+        return ["batches are loaded into pinned memory, which the device copies from by itself"]
+    return ["compute.pin_memory: an emulated device has no use for pinned memory; batches are not pinned"]
+
+
+def fused_update(config: RunConfig, device: torch.device) -> tuple[bool, list[str]]:
+    """Whether the optimizer is the fused one, and what is said of it."""
+    if not config.compute.fused_optimizer:
+        return False, []
+    reason = why_not_fused(config.optimizer, device)
+    if reason is not None:
+        return False, [f"compute.fused_optimizer: the update is not fused: {reason}"]
+    return True, [f"compute.fused_optimizer: {config.optimizer.name} updates by torch's fused kernel"]
