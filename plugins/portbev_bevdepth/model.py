@@ -40,7 +40,6 @@ class BEVDepth(DetectionModel):
         "head.trunk",
         "head.neck",
         "head.shared_conv",
-        "head.task_heads",
     )
     weight_hints = (
         Hint(r"task_heads\.\d+\.heatmap\.", "other classes in a task", "model.head.tasks"),

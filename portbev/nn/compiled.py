@@ -13,8 +13,8 @@ ATTRIBUTE = "compiled_parts"
 def compiled_parts(model: nn.Module) -> list[str]:
     """Names of the modules that ``model`` wants compiled, in its attribute ``compiled_parts``.
 
-    They are such as torch.compile traces whole, with sizes that stay from step to step. A name that stands for nothing
-    in this model is left out.
+    They are such as torch.compile traces whole, with sizes that stay from step to step, and of classes that are not
+    torch's own (which it does not trace from the outside). A name that stands for nothing in this model is left out.
     """
     modules = dict(model.named_modules())
     return [name for name in getattr(model, ATTRIBUTE, ()) if name in modules]

@@ -12,6 +12,7 @@ from portbev.runs.ledger import Ledger
 from portbev.runs.reading import in_words
 from portbev.runs.tensors import load_weights
 from portbev.runs.writer import now
+from portbev.train.how import take_up
 from portbev.train.parts import Parts, Position
 
 
@@ -46,10 +47,7 @@ def restore(parts: Parts, saved: Checkpoint) -> Position:
     if parts.ema is not None and saved.ema is not None:
         parts.ema.load(saved.ema)
         parts.ema.updates = int(saved.state["ema_updates"])
-    ways = {name: parts.optimizer.defaults[name] for name in ("foreach", "fused")}
-    parts.optimizer.load_state_dict(saved.state["optimizer"])
-    for group in parts.optimizer.param_groups:
-        group.update(ways)  # those of this device
+    take_up(parts.optimizer, saved.state["optimizer"])
     if parts.scaler.is_enabled():
         parts.scaler.load_state_dict(saved.state["scaler"])
     used = _used(saved, parts.checkpoints.path(saved.step) / META)

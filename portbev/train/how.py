@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from portbev.backend import Backend
@@ -27,3 +29,11 @@ def fused_update(config: RunConfig, device: torch.device) -> tuple[bool, list[st
     if reason is not None:
         return False, [f"compute.fused_optimizer: the update is not fused: {reason}"]
     return True, [f"compute.fused_optimizer: {config.optimizer.name} updates by torch's fused kernel"]
+
+
+def take_up(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a saved state, but for the way of updating: that is this run's."""
+    ways = {name: optimizer.defaults[name] for name in ("foreach", "fused")}
+    optimizer.load_state_dict(state)
+    for group in optimizer.param_groups:
+        group.update(ways)

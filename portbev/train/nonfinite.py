@@ -52,7 +52,7 @@ def first_nonfinite_module(model: nn.Module, forward: Callable[[], Any]) -> str 
     handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules()]
     kept = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # compiled parts call no hooks inside
             forward()
     finally:
         for handle in handles:
