@@ -125,20 +125,26 @@ class Backend:
 
     def _compile(self, model: nn.Module, compute: ComputeSection) -> list[str]:
         """Compile the parts that the model names, or say why they are not."""
-        from portbev.nn.compiled import compile_parts, compiled_parts, why_not
+        from portbev.nn.compiled import compile_parts, compiled_parts, recomputing, why_not
 
-        wanted = compiled_parts(model) if compute.compile == "parts" else []
+        named = compiled_parts(model) if compute.compile == "parts" else []
+        left_out = recomputing(model, named)
+        wanted = [name for name in named if name not in left_out]
         reason = None
         if wanted:
             reason = "nothing compiles for an emulated device" if self.emulated else why_not(self.device())
         compile_parts(model, [] if reason else wanted)
         if compute.compile == "off":
             return []
-        if not wanted:
+        if not named:
             return ["compute.compile: this model names no parts to compile; nothing is compiled"]
         if reason:
             return [f"compute.compile: nothing is compiled: {reason}"]
-        return [f"compute.compile: {', '.join(wanted)} are compiled, which the first steps take time for"]
+        told = {
+            "are compiled, which the first steps take time for": wanted,
+            "are not compiled, because their activations are recomputed": left_out,
+        }
+        return [f"compute.compile: {', '.join(names)} {what}" for what, names in told.items() if names]
 
     def as_emulated(self) -> Backend:
         """The same backend on its emulated device."""

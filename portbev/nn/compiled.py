@@ -20,6 +20,15 @@ def compiled_parts(model: nn.Module) -> list[str]:
     return [name for name in getattr(model, ATTRIBUTE, ()) if name in modules]
 
 
+def recomputing(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """Those of these modules that compute their activations again in the backward pass, which torch cannot trace."""
+
+    def recomputes(part: nn.Module) -> bool:
+        return any(getattr(module, "checkpointing", False) for module in part.modules())
+
+    return [name for name in names if recomputes(model.get_submodule(name))]
+
+
 def compile_parts(model: nn.Module, names: Sequence[str]) -> None:
     """Let torch.compile trace these modules at their next calls, and no others. Doing it again changes nothing."""
     for name, module in model.named_modules():

@@ -68,6 +68,16 @@ def test_the_named_parts_alone_are_compiled_and_the_state_keeps_its_keys(traced:
     assert len(traced) == 1, "what is off is not traced"
 
 
+def test_a_part_that_recomputes_its_activations_is_left_out_and_said(traced: list[Any]) -> None:
+    model = Parted()
+    model.trunk.checkpointing = True  # type: ignore[assignment]
+    assert asked(model, "parts") == [
+        "compute.compile: trunk are not compiled, because their activations are recomputed"
+    ]
+    model(torch.ones(1, 4))
+    assert not traced
+
+
 def test_where_nothing_compiles_it_is_said_and_the_model_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: No working C++ compiler found in g++\nmore")
