@@ -32,10 +32,11 @@ class Ema:
         """Take the model's present state into the average."""
         self.updates += 1
         decay = self.decay * (1 - math.exp(-self.updates / self.ramp))
-        for key, value in model.state_dict().items():
-            average = self.state[key]
-            if average.dtype.is_floating_point:
-                average.mul_(decay).add_((1 - decay) * value.detach())
+        weights = {key: value for key, value in model.state_dict().items() if value.dtype.is_floating_point}
+        averages = [self.state[key] for key in weights]
+        shares = torch._foreach_mul(list(weights.values()), 1 - decay)  # one call to the device for many tensors
+        torch._foreach_mul_(averages, decay)
+        torch._foreach_add_(averages, shares)
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
