@@ -194,6 +194,12 @@ def test_gradients_equal_finite_differences(shapes: Shapes, counts: list[int], o
     torch.autograd.gradcheck(lambda v, x, w: ms_deform_attn_ragged(v, shapes, x, w, counts), inputs)
 
 
+def test_more_corners_than_a_map_has_pixels_and_border_have_their_gradients() -> None:
+    tensors = case([(1, 1)], [3], heads=1, points=9)
+    inputs = [t.requires_grad_() for t in (tensors[0], off_the_lattice(tensors[1], [(1, 1)]), tensors[2])]
+    torch.autograd.gradcheck(lambda v, x, w: ms_deform_attn_ragged(v, [(1, 1)], x, w, [3]), inputs)
+
+
 @pytest.mark.parametrize(
     ("counts", "images", "queries"), [([0, 0, 0], 3, 0), ([], 0, 5)], ids=["no queries", "no images"]
 )

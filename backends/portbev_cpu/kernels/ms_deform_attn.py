@@ -16,6 +16,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from portbev.kernels import Kernel
 from portbev.ops.ms_deform_attn import Level, MsDeformAttnCall
@@ -216,6 +217,8 @@ def _products(table: Tensor, numbers: Tensor, grad_rows: Tensor) -> Tensor:
     """Scalar products of each of ``grad_rows`` with its equally many rows ``numbers`` of ``table``."""
     _first_csr_tensor()
     each = numbers.numel() // len(grad_rows)
+    if each > len(table):  # torch counts: a matrix cannot have more entries than places
+        table = functional.pad(table, (0, 0, 0, each - len(table)))
     ends, room = torch.arange(0, numbers.numel() + 1, each), table.new_zeros(numbers.numel())
     size = (len(grad_rows), len(table))
     # A row may name a pixel twice, which a strict CSR matrix does not; each entry is computed by itself.
