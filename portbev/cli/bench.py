@@ -15,8 +15,10 @@ BACKEND = typer.Option("auto", "--backend", help="auto, cpu, cuda, rocm, npu, or
 EMULATE = typer.Option(False, "--emulate", help="Use the emulated device of that backend; its figures mean nothing.")
 QUICK = typer.Option(False, "--quick", help="Configurations of a laptop's size, and few samples.")
 OUT = typer.Option(None, "--out", metavar="FOLDER", help="Where JSON and table go; default: runs/bench-BACKEND.")
-SET = typer.Option([], "--set", metavar="KEY=VALUE", help="Change a value of every configuration; repeatable.")
-CONFIGS = typer.Argument(None, metavar="[CONFIG]...", help="Default: those that the model families offer.")
+SET = typer.Option(
+    [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a value of every configuration; repeatable."
+)
+CONFIGS = typer.Argument(None, metavar="CONFIG", help="Default: those that the model families offer.")
 
 
 def register(app: typer.Typer, name: str, help: str) -> None:
