@@ -22,7 +22,7 @@ def on_a_gpu(*words: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_every_stage_passes_on_the_cpu(tmp_path: Path) -> None:
     out = tmp_path / "results"
-    done = on_a_gpu(out, "--backend", "cpu", "--python", sys.executable, "--quickest")
+    done = on_a_gpu(out, "--backend", "cpu", "--python", sys.executable, "--seconds", "240", "--quickest")
     logs = {path.name: path.read_text()[-2000:] for path in (out / "logs").iterdir()}
     assert done.returncode == 0, f"{done.stdout}\n{logs}"
     stages = [
