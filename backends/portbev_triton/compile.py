@@ -43,7 +43,14 @@ class Compiled:
 
 
 def compiled(variant: Variant, architecture: str) -> Compiled:
-    """Compile ``variant`` with its settings for ``architecture``."""
+    """Compile ``variant`` with its settings for ``architecture``, and look at what it takes."""
+    result = compile_variant(variant, architecture)
+    registers, spills = _nvidia(result) if "cubin" in result.asm else _amd(result)
+    return Compiled(variant.name, variant.label, architecture, registers, spills, int(result.metadata.shared))
+
+
+def compile_variant(variant: Variant, architecture: str) -> Any:
+    """``variant`` with its settings for ``architecture``, as Triton compiles it."""
     import triton
     from triton.compiler import ASTSource
 
@@ -56,9 +63,7 @@ def compiled(variant: Variant, architecture: str) -> Compiled:
     aligned = {(at,): multiple for at, n in enumerate(names) if signature[n].startswith("*") or n in variant.aligned}
     source = ASTSource(variant.kernel, signature, {(names.index(n),): v for n, v in constants.items()}, aligned)
     options = {name: chosen[name] for name in OPTIONS if name in chosen}
-    result = triton.compile(source, target=_target(architecture), options=options)
-    registers, spills = _nvidia(result) if "cubin" in result.asm else _amd(result)
-    return Compiled(variant.name, variant.label, architecture, registers, spills, int(result.metadata.shared))
+    return triton.compile(source, target=_target(architecture), options=options)
 
 
 def variants() -> Iterator[Variant]:
