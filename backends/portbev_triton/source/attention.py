@@ -1,4 +1,4 @@
-"""What the kernels of deformable attention share: a row's image, a point's corners, samples and their gradients.
+"""What the kernels of deformable attention share: rows, images and levels, corners, samples and their gradients.
 
 Tiles are (points, rows, channels) with the channels innermost: a thread takes 16 bytes of a row of channels and all
 points of the tile, so that sums over points stay in its registers. Positions and shares are computed on (points, rows),
@@ -13,14 +13,50 @@ import triton.language as tl
 
 
 @triton.jit
-def image_of(
+def start_of(
     row,
+    head,
     ends,  # (BLOCK_IMAGES,) int32: the row behind each image's last; the largest int32 behind the last image
     BLOCK_IMAGES: tl.constexpr,
+    PIXELS: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
 ):
-    """The image of each row: how many images end before it."""
+    """Where the values of each row's image and of the head start; a row's image is how many images end before it."""
     end = tl.load(ends + tl.arange(0, BLOCK_IMAGES))
-    return tl.sum((row[None, :] >= end[:, None]).to(tl.int32), axis=0)
+    image = tl.sum((row[None, :] >= end[:, None]).to(tl.int32), axis=0)
+    return image.to(tl.int64) * (PIXELS * HEADS * CHANNELS) + head * CHANNELS
+
+
+@triton.jit
+def load_pairs(pointer, at, there, outside):
+    """The pairs (x, y) number ``at`` (points, rows), in float32; ``outside`` where they are not there."""
+    pairs = tl.load(
+        pointer + 2 * at[:, :, None] + tl.arange(0, 2)[None, None, :], mask=there[:, :, None], other=outside
+    )
+    return tl.split(pairs.to(tl.float32))
+
+
+@triton.jit
+def store_pairs(pointer, at, x, y, there):
+    """Store pairs where they are there, in the dtype of ``pointer``."""
+    pairs = tl.join(x, y).to(pointer.dtype.element_ty)
+    tl.store(pointer + 2 * at[:, :, None] + tl.arange(0, 2)[None, None, :], pairs, mask=there[:, :, None])
+
+
+@triton.jit
+def block_of_rows(rows, BLOCK_ROWS: tl.constexpr):
+    """Head and rows of this program; rows behind the last are the last, and not there."""
+    blocks = tl.cdiv(rows, BLOCK_ROWS)
+    head = tl.program_id(0) // blocks
+    row = tl.program_id(0) % blocks * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    return head, tl.minimum(row, rows - 1), row < rows
+
+
+@triton.jit
+def level_of(levels, level):
+    """Height, width and first pixel."""
+    return tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1), tl.load(levels + 3 * level + 2)
 
 
 @triton.jit
@@ -92,10 +128,14 @@ def finite(values):
 
 @triton.jit
 def sample_backward(
+    grad_weight,  # (points, rows) float32, added to: gradients by weight, and by x and y without the weight
+    grad_x,
+    grad_y,
     grad,  # (rows, channels) float32: of a loss by the rows' sums
-    grad_term,  # the same as it is added to the sums: finite and scaled, if FIXED
     values,  # as for sample
     sums,  # (rows,) pointers to the sums of each row's image and head: int64 if FIXED, else float32
+    poisoned,  # (rows,) pointers to their marks, if FIXED
+    scale,  # (channels,) powers of two, float32, if FIXED
     channel,
     x,
     y,
@@ -110,7 +150,7 @@ def sample_backward(
     FIXED: tl.constexpr,
     SPREAD: tl.constexpr,
 ):
-    """Adds to the sums of the gradient by value; gradients (points, rows) by weight, and by x and y without the weight.
+    """Gradients by weight and position, and terms for the sums of that by value.
 
     The compiler gives a thread as many channels as lie side by side. Where the device has no addition for several at
     once (SPREAD) a thread had better add one: those of a warp then fill the sectors of memory that they touch. The loop
@@ -118,10 +158,10 @@ def sample_backward(
     """
     x0, x_fraction = below(x, width)
     y0, y_fraction = below(y, height)
-    grad_weight = tl.zeros_like(weight)
-    grad_x = tl.zeros_like(weight)
-    grad_y = tl.zeros_like(weight)
-    weight_term = finite(weight) if FIXED else weight
+    weight_term, grad_term = weight, grad
+    if FIXED:
+        weight_term = finite(weight)
+        grad_term = finite(grad) * scale[None, :]
     lane = (channel * channel_stride if SPREAD else channel)[None, None, :]
     for corner in range(4):
         px, x_inside, x_share, x_slope = neighbour(x0, x_fraction, width, corner % 2)
@@ -138,6 +178,11 @@ def sample_backward(
         mask = (pixel >= 0)[:, :, None] & (channel < CHANNELS)[None, None, :]
         target = sums[None, :, None] + (pixel * STRIDE)[:, :, None] + lane
         tl.atomic_add(target, term, mask=mask, sem="relaxed")
+    if FIXED:
+        # Finite only if every product of a gradient and a weight is: a glance at all before a look at each.
+        largest = tl.sum(tl.sum(tl.abs(grad), axis=1), axis=0) * tl.sum(tl.sum(tl.abs(weight), axis=1), axis=0)
+        if (tl.abs(largest) < float("inf")) == 0:
+            poison(grad, poisoned, channel, x, y, weight, first, height, width, STRIDE, CHANNELS)
     return grad_weight, grad_x, grad_y
 
 

@@ -9,31 +9,23 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from portbev_triton.source.attention import finite, image_of, poison, sample, sample_backward
-
-
-@triton.jit
-def block_of_rows(rows, BLOCK_ROWS: tl.constexpr):
-    """Head and rows of this program; rows behind the last are the last, and not there."""
-    blocks = tl.cdiv(rows, BLOCK_ROWS)
-    head = tl.program_id(0) // blocks
-    row = tl.program_id(0) % blocks * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    return head, tl.minimum(row, rows - 1), row < rows
-
-
-@triton.jit
-def level_of(levels, level):
-    """Height, width and first pixel."""
-    return tl.load(levels + 3 * level), tl.load(levels + 3 * level + 1), tl.load(levels + 3 * level + 2)
+from portbev_triton.source.attention import (
+    block_of_rows,
+    level_of,
+    load_pairs,
+    sample,
+    sample_backward,
+    start_of,
+    store_pairs,
+)
 
 
 @triton.jit
 def load_points(locations, weights, at, there, height, width):
     """Positions in pixels and weights of points; those that are not there lie outside of the map."""
-    pairs = locations + 2 * at[:, :, None] + tl.arange(0, 2)[None, None, :]
-    x, y = tl.split(tl.load(pairs, mask=there[:, :, None], other=-1.0))
+    x, y = load_pairs(locations, at, there, -1.0)
     weight = tl.load(weights + at, mask=there, other=0.0).to(tl.float32)
-    return x.to(tl.float32) * width - 0.5, y.to(tl.float32) * height - 0.5, weight
+    return x * width - 0.5, y * height - 0.5, weight
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -58,8 +50,7 @@ def ms_deform_attn_kernel(
     BLOCK_ROWS: tl.constexpr = BLOCK // BLOCK_POINTS
     head, row, there = block_of_rows(rows, BLOCK_ROWS)
     channel = tl.arange(0, BLOCK_CHANNELS)
-    image = image_of(row, ends, BLOCK_IMAGES).to(tl.int64)
-    values = value + image * (PIXELS * HEADS * CHANNELS) + head * CHANNELS
+    values = value + start_of(row, head, ends, BLOCK_IMAGES, PIXELS, HEADS, CHANNELS)
     of_head = row.to(tl.int64) * HEADS + head
     total = tl.zeros((BLOCK_POINTS, BLOCK_ROWS, BLOCK_CHANNELS), tl.float32)
     for level in range(LEVELS):
@@ -119,15 +110,13 @@ def ms_deform_attn_backward_kernel(
     BLOCK_ROWS: tl.constexpr = BLOCK // BLOCK_POINTS
     head, row, there = block_of_rows(rows, BLOCK_ROWS)
     channel = tl.arange(0, BLOCK_CHANNELS)
-    image = image_of(row, ends, BLOCK_IMAGES).to(tl.int64)
-    start = image * (PIXELS * HEADS * CHANNELS) + head * CHANNELS
+    start = start_of(row, head, ends, BLOCK_IMAGES, PIXELS, HEADS, CHANNELS)
     of_head = row.to(tl.int64) * HEADS + head
     grads = grad_out + of_head[:, None] * CHANNELS + channel[None, :]
     grad = tl.load(grads, mask=there[:, None] & (channel < CHANNELS)[None, :], other=0.0).to(tl.float32)
-    grad_term = grad
+    factor = channel
     if FIXED:
-        grad_term = finite(grad) * tl.load(scale + head * CHANNELS + channel, mask=channel < CHANNELS)[None, :]
-        magnitude = tl.sum(tl.sum(tl.abs(grad), axis=1), axis=0)
+        factor = tl.load(scale + head * CHANNELS + channel, mask=channel < CHANNELS, other=1.0)
     for level in range(LEVELS):
         height, width, first = level_of(levels, level)
         for point0 in range(0, POINTS, BLOCK_POINTS):
@@ -135,11 +124,16 @@ def ms_deform_attn_backward_kernel(
             at = (of_head * LEVELS + level)[None, :] * POINTS + point[:, None]
             mask = there[None, :] & (point < POINTS)[:, None]
             x, y, weight = load_points(locations, weights, at, mask, height, width)
+            nothing = tl.zeros_like(weight)
             grad_weight, grad_x, grad_y = sample_backward(
+                nothing,
+                nothing,
+                nothing,
                 grad,
-                grad_term,
                 value + start,
                 sums + start,
+                poisoned + start,
+                factor,
                 channel,
                 x,
                 y,
@@ -154,24 +148,5 @@ def ms_deform_attn_backward_kernel(
                 FIXED=FIXED,
                 SPREAD=SPREAD,
             )
-            if FIXED:
-                # Finite only if every product of a gradient and a weight is: a glance at all before looking at each.
-                largest = magnitude * tl.sum(tl.sum(tl.abs(weight), axis=1), axis=0)
-                if (tl.abs(largest) < float("inf")) == 0:
-                    poison(
-                        grad,
-                        poisoned + start,
-                        channel,
-                        x,
-                        y,
-                        weight,
-                        first,
-                        height,
-                        width,
-                        STRIDE=HEADS * CHANNELS,
-                        CHANNELS=CHANNELS,
-                    )
             tl.store(grad_weights + at, grad_weight.to(grad_weights.dtype.element_ty), mask=mask)
-            pairs = grad_locations + 2 * at[:, :, None] + tl.arange(0, 2)[None, None, :]
-            grad_pairs = tl.join(grad_x * weight * width, grad_y * weight * height)
-            tl.store(pairs, grad_pairs.to(grad_locations.dtype.element_ty), mask=mask[:, :, None])
+            store_pairs(grad_locations, at, grad_x * weight * width, grad_y * weight * height, mask)
