@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast, runtime_checkable
 
@@ -174,6 +174,29 @@ def build_model(family: ModelFamily, section: Any) -> DetectionModel:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         cure = "Look for a size that is too large, or that does not go with another (--debug shows where)"
         raise ConfigError(f"the model cannot be built: {reason}", where="model", cure=cure) from error
+
+
+class MeanOverRanks:
+    """What training gives to :meth:`DetectionModel.losses` as ``mean_over_ranks``.
+
+    Args:
+        vector: averages several floats over the ranks, each by itself; the host waits for it.
+    """
+
+    def __init__(self, vector: Callable[[Sequence[float]], list[float]]) -> None:
+        self.vector = vector
+
+    def __call__(self, value: float) -> float:
+        return self.vector([value])[0]
+
+
+def means(values: Sequence[float], mean_over_ranks: Callable[[float], float] | None) -> list[float]:
+    """Several normalisers averaged over the ranks, in one exchange where that is possible."""
+    if mean_over_ranks is None:
+        return list(values)
+    if isinstance(mean_over_ranks, MeanOverRanks):
+        return mean_over_ranks.vector(values)
+    return [mean_over_ranks(value) for value in values]
 
 
 def move_batch(batch: Batch, device: torch.device) -> Batch:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from portbev.models import means
 from portbev_bevdepth.config import BevDepthConfig
 from portbev_bevdepth.head import TaskOutput, box_code
 from portbev_bevdepth.targets import TaskTarget, depth_bins
@@ -51,11 +52,11 @@ def detection_losses(
     mean_over_ranks: Mean | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The weighted heatmap losses and box losses of the tasks. ``targets`` are on the device of ``outputs``."""
-    mean = mean_over_ranks or float
+    averaged = means([*(one.peaks for one in targets), *(one.objects for one in targets)], mean_over_ranks)
+    counts = zip(averaged[: len(targets)], averaged[len(targets) :], strict=True)
     heatmap_losses, box_losses = [], []
     weights = torch.tensor(config.loss.code_weights).to(targets[0].mask.device, non_blocking=True)
-    for output, target in zip(outputs, targets, strict=True):
-        peaks, objects = mean(target.peaks), mean(target.objects)
+    for output, target, (peaks, objects) in zip(outputs, targets, counts, strict=True):
         heatmap_losses.append(config.loss.heatmap_weight * heatmap_loss(output, target, peaks))
         box_losses.append(config.loss.box_weight * box_loss(output, target, objects, weights))
     return heatmap_losses, box_losses

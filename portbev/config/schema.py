@@ -116,7 +116,7 @@ class ComputeSection(Section):
     linear: Literal["torch", "onednn"] = "torch"  # whose products linear layers take on a CPU; rounding differs
     threads: int | None = Field(None, ge=1)  # torch's CPU threads per process
     keep_freed_memory: bool = False  # of the host: less time a step on a CPU, up to twice the memory
-    pin_memory: Annotated[Literal["auto", "off"], Meaning.NEITHER] = "auto"  # auto: batches, where a device profits
+    pin_memory: Literal["auto", "off"] = "auto"  # auto: batches, where a device profits
     fused_optimizer: bool = False  # torch's fused update, where the device has one; rounding differs
     compile: Literal["off", "parts"] = "off"  # parts: those that the model names, by torch.compile; rounding differs
     kernels: dict[str, str] = Field(default_factory=dict)  # operator -> provider, like --kernel

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from portbev.errors import ConfigError, PortbevError
-from portbev.models import Batch, move_batch
+from portbev.models import Batch, MeanOverRanks, move_batch
 from portbev.nn.dropout import set_dropout_step
 from portbev.outputs import in_float32
 from portbev.rng import key_of
@@ -89,7 +89,7 @@ class OptimizerStep:
         moved = move_batch(batch, parts.device)
         with parts.backend.autocast(self.config.compute.amp):
             outputs = parts.wrapped(moved)
-        mean = self.comm.mean if self.comm.size > 1 else None
+        mean = MeanOverRanks(self.comm.mean_vector) if self.comm.size > 1 else None
         try:
             return parts.model.losses(in_float32(outputs), moved, mean_over_ranks=mean)
         except (RuntimeError, ValueError) as error:  # some losses refuse NaN themselves

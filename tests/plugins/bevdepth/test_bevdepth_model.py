@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from bevdepth_cases import make_batch, small
 
 from portbev.config import ComputeSection
 from portbev.errors import CheckpointError, ConfigError, DataError
-from portbev.models import move_batch
+from portbev.models import MeanOverRanks, move_batch
 from portbev.nn.derived import derived_buffers
 from portbev.nn.pretrained import load_resnet
 from portbev_bevdepth.checkpoint import export_state
@@ -138,6 +139,24 @@ def test_a_batch_that_a_worker_prepared_gives_the_same_bits(quirks: str, variant
     moved = move_batch(prepared, torch.device("meta"))["prepared"]
     assert moved.sweeps[-1].places[0].device.type == moved.targets[0].heatmap.device.type == "meta"
     assert moved.targets[0].peaks == 2.0
+
+
+def test_the_normalisers_of_all_tasks_are_averaged_in_one_exchange() -> None:
+    model = build()
+    batch = make_batch(model.config)
+    asked: list[list[float]] = []
+
+    def doubled(values: Sequence[float]) -> list[float]:
+        asked.append(list(values))
+        return [2 * value for value in values]
+
+    with torch.no_grad():
+        outputs = model(batch)
+        together = model.losses(outputs, batch, mean_over_ranks=MeanOverRanks(doubled))
+        one_by_one = model.losses(outputs, batch, mean_over_ranks=lambda value: 2 * value)
+        alone = model.losses(outputs, batch)
+    assert len(asked) == 1 and len(asked[0]) == 2 * len(model.config.head.tasks)
+    assert together == one_by_one != alone
 
 
 @pytest.mark.parametrize(("quirks", "told"), [("official", [0, 0]), ("fixed", [0, 1])])
