@@ -131,7 +131,7 @@ def _backward(
         LOCATIONS=call.reference_gradient,
         **constants,
     )
-    grad_reference = _by_reference(grad_locations, call) if call.reference_gradient else grad_weights.new_empty(0)
+    grad_reference = _by_reference(grad_locations, call) if call.reference_gradient else grad_out.new_empty(0)
     return grad_offsets, _by_logits(grad_weights, logits, call.per_level), grad_reference
 
 

@@ -31,7 +31,7 @@ class FixedPoint(NamedTuple):
 
     def settled(self) -> Tensor:
         """The sums in float32, NaN where a term was not finite."""
-        return (self.sums.float() / self.scale).masked_fill_(self.poisoned.bool(), float("nan"))
+        return self.sums.float().div_(self.scale).masked_fill_(self.poisoned.view(torch.bool), float("nan"))
 
 
 def fixed_point(shape: Sequence[int], bound: Tensor, count: int) -> FixedPoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from portbev.kernels import KERNELS
+from portbev.ops import deform_attn_ragged
 from portbev.ops.deform_attn import DeformAttnCall, definition
 from portbev.ops.gradients import gradients
 from portbev.ops.reference import deform_attn as reference
@@ -93,7 +95,8 @@ def check(call: DeformAttnCall, backward: Backward) -> None:
         return
     expected = [definition(wide), *gradients(definition, wide, FIELDS, grad.double())]
     if not call.reference_gradient:
-        assert found.pop().numel() == 0
+        empty = found.pop()
+        assert empty.numel() == 0 and empty.dtype == grad.dtype  # as torch.compile is told
         expected.pop()
     like = [call.value, *(getattr(call, name) for name in FIELDS)]
     for mine, right, size, source in zip(found, expected, magnitudes(call, grad), like, strict=False):
@@ -223,6 +226,25 @@ def test_counts_that_are_not_those_of_the_rows_are_refused() -> None:
     call = predicted([(2, 2)], [2, 1])._replace(counts=torch.tensor([2, 2]))
     with pytest.raises(ValueError, match="counts add up to 4, not 3 rows"):
         deform_attn.forward(call)
+
+
+@pytest.mark.parametrize("reference_gradient", [False, True])
+def test_autograd_goes_through_the_kernels_and_asks_for_the_references_gradient_only_if_it_is_needed(
+    reference_gradient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = [replace(kernel, probe=lambda: None) for kernel in deform_attn.KERNELS]
+    monkeypatch.setattr(KERNELS, "_active", KERNELS.rank("cuda", offered))
+    monkeypatch.setattr(KERNELS, "_device_type", "cpu")
+    call = predicted([(4, 5), (2, 2)], [3, 4], anchors=2, queries=5)
+    leaves = {name: getattr(call, name).requires_grad_() for name in FIELDS[: 4 if reference_gradient else 3]}
+    shapes = [(4, 5), (2, 2)]
+    KERNELS.ledger.clear()
+    out = deform_attn_ragged(call.value, shapes, *call[1:4], call.query, call.counts)  # type: ignore[arg-type]
+    found = torch.autograd.grad(out.sum(), list(leaves.values()))
+    assert {served[2] for served in KERNELS.ledger.served} == {"triton"}
+    expected = gradients(definition, call, list(leaves), torch.ones_like(out))
+    for mine, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-5)
 
 
 def test_float64_is_left_to_the_reference_and_everything_else_is_not() -> None:
