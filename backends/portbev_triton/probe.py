@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import torch
 
@@ -14,7 +15,10 @@ HALF_OR_FLOAT = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def probe() -> str | None:
-    """None if Triton is there, new enough and has a compiler for this device, else the reason with its cure."""
+    """None if Triton is there, new enough and has a compiler for a device that is here, else the reason with its cure.
+
+    Triton's interpreter needs no device.
+    """
     cure = "it comes with torch for ROCm" if torch.version.hip else "pip install 'triton>=3.2'"
     if importlib.util.find_spec("triton") is None:
         return f"triton is not installed: {cure}"
@@ -23,6 +27,8 @@ def probe() -> str | None:
     found = tuple(int(part) for part in triton.__version__.split("+")[0].split(".")[:2])
     if found < OLDEST:
         return f"triton {triton.__version__} is older than {'.'.join(map(str, OLDEST))}: {cure}"
+    if os.environ.get("TRITON_INTERPRET") != "1" and not torch.cuda.is_available():
+        return "torch sees no GPU"
     name = "amd" if torch.version.hip else "nvidia"
     from triton.backends import backends
 

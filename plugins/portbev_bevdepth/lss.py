@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from portbev.errors import DataError
 from portbev.nn.image_path import ImagePath
-from portbev.nn.precision import full_precision
+from portbev.nn.precision import full_precision, without_gradient
 from portbev.nn.resnet import ResNet
 from portbev.nn.secondfpn import SECONDFPN
 from portbev.ops import voxel_pool, voxel_pool_lift
@@ -67,7 +67,7 @@ class LSSFPN(ImagePath, nn.Module):
         bev, depth = self.sweep(images[:, 0], geometry[0])
         sweeps = [bev]
         for index in range(1, images.shape[1]):
-            with torch.no_grad():  # earlier frames get no gradient, but they update the batch statistics
+            with without_gradient():  # earlier frames get no gradient, but they update the batch statistics
                 sweeps.append(self.sweep(images[:, index], geometry[index])[0])
         return sweeps[0] if len(sweeps) == 1 else torch.cat(sweeps, dim=1), depth
 

@@ -19,6 +19,7 @@ from portbev.nn.fpn import FPN
 from portbev.nn.image_backbone import load_backbone
 from portbev.nn.image_path import ImagePath
 from portbev.nn.misfit import Hint
+from portbev.nn.precision import without_gradient
 from portbev.nn.resnet import ResNet
 from portbev_bevformer import head, history
 from portbev_bevformer.config import BevFormerConfig
@@ -193,7 +194,7 @@ class BEVFormer(ImagePath, DetectionModel):
         if frames == 0:
             return None
         bev: Tensor | None = None
-        with torch.no_grad(), _evaluating(self):
+        with without_gradient(), _evaluating(self):
             maps = [x.unflatten(0, (len(images), frames, -1)) for x in self.extract(images.flatten(1, 2))]
             for frame in range(frames):
                 frame_maps = [x[:, frame].flatten(0, 1) for x in maps]

@@ -50,7 +50,7 @@ class FPN(nn.Module):
         for index in reversed(range(1, len(merged))):
             size = merged[index - 1].shape[-2:]
             merged[index - 1] = merged[index - 1] + functional.interpolate(merged[index], size=size, mode="nearest")
-        outputs = [conv(x) for conv, x in zip(self.fpn_convs, merged, strict=False)]
+        outputs = [self.fpn_convs[index](x) for index, x in enumerate(merged)]  # torch 2.8 cannot trace an uneven zip
         for conv in self.fpn_convs[len(merged) :]:
             outputs.append(conv(outputs[-1]))
         return outputs
