@@ -6,12 +6,13 @@ pass. What a vendor's kernel does inside, it does not know.
 
 from __future__ import annotations
 
-import traceback
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -27,7 +28,7 @@ Kind = Literal["read", "size", "send"]
 
 _READS = {"aten::_local_scalar_dense", "aten::equal", "aten::is_nonzero"}
 _SIZES = {"aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::unique_dim", "aten::unique_consecutive"}
-_ROOT = Path(__file__).parents[2]
+_OWN = __name__.split(".")[0]
 _STANDINS = Path(__file__).parent / "standins"
 
 
@@ -88,10 +89,13 @@ def _copy_kind(target: Tensor, source: Tensor, non_blocking: bool) -> Kind | Non
 
 def _place() -> str | None:
     """The innermost line of the project that is not the emulator's; None within a stand-in, which is a vendor's."""
-    for frame in reversed(traceback.extract_stack()):
-        path = Path(frame.filename)
-        if path.parent == _STANDINS:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if Path(frame.f_code.co_filename).parent == _STANDINS:
             return None
-        if path.is_relative_to(_ROOT) and path.parent != Path(__file__).parent and "site-packages" not in path.parts:
-            return f"{path.relative_to(_ROOT)}:{frame.lineno}"
+        module = str(frame.f_globals.get("__name__"))  # a file may lie in a checkout or be installed
+        package = module.split(".")[0]
+        if package.startswith("portbev") and package != _OWN:
+            return f"{module.replace('.', '/')}.py:{frame.f_lineno}"
+        frame = frame.f_back
     return "backward pass"
