@@ -94,7 +94,7 @@ def _place() -> str | None:
         if Path(frame.f_code.co_filename).parent == _STANDINS:
             return None
         module = str(frame.f_globals.get("__name__"))  # a file may lie in a checkout or be installed
-        package = module.split(".")[0]
+        package = module.split(".", maxsplit=1)[0]
         if package.startswith("portbev") and package != _OWN:
             return f"{module.replace('.', '/')}.py:{frame.f_lineno}"
         frame = frame.f_back
