@@ -16,10 +16,11 @@ DOCS = Path(__file__).parents[3] / "docs" / "triton.md"
 def test_no_kernel_spills_and_the_table_of_registers_is_fresh(tmp_path: Path) -> None:
     import triton
 
+    text = DOCS.read_text(encoding="utf-8")
+    if f"Triton {triton.__version__}" not in text:
+        pytest.skip(f"{DOCS.name} has the table of another Triton than {triton.__version__} (tox -e triton)")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-W", "ignore", "-m", "portbev_triton.compile"]
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    text = DOCS.read_text(encoding="utf-8")
-    if f"Triton {triton.__version__}" in text:
-        assert done.stdout.strip() in text, f"write this into {DOCS.name}:\n{done.stdout}"
+    assert done.stdout.strip() in text, f"write this into {DOCS.name}:\n{done.stdout}"
