@@ -24,7 +24,7 @@ def reference_cases(subject: str) -> list[Path]:
     if folder is None or not folder.is_dir():
         return []
     found = sorted(folder.iterdir())
-    folders = [path for path in found if path.is_dir() and any(path.iterdir())]
+    folders = [path for path in found if path.is_dir() and path.name != "__pycache__" and any(path.iterdir())]
     names = {path.name for path in folders}
     return folders + [path for path in found if path.name.endswith(ARCHIVES) and _stem(path) not in names]
 
