@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -55,19 +55,8 @@ def empty(call: MsDeformAttnCall) -> str | None:
 
 def _parts(call: MsDeformAttnCall) -> Iterator[tuple[slice, slice, Dense]]:
     """Images, rows and arguments: all at once where images have equal counts, else an image at a time."""
-    for images, rows in _runs(call.queries()):
+    for images, rows in call.dense_parts():
         part = call.part(images, rows)
         lead = (len(part.counts), (rows.stop - rows.start) // len(part.counts))
         locations, weights = (t.unflatten(0, lead).contiguous() for t in (part.locations, part.weights))
         yield images, rows, Dense(widened(part.value).contiguous(), locations, weights)
-
-
-def _runs(counts: Sequence[int]) -> Iterator[tuple[slice, slice]]:
-    if len(set(counts)) == 1:
-        yield slice(0, len(counts)), slice(0, sum(counts))
-        return
-    first = 0
-    for image, count in enumerate(counts):
-        if count:
-            yield slice(image, image + 1), slice(first, first + count)
-        first += count

@@ -67,6 +67,16 @@ class MsDeformAttnCall(NamedTuple):
                 yield image, slice(first, first + count)
             first += count
 
+    def dense_parts(self) -> Iterator[tuple[slice, slice]]:
+        """Images and rows that a kernel without ragged rows takes at once: all where the images have equally many rows,
+        else one image with rows at a time."""
+        counts = self.queries()
+        if len(set(counts)) == 1:
+            yield slice(0, len(counts)), slice(0, sum(counts))
+            return
+        for image, rows in self.images():
+            yield slice(image, image + 1), rows
+
     def part(self, images: slice, queries: slice) -> MsDeformAttnCall:
         """The call of some images alone; ``queries`` are theirs."""
         value, locations, weights = self.value[images], self.locations[queries], self.weights[queries]

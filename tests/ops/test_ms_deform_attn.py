@@ -315,3 +315,14 @@ def test_bad_counts_are_named(counts: list[int]) -> None:
     value, locations, weights = case(MANY, [2, 3])
     with pytest.raises(ValueError, match=r"^ms_deform_attn_ragged: counts"):
         ms_deform_attn_ragged(value, MANY, locations, weights, counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "parts"),
+    [([3, 0, 2], [(0, 1, 0, 3), (2, 3, 3, 5)]), ([4, 4, 4], [(0, 3, 0, 12)])],
+)
+def test_images_with_rows_are_one_part_each_and_alike_ones_together(counts: list[int], parts: list[Any]) -> None:
+    rows = sum(counts)
+    tensors = torch.zeros(len(counts), 1, 1, 1), torch.zeros(rows, 1, 1, 1, 2), torch.zeros(rows, 1, 1, 1)
+    call = MsDeformAttnCall(*tensors, torch.tensor(counts), [1, 1])
+    assert [(i.start, i.stop, r.start, r.stop) for i, r in call.dense_parts()] == parts

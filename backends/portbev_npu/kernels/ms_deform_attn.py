@@ -12,8 +12,6 @@ result of the forward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import torch
 from torch import Tensor
 
@@ -44,7 +42,7 @@ def forward(call: MsDeformAttnCall) -> Tensor:
     """Result (R, M*D); see :func:`portbev.ops.ms_deform_attn_ragged`."""
     maps = _maps(call)
     wide = call._replace(value=widened(call.value))
-    parts = [_attend(_dense(wide.part(images, rows)), maps).flatten(0, 1) for images, rows in calls(call.queries())]
+    parts = [_attend(_dense(wide.part(images, rows)), maps).flatten(0, 1) for images, rows in call.dense_parts()]
     return torch.cat(parts).to(call.value.dtype)
 
 
@@ -53,7 +51,7 @@ def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, 
     maps = _maps(call)
     wide = call._replace(value=widened(call.value))
     grad_value, grad_locations, grad_weights = wide.value.new_zeros(wide.value.shape), [], []
-    for images, rows in calls(call.queries()):
+    for images, rows in call.dense_parts():
         dense = _dense(wide.part(images, rows))
         grad_part = widened(grad_out[rows]).unflatten(0, dense.locations.shape[:2]).contiguous()
         found = driving()._C.multi_scale_deformable_attn_backward(
@@ -63,18 +61,6 @@ def backward(grad_out: Tensor, call: MsDeformAttnCall) -> tuple[Tensor, Tensor, 
         grad_locations.append(found[1].flatten(0, 1))
         grad_weights.append(found[2].flatten(0, 1))
     return grad_value.to(call.value.dtype), torch.cat(grad_locations), torch.cat(grad_weights)
-
-
-def calls(counts: Sequence[int]) -> Iterator[tuple[slice, slice]]:
-    """Images and rows of each call: all at once if they have equal counts, else one image with queries at a time."""
-    if len(set(counts)) == 1:
-        yield slice(0, len(counts)), slice(0, sum(counts))
-        return
-    first = 0
-    for image, count in enumerate(counts):
-        if count:
-            yield slice(image, image + 1), slice(first, first + count)
-        first += count
 
 
 def _limits(call: MsDeformAttnCall) -> str | None:

@@ -75,12 +75,6 @@ def test_deform_attn_samples_by_the_vendor_and_equals_the_cpu_bit_for_bit(
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-def test_images_with_queries_are_one_call_each_and_alike_ones_together() -> None:
-    calls = [(images, rows) for images, rows in ms_deform_attn.calls([3, 0, 2])]
-    assert calls == [(slice(0, 1), slice(0, 3)), (slice(2, 3), slice(3, 5))]
-    assert list(ms_deform_attn.calls([4, 4, 4])) == [(slice(0, 3), slice(0, 12))]
-
-
 @pytest.mark.parametrize(
     ("value", "locations", "reason"),
     [
