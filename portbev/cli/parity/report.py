@@ -1,4 +1,4 @@
-"""``portbev parity``: evidence that runs agree."""
+"""``portbev parity report``: runs of several devices on one page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ from pathlib import Path
 import typer
 
 
-def register(app: typer.Typer, name: str, help: str) -> None:
-    """Add the group of commands to ``app``."""
-    group = typer.Typer(help=help, no_args_is_help=True)
+def add(group: typer.Typer) -> None:
+    """Add the command to ``group``."""
     group.command("report")(report)
-    group.callback()(parity)
-    app.add_typer(group, name=name, help=help)
-
-
-def parity() -> None:
-    """Compare runs across devices."""
 
 
 def report(

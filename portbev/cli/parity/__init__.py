@@ -1,0 +1,21 @@
+"""``portbev parity``: evidence that devices agree. Each file is one subcommand, which adds itself by ``add(group)``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+import typer
+
+
+def register(app: typer.Typer, name: str, help: str) -> None:
+    """Add the group of commands to ``app``: those of the modules beside this one, by name."""
+    group = typer.Typer(help=help, no_args_is_help=True)
+    for subcommand in sorted(module.name for module in iter_modules(__path__)):
+        import_module(f"{__name__}.{subcommand}").add(group)
+    group.callback()(parity)
+    app.add_typer(group, name=name, help=help)
+
+
+def parity() -> None:
+    """Compare runs across devices."""
