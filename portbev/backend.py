@@ -96,7 +96,7 @@ class Backend:
         return self.pins_memory and not self.emulated and compute.pin_memory == "auto"
 
     def prepare_model(self, model: nn.Module, compute: ComputeSection) -> list[str]:
-        """Make a model compute as asked for: the memory format of its image path, compiled parts.
+        """Make a model compute as asked for: the memory format of its maps, compiled parts.
 
         Doing it again changes nothing.
 
@@ -109,12 +109,13 @@ class Backend:
             Notes for people: what is compiled, and what ``compute`` asks for and cannot be done.
         """
         from portbev.nn.contiguous_conv import keep_contiguous  # layers stand above devices
-        from portbev.nn.image_path import set_image_format
+        from portbev.nn.map_format import BevPath, ImagePath, set_format
 
         keep_contiguous(model)
         notes = []
-        wanted = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[compute.memory_format]
-        if not set_image_format(model, wanted) and compute.memory_format == "channels_last":
+        last = compute.memory_format == "channels_last"
+        set_format(model, BevPath, _format(last and self.bev_channels_last(compute)))
+        if not set_format(model, ImagePath, _format(last)) and last:
             notes.append("compute.memory_format: this model has no image path; its tensors stay contiguous")
         notes += self._compile(model, compute)
         if compute.weight_gradients == "avx2" and "weight_gradients" not in self.own_settings:
@@ -122,6 +123,10 @@ class Backend:
         if compute.linear == "onednn" and "linear" not in self.own_settings:
             notes.append("compute.linear: onednn is for the cpu backend; torch's own products are used")
         return notes
+
+    def bev_channels_last(self, compute: ComputeSection) -> bool:
+        """Whether ``compute.memory_format: channels_last`` means bird's-eye-view maps too: where it was seen to pay."""
+        return False
 
     def _compile(self, model: nn.Module, compute: ComputeSection) -> list[str]:
         """Compile the parts that the model names, or say why they are not."""
@@ -206,6 +211,10 @@ class Backend:
 
     def set_rng_state(self, state: torch.Tensor) -> None:
         self.module.set_rng_state(state)
+
+
+def _format(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def use_deterministic_algorithms(deterministic: Determinism) -> None:

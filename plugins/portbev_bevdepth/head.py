@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.nn.convmodule import ConvModule
+from portbev.nn.map_format import BevPath
 from portbev.nn.precision import full_precision
 from portbev.nn.resnet import ResNet
 from portbev.nn.secondfpn import SECONDFPN
@@ -18,7 +19,7 @@ FIXED_HEATMAP_BIAS = -2.19
 TaskOutput = dict[str, Tensor]
 
 
-class BEVDepthHead(nn.Module):
+class BEVDepthHead(BevPath, nn.Module):
     """Trunk, neck, shared convolution and six branches per task (Yin et al., CVPR 2021; BEVDepth's BEVDepthHead).
 
     It computes in float32 also under mixed precision.
@@ -55,7 +56,7 @@ class BEVDepthHead(nn.Module):
     def forward(self, bev: Tensor) -> list[TaskOutput]:
         """BEV features (B,C,Y,X) to one dict per task: ``reg height dim rot vel heatmap``, each (B,channels,Y,X)."""
         with full_precision(bev.device):
-            bev = bev.float()
+            bev = self.arrange(bev.float())
             x = self.shared_conv(self.neck([bev, *self.trunk(bev)]))
             return [head(x) for head in self.task_heads]
 

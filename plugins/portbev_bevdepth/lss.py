@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.errors import DataError
-from portbev.nn.image_path import ImagePath
+from portbev.nn.map_format import ImagePath
 from portbev.nn.precision import full_precision, without_gradient
 from portbev.nn.resnet import ResNet
 from portbev.nn.secondfpn import SECONDFPN
@@ -98,9 +98,7 @@ class LSSFPN(ImagePath, nn.Module):
         else:
             per_camera = (batch, cameras)
             pooled = voxel_pool_lift(depth.unflatten(0, per_camera), context.unflatten(0, per_camera), voxels, size)
-        # Without this copy the head would run in channels-last format, in which the weight gradients of 3x3 kernels
-        # take twice as long with AVX2.
-        return pooled.permute(0, 3, 1, 2).contiguous()
+        return pooled.permute(0, 3, 1, 2)
 
     def _check(self, images: Tensor) -> None:
         sweeps, size = images.shape[1], tuple(images.shape[-2:])

@@ -17,7 +17,7 @@ from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
 from portbev.nn.image_backbone import load_backbone
-from portbev.nn.image_path import ImagePath
+from portbev.nn.map_format import ImagePath
 from portbev.nn.misfit import Hint
 from portbev.nn.precision import without_gradient
 from portbev.nn.resnet import ResNet

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from portbev.backend import Backend
 from portbev.config.schema import ComputeSection
-from portbev.nn.image_path import ImagePath
+from portbev.nn.map_format import ImagePath
 from portbev.testing.base import Conformance, tensor
 
 
@@ -60,7 +60,7 @@ class PreparationConformance(Conformance):
     def test_a_model_is_left_alone_where_nothing_is_asked_for(self, backend: Backend) -> None:
         model = Pictures()
         assert backend.prepare_model(model, ComputeSection()) == []
-        assert model.image_format == torch.contiguous_format
+        assert model.map_format == torch.contiguous_format
         assert [type(layer) for layer in model.layers] == [nn.Conv2d, nn.ReLU, nn.Conv2d]
 
     def test_memory_format_changes_rounding_only(self, backend: Backend) -> None:

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from portbev.config import ComputeSection
-from portbev.nn.image_path import ImagePath
+from portbev.nn.map_format import ImagePath
+from portbev_bevdepth.config import BevDepthConfig
+from portbev_bevdepth.head import BEVDepthHead
 from portbev_cpu import linear_products
 from portbev_cpu.backend import CpuBackend
 from portbev_cpu.conv_gradients import Avx2Conv2d
@@ -45,12 +47,27 @@ def test_memory_format_and_weight_gradients_are_the_sections_both_ways_and_howev
     model = Pictures()
     for _ in range(2):
         assert prepared(model, memory_format="channels_last", weight_gradients="avx2") == []
-        assert model.image_format == torch.channels_last
+        assert model.map_format == torch.channels_last
         assert type(model.first) is Avx2Conv2d
     for _ in range(2):
         assert prepared(model) == []
-        assert model.image_format == torch.contiguous_format
+        assert model.map_format == torch.contiguous_format
         assert type(model.first) is nn.Conv2d
+
+
+@pytest.mark.parametrize(
+    ("capability", "weight_gradients", "last"),
+    [("AVX512", "torch", True), ("AVX2", "torch", False), ("AVX2", "avx2", True), ("DEFAULT", "torch", False)],
+)
+def test_birds_eye_view_maps_are_channels_last_where_their_weight_gradients_are_no_slower(
+    monkeypatch: pytest.MonkeyPatch, capability: str, weight_gradients: str, last: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    head = BEVDepthHead(BevDepthConfig())
+    prepared(head, memory_format="channels_last", weight_gradients=weight_gradients)
+    assert head.arrange(torch.ones(1, 2, 3, 4)).is_contiguous(memory_format=torch.channels_last) == last
+    prepared(head)
+    assert head.map_format == torch.contiguous_format
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_the_way_to_weight_gradients_changes_only_their_rounding(monkeypatch: py
 def test_pooling_does_not_put_the_head_into_another_memory_format(name: str) -> None:
     model = build(**VARIANTS[name]).eval()
     seen: list[torch.Tensor] = []
-    model.head.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
+    model.head.trunk.register_forward_pre_hook(lambda _module, given: seen.append(given[0]))
     with torch.no_grad():
         model(make_batch(model.config))
     assert seen[0].is_contiguous()
