@@ -1,22 +1,27 @@
-"""The report as data: what ``report.json`` holds and what every other form is rendered from.
-
-Sections are independent: further evidence (operators, traces, equivalence) becomes further sections.
-"""
+"""The report as data: what ``report.json`` holds and what every other form is rendered from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from portbev.evaluate.benchmark import Metric
+from portbev.parity.verdicts import (
+    Comparison,
+    CurveBand,
+    Evidence,
+    Gate,
+    Options,
+    Part,
+    PublishedVerdict,
+    ReferenceGate,
+    Side,
+    SideVerdict,
+)
 
-SCHEMA = "portbev.parity-report/2"
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+SCHEMA = "portbev.parity-report/3"
 
 
 class RunEntry(Part):
@@ -54,6 +59,7 @@ class RunEntry(Part):
     remarks: list[str]
     values: dict[str, float | None]
     differences: dict[str, float | None]  # to the group's baseline; None where the two may not be compared
+    files: dict[str, str] = Field(default_factory=dict)  # name -> SHA-256 of what was read
 
 
 class TermComparison(Part):
@@ -72,7 +78,7 @@ class TermComparison(Part):
 
 
 class CurveComparison(Part):
-    """The losses of a run beside its baseline's."""
+    """The losses of a run beside its baseline's. ``band``: absent where there are no control runs of the baseline."""
 
     run: str
     baseline: str
@@ -82,6 +88,7 @@ class CurveComparison(Part):
     first_step: int | None
     remarks: list[str]
     terms: list[TermComparison]
+    band: CurveBand | None = None
 
 
 class DifferenceRow(Part):
@@ -101,7 +108,8 @@ class Differences(Part):
 class Group(Part):
     """Runs of one model family and configuration on one data set: only these are compared with each other.
 
-    ``metrics``: the columns that these runs have. ``class_title``: what ``class_aps`` are.
+    ``metrics``: the columns that these runs have. ``class_title``: what ``class_aps`` are. ``sides``: the runs by
+    device; ``comparisons``: every figure of a side against the baseline side; ``verdicts``: a line per such side.
     """
 
     number: int
@@ -116,6 +124,14 @@ class Group(Part):
     class_aps: dict[str, dict[str, float | None]]  # run -> class -> the benchmark's figure for it
     curves: list[CurveComparison]
     configuration: Differences
+    sides: list[Side] = Field(default_factory=list)
+    comparisons: list[Comparison] = Field(default_factory=list)
+    verdicts: list[SideVerdict] = Field(default_factory=list)
+    reference: ReferenceGate | None = None
+
+    def compared(self, side: str, kind: str) -> list[Comparison]:
+        """The comparisons of ``side`` that are of ``kind``: ``accuracy``, ``class`` or ``cost``."""
+        return [one for one in self.comparisons if (one.side, one.kind) == (side, kind)]
 
 
 class PassedOver(Part):
@@ -171,7 +187,7 @@ class PublishedTable(Part):
 class ParityReport(Part):
     """The whole report."""
 
-    schema_: Literal["portbev.parity-report/2"] = Field(default="portbev.parity-report/2", alias="schema")
+    schema_: Literal["portbev.parity-report/3"] = Field(default="portbev.parity-report/3", alias="schema")
     portbev: str
     summary: list[str]
     warnings: list[str]
@@ -181,6 +197,11 @@ class ParityReport(Part):
     environment: Differences
     ledger: list[OperatorLedger]
     published: list[PublishedTable]
+    published_verdicts: list[PublishedVerdict] = Field(default_factory=list)
+    evidence: list[Evidence] = Field(default_factory=list)
+    options: Options = Field(default_factory=Options)
+    gate: Gate | None = None
+    content_hash: str = ""  # SHA-256 of the report as canonical JSON without this key
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
 

@@ -349,11 +349,11 @@ def test_no_emulated_run_no_mark(make_run, tmp_path):
 def test_json_is_the_schema_and_reads_back(make_run, tmp_path):
     found = texts([make_run("a"), make_run("b", evaluated=False)], tmp_path / "out", published=[MODELZOO])
     content = json.loads(found["json"])
-    assert content["schema"] == "portbev.parity-report/2"
+    assert content["schema"] == "portbev.parity-report/3"
     report = ParityReport.model_validate(content)
     assert [run.label for run in report.runs] == ["a", "b"]
     with pytest.raises(ValueError, match="schema"):
-        ParityReport.model_validate({**content, "schema": "portbev.parity-report/1"})
+        ParityReport.model_validate({**content, "schema": "portbev.parity-report/2"})
 
 
 def test_csv_holds_figures_in_full_and_labels_published_rows(make_run, tmp_path):
