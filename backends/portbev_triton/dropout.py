@@ -23,13 +23,21 @@ def forward(call: DropoutCall) -> tuple[Tensor, Tensor]:
     """The result and the mask; see :func:`portbev.ops.dropout`."""
     from portbev_triton.source.dropout import dropout_kernel
 
-    input, p, seed, site, step = call
+    input, p, seed, site, step, first = call
+    begin, skipped = divmod(first, 4)
     values = input.contiguous()
     out, kept = torch.empty_like(values), torch.empty(values.shape, dtype=torch.bool, device=values.device)
     elements, scale = values.numel(), 1.0 / (1.0 - p) if p < 1 else 0.0
-    arguments = (values, out, kept.view(torch.int8), elements, scale, threshold(p), seed, site, step)
+    arguments = (values, out, kept.view(torch.int8), elements, scale, threshold(p), seed, site, step, begin)
+    words = skipped + elements if elements else 0
     launch(
-        "dropout", dropout_kernel, lambda c: (-(-elements // c["BLOCK"]),), *arguments, operator="dropout", like=values
+        "dropout",
+        dropout_kernel,
+        lambda c: (-(-words // c["BLOCK"]),),
+        *arguments,
+        operator="dropout",
+        like=values,
+        SKIPPED=skipped,
     )
     return out, kept
 
@@ -40,8 +48,8 @@ def variants() -> Iterator[Variant]:
 
     for dtype in DTYPES:
         signature = {"input": f"*{dtype}", "out": f"*{dtype}", "kept": "*i8", "elements": "i32", "scale": "fp32"}
-        signature |= {"limit": "i64", "seed": "i64", "site": "i32", "step": "i32"}
-        yield Variant("dropout", dtype, dropout_kernel, signature)
+        signature |= {"limit": "i64", "seed": "i64", "site": "i32", "step": "i32", "begin": "i64"}
+        yield Variant("dropout", dtype, dropout_kernel, signature, {"SKIPPED": 0})
 
 
 KERNELS = (Kernel("dropout", TRITON, forward, backends=BACKENDS, supports=supports, priority=20, probe=probe),)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.nn.attention import MultiheadAttention
-from portbev.nn.dropout import Dropout, dropout_part
+from portbev.nn.dropout import Dropout, dropout_rows
 from portbev.nn.recompute import recomputed
 
 
@@ -55,13 +55,13 @@ class Transformer(nn.Module):
         """Queries (B,Q,C) and memory (B,K,C) to (B,Q,C). Samples are independent of each other."""
         step = max(1, self.chunk // queries.shape[1])
         outputs = []
-        for part, start in enumerate(range(0, len(queries), step)):
-            inputs = (queries[start : start + step], memory[start : start + step], part)
+        for start in range(0, len(queries), step):
+            inputs = (queries[start : start + step], memory[start : start + step], start, len(queries))
             outputs.append(recomputed(self._part, *inputs, owner=self) if self.checkpointing else self._part(*inputs))
         return torch.cat(outputs)
 
-    def _part(self, x: Tensor, memory: Tensor, part: int) -> Tensor:
-        with dropout_part(self, part):
+    def _part(self, x: Tensor, memory: Tensor, begin: int, total: int) -> Tensor:
+        with dropout_rows(self, begin, total):
             memory = self.encoder["norm"](memory)
             for layer in self.decoder["layers"]:  # type: ignore[attr-defined]
                 x = layer(x, memory)

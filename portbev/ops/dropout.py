@@ -1,7 +1,8 @@
 """Dropout whose mask is counted, not drawn: the same on every device.
 
 Source: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011), Philox4x32-10. Element i of the input
-(row-major) takes word ``i % 4`` of the block with counter ``(i // 4 low, i // 4 high, step, site)`` and key ``seed``.
+(row-major), counted from ``first``, takes word ``i % 4`` of the block with counter ``(i // 4 low, i // 4 high, step,
+site)`` and key ``seed``. Whoever has a part of a tensor counts on from where the part begins.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ class DropoutCall(NamedTuple):
     seed: int  # 64 bits, signed
     site: int  # 32 bits
     step: int  # 32 bits
+    first: int = 0  # number of the input's first element, at least 0
 
 
 def definition(call: DropoutCall) -> tuple[Tensor, Tensor]:
     """The result, and which elements are kept (bool): those whose word is at least p * 2**32."""
-    input, p, seed, site, step = call
-    words = [philox_word(i, seed, site, step) for i in range(input.numel())]
+    input, p, seed, site, step, first = call
+    words = [philox_word(first + i, seed, site, step) for i in range(input.numel())]
     kept = torch.tensor([word >= threshold(p) for word in words], dtype=torch.bool).reshape(input.shape)
     return apply_mask(input, kept.to(input.device), p), kept.to(input.device)
 
@@ -72,9 +74,9 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
     ctx.save_for_backward(output[1])
 
 
-def _gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None, None]:
+def _gradient(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor, None, None, None, None, None]:
     (kept,) = ctx.saved_tensors
-    return apply_mask(grad, kept, ctx.p), None, None, None, None
+    return apply_mask(grad, kept, ctx.p), None, None, None, None, None
 
 
 DROPOUT = Operator(
@@ -82,22 +84,24 @@ DROPOUT = Operator(
 )
 
 
-def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, step: int) -> Tensor:
+def dropout(input: Tensor, p: float, *, training: bool, seed: int, site: int, step: int, first: int = 0) -> Tensor:
     """Zero elements with probability ``p`` and scale the rest by 1/(1-p).
 
     Args:
-        input: any shape, float. The mask depends on the number of elements, (seed, site, step) and nothing else.
+        input: any shape, float. The mask depends on the number of elements, (seed, site, step, first) and nothing else.
         training: False returns the input.
         seed: of the run. site: of the call site. step: of the forward pass. The low 64, 32 and 32 bits count.
+        first: elements that lie before the input in the whole that it is a part of: the mask is the whole's, there.
 
     Raises:
-        ValueError: ``p`` outside [0, 1], or input that is not float.
+        ValueError: ``p`` outside [0, 1], input that is not float, or ``first`` below 0.
     """
     need("dropout", 0.0 <= p <= 1.0, f"p is a probability, not {p}")
     need("dropout", input.is_floating_point(), f"input is float, not {input.dtype}")
+    need("dropout", first >= 0, f"first is at least 0, not {first}")
     if not training or p == 0.0:
         return input
     signed = ((seed + 2**63) & (2**64 - 1)) - 2**63  # a schema's int has 64 bits and a sign
     out: Tensor
-    out, _ = DROPOUT(DropoutCall(input, p, signed, site & LOW, step & LOW))
+    out, _ = DROPOUT(DropoutCall(input, p, signed, site & LOW, step & LOW, first))
     return out

@@ -85,7 +85,7 @@ class OptimizerStep:
     def forward(self, batch: Batch, micro: int) -> dict[str, Tensor]:
         """Loss terms of the batch number ``micro`` of the step."""
         parts = self.parts
-        set_dropout_step(parts.model, self._forward_number(micro))
+        set_dropout_step(parts.model, self._batch_number(micro), self.comm.rank)
         moved = move_batch(batch, parts.device)
         with parts.backend.autocast(self.config.compute.amp):
             outputs = parts.wrapped(moved)
@@ -166,7 +166,7 @@ class OptimizerStep:
         """The first module of this process with a non-finite output, in the same forward passes once more."""
         model = self.parts.model
         for micro, batch in enumerate(batches):
-            set_dropout_step(model, self._forward_number(micro))
+            set_dropout_step(model, self._batch_number(micro), self.comm.rank)
             moved = move_batch(batch, self.parts.device)
             with self.parts.backend.autocast(self.config.compute.amp):
                 name = nonfinite.first_nonfinite_module(model, lambda moved=moved: model(moved))  # type: ignore[misc]
@@ -174,9 +174,9 @@ class OptimizerStep:
                 return name
         return None
 
-    def _forward_number(self, micro: int) -> int:
-        """The forward pass's number among those of all processes since the run began: its dropout is keyed by it."""
-        return (self.step * self.config.train.accumulate + micro) * self.comm.size + self.comm.rank
+    def _batch_number(self, micro: int) -> int:
+        """The number of the global batch since the run began: dropout is keyed by it and by the place in the batch."""
+        return self.step * self.config.train.accumulate + micro
 
     def _unused(self) -> list[str]:
         return [name for name, w in self.parts.model.named_parameters() if w.requires_grad and w.grad is None]

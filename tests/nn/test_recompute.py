@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from portbev.nn.dropout import Dropout, dropout_part, prepare_dropout
+from portbev.nn.dropout import Dropout, dropout_rows, prepare_dropout, set_dropout_step
 from portbev.nn.recompute import recomputed
 
 
@@ -61,12 +61,17 @@ def test_fewer_activations_are_kept() -> None:
     assert kept[1] < kept[0]
 
 
-def test_a_part_s_mask_depends_on_its_number_and_the_whole_has_number_zero() -> None:
+def test_rows_that_pass_in_parts_have_the_mask_of_the_whole_and_ranks_that_of_their_place() -> None:
     layer = Dropout(0.5)
     prepare_dropout(layer, 1)
-    x, masks = torch.ones(64), []
-    for part in (0, 1, 2):
-        with dropout_part(layer, part):
-            masks.append(layer(x))
-    assert torch.equal(layer(x), masks[0])
-    assert not torch.equal(masks[0], masks[1]) and not torch.equal(masks[1], masks[2])
+    x = torch.ones(12, 7)
+    whole, parts = layer(x), []
+    for begin in range(0, 12, 5):
+        with dropout_rows(layer, begin, 12):
+            parts.append(layer(x[begin : begin + 5]))
+    assert torch.equal(torch.cat(parts), whole) and torch.equal(layer(x), whole)
+    for rank in range(4):
+        set_dropout_step(layer, 0, rank)
+        assert torch.equal(layer(x[:3]), whole[3 * rank : 3 * rank + 3])
+        with dropout_rows(layer, 2, 3):
+            assert torch.equal(layer(x[:1]), whole[3 * rank + 2 : 3 * rank + 3])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from portbev.ops import dropout
-from portbev.ops.dropout import DropoutCall, philox_word
+from portbev.ops.dropout import DropoutCall, definition, philox_word
 from portbev.ops.reference import dropout as reference
 from portbev_cpu.kernels import dropout as dropout_cpu
 
@@ -81,6 +81,11 @@ def test_the_mask_of_a_part_begins_like_that_of_the_whole() -> None:
     assert torch.equal(mask(1000)[:37], mask(37))
 
 
+@pytest.mark.parametrize("first", [1, 2, 3, 4, 37])
+def test_a_part_from_the_middle_has_the_mask_of_its_place(first: int) -> None:
+    assert torch.equal(mask(61, first=first), mask(first + 61)[first:])
+
+
 def test_counting_in_pieces_does_not_change_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = mask(103)
     monkeypatch.setattr(reference, "CHUNK", 4)  # sixteen elements at a time, the last piece short
@@ -135,7 +140,13 @@ def test_the_gradient_takes_the_same_mask() -> None:
 
 @pytest.mark.parametrize(
     ("name", "change"),
-    [("p", {"p": 1.5}), ("p", {"p": -0.1}), ("p", {"p": float("nan")}), ("input", {"input": torch.arange(3)})],
+    [
+        ("p", {"p": 1.5}),
+        ("p", {"p": -0.1}),
+        ("p", {"p": float("nan")}),
+        ("input", {"input": torch.arange(3)}),
+        ("first", {"first": -1}),
+    ],
 )
 def test_bad_arguments_are_named(name: str, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"^dropout: {name}"):
@@ -148,14 +159,15 @@ def test_bad_arguments_are_named(name: str, change: dict[str, Any]) -> None:
     seed=st.integers(-(2**63), 2**63 - 1),
     site=st.integers(0, 2**32 - 1),
     step=st.integers(0, 2**32 - 1),
+    first=st.one_of(st.integers(0, 9), st.integers(2**34 - 9, 2**34 + 9)),
 )
 @settings(max_examples=60, deadline=None)
-def test_the_cpus_kernel_drops_what_the_reference_drops(
-    elements: int, p: float, seed: int, site: int, step: int
+def test_the_cpus_kernel_drops_what_the_reference_and_the_definition_drop(
+    elements: int, p: float, seed: int, site: int, step: int, first: int
 ) -> None:
-    call = DropoutCall(torch.rand(elements) + 1, p, seed, site, step)
-    for ours, theirs in zip(dropout_cpu.forward(call), reference.forward(call), strict=True):
-        assert torch.equal(ours, theirs)
+    call = DropoutCall(torch.rand(elements) + 1, p, seed, site, step, first)
+    for ours, theirs, defined in zip(dropout_cpu.forward(call), reference.forward(call), definition(call), strict=True):
+        assert torch.equal(ours, theirs) and torch.equal(ours, defined)
 
 
 @pytest.mark.usefixtures("threads")

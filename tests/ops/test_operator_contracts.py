@@ -111,7 +111,7 @@ LOW_LEVEL: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "fft of reals": (OPS.fft, (normal(3, 4), False, "ortho")),
     "fft of complex": (OPS.fft, (normal(3, 4, dtype=torch.complex64), True, "backward")),
-    "dropout": (OPS.dropout, (normal(3, 5), 0.5, 1, 2, 3)),
+    "dropout": (OPS.dropout, (normal(3, 5), 0.5, 1, 2, 3, 6)),
 }
 LOW_LEVEL |= {f"{name} fast": LOW_LEVEL[name] for name in LOW_LEVEL if "deform_attn" in name}
 

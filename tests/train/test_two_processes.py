@@ -49,7 +49,7 @@ def final_weights(run: Run) -> dict[str, torch.Tensor]:
 def test_two_processes_learn_like_one_with_the_whole_batch_and_evaluate_alike(
     launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
 ) -> None:
-    common = {"model__batchnorm": False, "model__dropout": 0.0, "optimizer__name": "sgd", "train__epochs": 1}
+    common = {"model__batchnorm": False, "model__dropout": 0.3, "optimizer__name": "sgd", "train__epochs": 1}
     one_config = toy_file(train__batch_size=4, **common)
     done = command("train", one_config, "--backend", "cpu", "--data-root", tiny_root, "--out", tmp_path / "one")
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def test_two_processes_learn_like_one_with_the_whole_batch_and_evaluate_alike(
 def test_synchronised_batchnorm_makes_two_processes_equal_one(
     launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
 ) -> None:
-    common = {"model__dropout": 0.0, "optimizer__name": "sgd", "train__epochs": 1, "train__sync_batchnorm": True}
+    common = {"model__dropout": 0.3, "optimizer__name": "sgd", "train__epochs": 1, "train__sync_batchnorm": True}
     done = command(
         "train",
         toy_file(train__batch_size=4, **common),

@@ -46,30 +46,31 @@ def philox_words(first: int, count: int, seed: int, site: int, step: int) -> lis
     return [c0, c1, c2, c3]
 
 
-def keep_mask(elements: int, p: float, seed: int, site: int, step: int) -> NDArray[np.bool_]:
-    """(elements,) whether each is kept; torch's number of threads share the work."""
-    blocks, limit = (elements + 3) // 4, np.uint64(threshold(p))
+def keep_mask(elements: int, p: float, seed: int, site: int, step: int, first: int = 0) -> NDArray[np.bool_]:
+    """(elements,) whether each from number ``first`` on is kept; torch's number of threads share the work."""
+    begin, skipped = divmod(first, 4)
+    blocks, limit = (skipped + elements + 3) // 4, np.uint64(threshold(p))
     mask = np.empty((blocks, 4), np.bool_)
 
-    def fill(first: int) -> None:
-        words = philox_words(first, min(BLOCKS, blocks - first), seed, site, step)
+    def fill(done: int) -> None:
+        words = philox_words(begin + done, min(BLOCKS, blocks - done), seed, site, step)
         for column, word in enumerate(words):
-            np.greater_equal(word, limit, out=mask[first : first + BLOCKS, column])
+            np.greater_equal(word, limit, out=mask[done : done + BLOCKS, column])
 
     pieces, threads = range(0, blocks, BLOCKS), torch.get_num_threads()
     if threads > 1 and len(pieces) > 1:
         with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
             list(pool.map(fill, pieces))
     else:
-        for first in pieces:
-            fill(first)
-    return mask.reshape(-1)[:elements]
+        for done in pieces:
+            fill(done)
+    return mask.reshape(-1)[skipped : skipped + elements]
 
 
 def forward(call: DropoutCall) -> tuple[Tensor, Tensor]:
     """The result and the mask; see :func:`portbev.ops.dropout`."""
-    input, p, seed, site, step = call
-    kept = torch.from_numpy(keep_mask(input.numel(), p, seed, site, step)).view(input.shape)
+    input, p, seed, site, step, first = call
+    kept = torch.from_numpy(keep_mask(input.numel(), p, seed, site, step, first)).reshape(input.shape)
     return apply_mask(input, kept, p), kept
 
 

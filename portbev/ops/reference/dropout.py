@@ -24,20 +24,21 @@ def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, i
     return c0, c1, c2, c3
 
 
-def keep_words(elements: int, seed: int, site: int, step: int, device: torch.device) -> Tensor:
-    """(elements,) int64, uniform in [0, 2**32)."""
-    words = torch.empty((elements + 3) // 4, 4, dtype=torch.int64, device=device)
-    for first in range(0, len(words), CHUNK):
-        block = torch.arange(first, min(first + CHUNK, len(words)), device=device)
+def keep_words(elements: int, seed: int, site: int, step: int, device: torch.device, first: int = 0) -> Tensor:
+    """(elements,) int64, uniform in [0, 2**32): those of the elements from number ``first`` on."""
+    begin, skipped = divmod(first, 4)
+    words = torch.empty((skipped + elements + 3) // 4, 4, dtype=torch.int64, device=device)
+    for done in range(0, len(words), CHUNK):
+        block = torch.arange(begin + done, begin + min(done + CHUNK, len(words)), device=device)
         counter = (block & LOW, block >> 32, torch.full_like(block, step), torch.full_like(block, site))
-        torch.stack(philox4x32(counter, (seed & LOW, (seed >> 32) & LOW)), 1, out=words[first : first + CHUNK])
-    return words.reshape(-1)[:elements]
+        torch.stack(philox4x32(counter, (seed & LOW, (seed >> 32) & LOW)), 1, out=words[done : done + CHUNK])
+    return words.reshape(-1)[skipped : skipped + elements]
 
 
 def forward(call: DropoutCall) -> tuple[Tensor, Tensor]:
     """The result and the mask; see :func:`portbev.ops.dropout`."""
-    input, p, seed, site, step = call
-    kept = (keep_words(input.numel(), seed, site, step, input.device) >= threshold(p)).reshape(input.shape)
+    input, p, seed, site, step, first = call
+    kept = (keep_words(input.numel(), seed, site, step, input.device, first) >= threshold(p)).reshape(input.shape)
     return apply_mask(input, kept, p), kept
 
 

@@ -29,6 +29,14 @@ def test_probabilities_at_the_ends(p: float) -> None:
     assert torch.equal(kept, expected_kept) and torch.equal(out, expected)
 
 
+@pytest.mark.parametrize("first", [1, 2, 7, 70_000, 2**34 + 3])
+def test_a_part_counts_on_from_where_it_begins(first: int) -> None:
+    for elements in (0, 1, 3_001):
+        call = DropoutCall(torch.randn(elements), 0.4, 9, 8, 7, first)
+        for ours, theirs in zip(dropout.forward(call), reference.forward(call), strict=True):
+            assert torch.equal(ours, theirs)
+
+
 def test_a_view_that_is_not_contiguous() -> None:
     call = DropoutCall(torch.randn(33, 65).t()[:, ::2], 0.25, 3, 4, 5)
     assert torch.equal(dropout.forward(call)[0], reference.forward(call)[0])
