@@ -42,6 +42,7 @@ class Backend:
             does, in its own :meth:`prepare_host` or :meth:`prepare_model`. Of the others the user is told.
         combinations: versions that go together, as far as that is tested; the first row that fits counts.
         pins_memory: whether the device copies from pinned host memory while the host goes on.
+        sums_wide: whether it computes with float64 and 64-bit integers, and at a speed worth using.
         emulated: whether the device is emulated; shown wherever the device is named.
     """
 
@@ -54,6 +55,7 @@ class Backend:
     own_settings: tuple[str, ...] = ()
     combinations: tuple[Combination, ...] = ()
     pins_memory: bool = False
+    sums_wide: bool = True
     emulated: bool = False
 
     def probe(self) -> Availability:
@@ -204,6 +206,13 @@ class Backend:
     def grad_scaler(self, amp: Amp, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
         """Loss scaler that starts at ``init_scale``; enabled for fp16 only."""
         return torch.amp.GradScaler(self.device_type, init_scale=init_scale, enabled=amp == "fp16")
+
+    def other_order(self) -> tuple[str, AbstractContextManager[Any]] | None:
+        """A way to compute the same in which sums are added up in another order: what it is, and what to enter for it.
+
+        None where there is no such way.
+        """
+        return None
 
     def rng_state(self) -> torch.Tensor | None:
         """State of the device's own generator, as a CPU byte tensor; None when it has none apart from the CPU's."""

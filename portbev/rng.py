@@ -7,9 +7,16 @@ worker that draws, or on the number of ranks.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import numpy as np
+
+Told = Callable[[tuple[int | str, ...], str, Any], None]
+"""Gets the key of a generator, the method that was called, and what it returned."""
+_TOLD: ContextVar[Told | None] = ContextVar("portbev.rng", default=None)
 
 
 class Draws(Protocol):
@@ -30,4 +37,35 @@ def key_of(*parts: int | str) -> int:
 
 def generator(*parts: int | str) -> np.random.Generator:
     """A NumPy generator (Philox) with the key ``parts``, for example ``generator(seed, "ida", epoch, index)``."""
-    return np.random.Generator(np.random.Philox(key=key_of(*parts)))
+    bits, told = np.random.Philox(key=key_of(*parts)), _TOLD.get()
+    return np.random.Generator(bits) if told is None else _Watched(bits, parts, told)
+
+
+@contextmanager
+def watched_draws(told: Told) -> Iterator[None]:
+    """Inside, each draw from a new :func:`generator` of this thread is told; it is the same draw as without."""
+    before = _TOLD.set(told)
+    try:
+        yield
+    finally:
+        _TOLD.reset(before)
+
+
+class _Watched(np.random.Generator):
+    """Tells of what is drawn."""
+
+    def __init__(self, bits: np.random.BitGenerator, parts: tuple[int | str, ...], told: Told) -> None:
+        super().__init__(bits)
+        self._parts, self._told = parts, told
+
+    def __getattribute__(self, name: str) -> Any:
+        value = super().__getattribute__(name)
+        if name.startswith("_") or not callable(value) or name in ("spawn", "bit_generator"):
+            return value
+
+        def drawn(*args: Any, **kwargs: Any) -> Any:
+            result = value(*args, **kwargs)
+            self._told(self._parts, name, args[0] if name == "shuffle" else result)
+            return result
+
+        return drawn

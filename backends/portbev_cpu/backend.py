@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -28,6 +30,11 @@ class CpuBackend(Backend):
         Combination({"torch": "==2.13.*", "Python": "==3.11.*"}, "tested every commit"),
         Combination({"torch": ">=2.8", "Python": ">=3.10,<3.14"}, "not tested every commit (docs/compatibility.md)"),
     )
+
+    def other_order(self) -> tuple[str, AbstractContextManager[Any]] | None:
+        if not torch.backends.mkldnn.is_available():
+            return None
+        return "torch's own convolutions and products in place of oneDNN's", _without_onednn()
 
     def probe(self) -> Availability:
         return Availability((Stage("torch", True, torch.__version__),))
@@ -115,3 +122,14 @@ def _linear(model: nn.Module, compute: ComputeSection) -> list[str]:
     if compute.amp != "none":
         return [f"compute.linear: onednn is for float32; with amp {compute.amp} it is torch's own way"]
     return []
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    onednn.enabled = False
+    try:
+        yield
+    finally:
+        onednn.enabled = before

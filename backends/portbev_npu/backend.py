@@ -45,6 +45,7 @@ class NpuBackend(Backend):
     visible_devices = "ASCEND_RT_VISIBLE_DEVICES"
     priority = 20
     pins_memory = True
+    sums_wide = False
     combinations = combinations.ROWS
 
     def probe(self) -> Availability:

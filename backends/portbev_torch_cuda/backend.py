@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,11 @@ class GpuBackend(Backend):
     collective = "nccl"
     pins_memory = True
     recorded: ClassVar[tuple[str, ...]] = ()
+
+    def other_order(self) -> tuple[str, AbstractContextManager[Any]] | None:
+        if not torch.backends.cudnn.is_available():
+            return None
+        return "torch's own convolutions in place of the vendor's library", torch.backends.cudnn.flags(enabled=False)
 
     def activate(self, precision: Precision = "highest", deterministic: Determinism = "preferred") -> None:
         """Reduced-precision units and reduced-precision sums off (``highest``) or on (``fast``); determinism.

@@ -25,7 +25,7 @@ from portbev.evaluate.benchmark import Benchmark, find_benchmark
 from portbev.evaluate.distance import Within, range_record
 from portbev.files import write_json
 from portbev.kernels import KERNELS
-from portbev.models import DetectionModel, move_batch
+from portbev.models import Batch, DetectionModel, Detections, move_batch
 from portbev.outputs import in_float32
 from portbev.progress import Reporter
 from portbev.runs.layout import METRICS, PREDICTIONS
@@ -220,15 +220,11 @@ def _infer(
     times: list[float] = []
     stopped = False
     backend.reset_peak_memory()
-    with _evaluating(model), _tick(reporter)(len(loader)) as tick, contextlib.closing(_closable(loader)) as batches:
+    with evaluating(model), _tick(reporter)(len(loader)) as tick, contextlib.closing(_closable(loader)) as batches:
         for batch in batches:
             backend.synchronize()
             started = time.perf_counter()
-            moved = move_batch(batch, device)
-            with torch.no_grad(), backend.autocast(config.compute.amp):
-                outputs = model(moved)
-            with torch.no_grad():
-                detections = model.decode(in_float32(outputs), moved)
+            detections = infer_batch(model, move_batch(batch, device), backend, config)
             backend.synchronize()
             times.append((time.perf_counter() - started) / len(batch["tokens"]))
             for index, boxes in enumerate(detections):
@@ -254,8 +250,17 @@ def _speed(shares: list[dict[str, Any]], size: int) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
+def infer_batch(model: DetectionModel, moved: Batch, backend: Backend, config: RunConfig) -> list[Detections]:
+    """The detections in each sample of a batch that is on the device."""
+    with backend.autocast(config.compute.amp):
+        outputs = model(moved)
+    return model.decode(in_float32(outputs), moved)
+
+
 @contextlib.contextmanager
-def _evaluating(model: DetectionModel) -> Iterator[None]:
+def evaluating(model: DetectionModel) -> Iterator[None]:
+    """Inside, the model is in evaluation mode and remembers no earlier frames from outside."""
     before = model.training
     model.eval()
     model.begin_stream()

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig
-from portbev.data.loader import build_loader
 from portbev.determinism import forecast, heard, listening
 from portbev.errors import PortbevError
 from portbev.failures import explained, in_one_line
@@ -23,6 +22,7 @@ from portbev.progress import Reporter
 from portbev.runs import Run, load_run
 from portbev.runs.scalars import Row
 from portbev.runtime import activate
+from portbev.train.batches import step_batches
 from portbev.train.checkpointing import restore, save
 from portbev.train.evaluation import evaluate_now, is_due
 from portbev.train.output import claimed
@@ -134,7 +134,7 @@ class Trainer:
             self._evaluate_if_due()  # killed between an epoch's checkpoint and its evaluation
         while self.at.step < total and not self.stopping:
             epoch, begin = divmod(self.at.step, steps_per_epoch)
-            for batches, waited, started in self._groups(epoch, begin):
+            for batches, waited, started in step_batches(self.parts, epoch, begin):
                 outcome = self._step(batches)
                 # The device may still update the weights: the next step, which waits for that, counts it.
                 self._log(outcome, epoch, started, waited)
@@ -147,28 +147,6 @@ class Trainer:
         self.reporter.end_steps()
         if not self.stopping:
             self._evaluate(final=True)
-
-    def _groups(self, epoch: int, begin: int) -> Iterator[tuple[list[Batch], float, float]]:
-        """The batches of each optimizer step of an epoch from step ``begin`` on, the wait for them, and its start."""
-        settings = self.config.train
-        loader = build_loader(
-            self.parts.data.train,
-            batch_size=settings.batch_size,
-            workers=self.config.data.workers,
-            seed=settings.seed,
-            epoch=epoch,
-            part="train",
-            rank=self.comm.rank,
-            world_size=self.comm.size,
-            start_batch=begin * settings.accumulate,
-            prepare=self.parts.model.preparation(training=True),
-            pin=self.parts.backend.pins(self.config.compute),
-        )
-        batches = iter(loader)
-        for _ in range(self.parts.data.steps_per_epoch - begin):
-            started = time.perf_counter()
-            group = [next(batches) for _ in range(settings.accumulate)]
-            yield group, time.perf_counter() - started, started
 
     def _step(self, batches: list[Batch]) -> Outcome:
         outcome = self.optimizer_step.take(batches, self.at.step)

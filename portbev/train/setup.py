@@ -59,7 +59,46 @@ def assemble(
     if resume and init is None and (out / RUN).is_file():  # it may have been stopped before its first checkpoint
         recorded = load_run(out).record
         init, init_partial = (None if recorded.init is None else Path(recorded.init)), recorded.init_partial
-    resumed = resume and bool(checkpoints.steps())  # then the weights that it started from are not needed
+    parts = build_parts(
+        config,
+        backend=backend,
+        comm=comm,
+        data_root=data_root,
+        out=out,
+        init=init,
+        init_partial=init_partial,
+        resumed=resume and bool(checkpoints.steps()),  # then the weights that it started from are not needed
+        command=command,
+        notes=notes,
+        say=say,
+    )
+    if resume and (out / RUN).is_file():
+        take_up(parts, say)
+    if not parts.finished:
+        _begin(parts, say)
+    return parts
+
+
+def build_parts(
+    config: RunConfig,
+    *,
+    backend: Backend,
+    comm: Comm,
+    data_root: Path | str | None,
+    out: Path,
+    init: Path | None,
+    init_partial: bool = False,
+    resumed: bool = False,
+    command: list[str],
+    notes: list[str],
+    say: Callable[[str], None],
+) -> Parts:
+    """Open the data and build model and optimizer as for the first step. Nothing is written to ``out``.
+
+    Args:
+        resumed: the weights will come from a checkpoint, so that no file of initial weights is read.
+        notes: what the record notes of the preparation so far.
+    """
     # A file of weights that is not there is told before any data are generated.
     model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
     data = open_splits(config, data_root, comm)
@@ -82,7 +121,7 @@ def assemble(
         notes=[*notes, *told, *prepared],
     )
     lr = scaled_lr(config.optimizer, samples_per_step(config, comm))
-    parts = Parts(
+    return Parts(
         config=config,
         backend=backend,
         comm=comm,
@@ -95,13 +134,8 @@ def assemble(
         ema=_average(config, model, len(data.train)),
         lr=lr,
         writer=RunWriter(out, record),
-        checkpoints=checkpoints,
+        checkpoints=Checkpoints(out / CHECKPOINTS, config.train.checkpoint.keep),
     )
-    if resume and (out / RUN).is_file():
-        take_up(parts, say)
-    if not parts.finished:
-        _begin(parts, say)
-    return parts
 
 
 def _build_model(

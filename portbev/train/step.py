@@ -42,6 +42,23 @@ class Outcome:
     stop: bool
 
 
+class Watcher:
+    """Is told of what a step computes. This one does nothing; see :mod:`portbev.recording`."""
+
+    def batch(self, moved: Batch, micro: int) -> Batch:
+        """Batch number ``micro`` of the step is on the device; returns the one to go on with."""
+        return moved
+
+    def losses(self, terms: dict[str, Tensor], micro: int) -> None:
+        """The loss terms of a batch, before their backward."""
+
+    def gradients(self) -> None:
+        """The parameters have their gradients: of all batches and processes, unscaled, not clipped."""
+
+    def updated(self) -> None:
+        """The optimizer has made its update, or left it out."""
+
+
 class _RefusedLossError(Exception):
     """A loss raised an error over outputs that are not finite."""
 
@@ -51,11 +68,12 @@ class OptimizerStep:
 
     Args:
         asked_to_stop: asked in each step; all processes agree on the answer.
+        watcher: is told of what is computed.
     """
 
-    def __init__(self, parts: Parts, asked_to_stop: Callable[[], bool]) -> None:
+    def __init__(self, parts: Parts, asked_to_stop: Callable[[], bool], watcher: Watcher | None = None) -> None:
         self.parts, self.config, self.comm = parts, parts.config, parts.comm
-        self.asked_to_stop = asked_to_stop
+        self.asked_to_stop, self.watcher = asked_to_stop, watcher or Watcher()
         self.step = 0
 
     def take(self, batches: list[Batch], step: int) -> Outcome:
@@ -75,6 +93,7 @@ class OptimizerStep:
         if self.comm.size > 1 and not self.config.train.find_unused_parameters and self._unused():
             raise self._without_gradient()  # its bucket was not averaged: the processes would drift apart
         parts.scaler.unscale_(parts.optimizer)
+        self.watcher.gradients()
         gradients = [w.grad for w in parts.model.parameters() if w.grad is not None]
         total_norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         losses, norm, stop = self._read(found, total_norm)
@@ -86,7 +105,7 @@ class OptimizerStep:
         """Loss terms of the batch number ``micro`` of the step."""
         parts = self.parts
         set_dropout_step(parts.model, self._batch_number(micro), self.comm.rank)
-        moved = move_batch(batch, parts.device)
+        moved = self.watcher.batch(move_batch(batch, parts.device), micro)
         with parts.backend.autocast(self.config.compute.amp):
             outputs = parts.wrapped(moved)
         mean = MeanOverRanks(self.comm.mean_vector) if self.comm.size > 1 else None
@@ -128,6 +147,7 @@ class OptimizerStep:
             raise ConfigError(
                 what, where="train.batch_size", cure="Raise train.batch_size, or the inputs' size"
             ) from error
+        self.watcher.losses(terms, micro)
         total = torch.stack(list(terms.values())).sum()
         self.parts.scaler.scale(total / len(batches)).backward()
         return {name: term.detach() for name, term in {"total": total, **terms}.items()}
@@ -147,6 +167,7 @@ class OptimizerStep:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, total_norm, foreach=True)
         parts.scaler.step(parts.optimizer)
         parts.scaler.update(None if scale == "dynamic" else float(scale))
+        self.watcher.updated()
         parts.optimizer.zero_grad(set_to_none=True)
         if parts.ema is not None:
             parts.ema.update(parts.model)

@@ -1,0 +1,48 @@
+"""Which record a tensor's content is of: by the tensor itself, or by the memory that it shares with others."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+
+class Identities:
+    """From tensors to the places of their records. It keeps no tensor alive."""
+
+    def __init__(self) -> None:
+        self._objects: dict[int, tuple[Any, int, int]] = {}  # id -> reference, version, place
+        self._memory: dict[int, tuple[StorageWeakRef, int]] = {}  # storage -> reference, last place
+
+    def put(self, tensor: Tensor, n: int, *, owns: bool = True) -> None:
+        """``tensor`` has the content of record ``n``.
+
+        Args:
+            owns: it was computed or written just now, and is no mere view: what shares its memory follows from ``n``.
+        """
+        self._objects[id(tensor)] = (weakref.ref(tensor), tensor._version, n)
+        if owns:
+            storage = tensor.untyped_storage()
+            self._memory[storage._cdata] = (StorageWeakRef(storage), n)
+
+    def exact(self, tensor: Tensor) -> int | None:
+        """The record whose content is that of ``tensor`` as it is now; None if there is none."""
+        found = self._objects.get(id(tensor))
+        if found is None or found[0]() is not tensor or found[1] != tensor._version:
+            return None
+        return found[2]
+
+    def of(self, tensor: Tensor) -> int | None:
+        """The record that ``tensor`` follows from, be it a view of its memory; None if it is unknown."""
+        n = self.exact(tensor)
+        if n is not None:
+            return n
+        found = self._memory.get(tensor.untyped_storage()._cdata)
+        return None if found is None or found[0].expired() else found[1]
+
+
+def shares_memory(a: Tensor, b: Tensor) -> bool:
+    """Whether one may be a view of the other."""
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)

@@ -1,0 +1,186 @@
+"""Turns what a step computes into records, in the order in which it is computed, and passes them on.
+
+Nothing is kept of a tensor but its sketch and the place of its record. Records whose sketches still are on the device
+wait in a short queue, so that the host need not wait for the device at each of them.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from portbev.parity.dumps.record import Key, Record
+from portbev.parity.dumps.sketch import Level, Pending
+from portbev.recording.identity import Identities
+
+_QUEUE = 256
+
+
+class Sink(Protocol):
+    """Takes records as they come."""
+
+    def add(self, record: Record) -> None: ...
+
+    def add_tensor(self, record: Record, tensor: Tensor) -> str: ...
+
+
+class Recorder:
+    """Records of one process's step.
+
+    Args:
+        sink: takes the records.
+        level: what is kept of each tensor.
+        tensors: patterns (as of file names) of the modules, or ``MODULE OPERATOR ROLE``, whose tensors are kept whole.
+        on_host: sketch on the host: for devices that are slow at float64 and 64-bit integers, or cannot.
+
+    Attributes:
+        listening: whether operators and modules that are called are recorded.
+        place: module whose forward runs, or a name in parentheses for what belongs to no module.
+        known: which record a tensor's content is of.
+    """
+
+    def __init__(
+        self, sink: Sink, level: Level = "sketch", tensors: Sequence[str] = (), *, on_host: bool = False
+    ) -> None:
+        self._sink, self._level, self._tensors, self._on_host = sink, level, tuple(tensors), on_host
+        self._queue: list[tuple[Record, Pending | None]] = []
+        self._calls: Counter[tuple[str, str, str, int]] = Counter()
+        self._consumers: dict[int, list[int]] = defaultdict(list)
+        self._grads: dict[int, int] = {}
+        self._inputs: dict[int, tuple[int, ...]] = {}
+        self._through: set[int] = set()  # records without a gradient of their own: views, copies, writes
+        self._read: list[int] = []
+        self._places: dict[str, dict[str, int]] = defaultdict(dict)
+        self._host: int | None = None
+        self.listening = False
+        self.place = ""
+        self.known = Identities()
+        self.count = 0
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Inside, nothing that is called is recorded: it is the recorder's own."""
+        before, self.listening = self.listening, False
+        try:
+            yield
+        finally:
+            self.listening = before
+
+    def add(
+        self,
+        module: str,
+        operator: str,
+        role: str,
+        index: int,
+        tensor: Tensor | None,
+        inputs: Iterable[int] = (),
+        *,
+        same: int | None = None,
+        arguments: str = "",
+        provider: str = "",
+        consumes: bool = True,
+    ) -> int:
+        """Make a record; returns its place.
+
+        Args:
+            tensor: sketched; None where ``same`` or the role says why not.
+            consumes: the inputs' gradients will depend on this record's.
+        """
+        with self.deaf(), torch.no_grad():
+            n, self.count = self.count, self.count + 1
+            named = (module, operator, role, index)
+            key = Key(*named, self._calls[named])
+            self._calls[named] += 1
+            if not operator:
+                self._places[role][module] = n
+            inputs = tuple(dict.fromkeys(inputs))
+            record = Record(n, key, inputs, same, arguments, provider)
+            if consumes:
+                self._inputs[n] = inputs
+                for source in inputs:
+                    self._consumers[source].append(n)
+            if tensor is not None and self._is_kept(key):
+                record = replace(record, tensor=self._sink.add_tensor(record, tensor))
+            if tensor is not None and self._on_host:
+                tensor = tensor.detach().cpu()
+            self._queue.append((record, None if tensor is None else Pending(tensor, self._level)))
+            if tensor is None or tensor.device.type == "cpu" or len(self._queue) >= _QUEUE:
+                self.flush()
+        return n
+
+    def places(self, role: str) -> dict[str, int]:
+        """Of each module or parameter: its last record of ``role`` that is no operator's."""
+        return self._places[role]
+
+    def flush(self) -> None:
+        """Pass on what waits."""
+        queue, self._queue = self._queue, []
+        for record, pending in queue:
+            self._sink.add(record if pending is None else replace(record, sketch=pending.result()))
+
+    def source(self, tensor: Tensor, operator: str, index: int) -> int:
+        """The record that ``tensor`` follows from; one that nobody computed here came from the host and gets one."""
+        n = self.known.of(tensor)
+        if n is None:
+            n = self.add(self.place, operator, "constant", index, tensor, self.host_so_far())
+            self.known.put(tensor, n)
+        return n
+
+    def reads(self, sources: Iterable[int]) -> None:
+        """The host has got the values of these records: what it makes later may follow from them."""
+        self._read += sources
+
+    def passes_on(self, n: int) -> None:
+        """Record ``n`` has no gradient of its own: that of its input is the one of those who use it."""
+        self._through.add(n)
+
+    def follow(self, tensor: Tensor, n: int, named: tuple[str, str, int]) -> None:
+        """Record the gradient of ``tensor``, whose record is ``n``, when a backward comes to it.
+
+        Args:
+            named: module, operator and index of the record.
+        """
+        if not tensor.requires_grad or not torch.is_grad_enabled() or tensor.is_leaf:
+            return
+        tensor.register_hook(lambda grad: self.grad(n, named, grad))
+
+    def grad(self, n: int, named: tuple[str, str, int], grad: Tensor) -> None:
+        """The backward has come to the gradient of record ``n``."""
+        module, operator, index = named
+        self._grads[n] = self.add(module, operator, "grad", index, grad, self.grad_inputs(n), consumes=False)
+
+    def grad_inputs(self, n: int) -> list[int]:
+        """What the gradient of record ``n`` follows from: the gradients of its users' results, and their values."""
+        found: list[int] = []
+        waiting, seen = [n], {n}
+        while waiting:
+            for user in self._consumers[waiting.pop()]:
+                if user in seen:
+                    continue
+                seen.add(user)
+                if user in self._grads:
+                    found += [self._grads[user], user, *self._inputs[user]]
+                if user in self._through:
+                    waiting.append(user)
+        return found
+
+    def host_so_far(self) -> list[int]:
+        """What the host has read: one record that stands for all of it."""
+        if self._read:
+            new = [*([] if self._host is None else [self._host]), *self._read]
+            self._read = []
+            self._host = self.add("", "", "host", 0, None, new, consumes=False)
+        return [] if self._host is None else [self._host]
+
+    def _is_kept(self, key: Key) -> bool:
+        full = f"{key.module} {key.operator} {key.role}"
+        return any(
+            fnmatch.fnmatchcase(key.module, pattern) or fnmatch.fnmatchcase(full, pattern) for pattern in self._tensors
+        )

@@ -1,0 +1,105 @@
+"""Follows a training step: batch, loss terms, gradients of parameters, update, what is there after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from portbev.models import Batch
+from portbev.recording.calls import OperatorCalls
+from portbev.recording.modules import watched_modules
+from portbev.recording.recorder import Recorder
+from portbev.recording.values import as_tensor, as_text, leaves
+from portbev.train.step import Watcher
+
+BATCH, LOSSES = "(batch)", "(losses)"
+Moving = Callable[[Batch, int], Batch]
+
+
+class StepWatcher(Watcher):
+    """Records one step of ``model``.
+
+    Args:
+        moving: what a batch is replaced by before it is used: (batch, its number) -> batch.
+    """
+
+    def __init__(self, model: nn.Module, recorder: Recorder, moving: Moving | None = None) -> None:
+        self.model, self.recorder, self._moving = model, recorder, moving
+        self._local: dict[str, list[int]] = {}
+        self._before: dict[str, Tensor] = {}
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """The step is taken inside."""
+        self.state("parameter", "buffer")
+        with ExitStack() as open_, torch.compiler.set_stance("force_eager"):  # compiled parts call no hooks inside
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    open_.callback(parameter.register_hook(self._local_grad(name, parameter)).remove)
+            open_.enter_context(watched_modules(self.model, self.recorder, LOSSES))
+            open_.enter_context(OperatorCalls(self.recorder))
+            yield
+        self.recorder.flush()
+
+    def batch(self, moved: Batch, micro: int) -> Batch:
+        moved = moved if self._moving is None else self._moving(moved, micro)
+        record_batch(self.recorder, moved)
+        self.recorder.place, self.recorder.listening = "", True
+        return moved
+
+    def losses(self, terms: dict[str, Tensor], micro: int) -> None:
+        self.recorder.listening = False
+        for name, term in terms.items():
+            of = self.recorder.known.of(term)
+            inputs = [] if of is None else [of]
+            self.recorder.add(LOSSES, name, "loss", 0, term, inputs, consumes=False)
+
+    def gradients(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None:
+                local = self._local.get(name, [])
+                self.recorder.add(name, "", "parameter.grad", 0, parameter.grad, local, consumes=False)
+            if parameter.requires_grad:
+                self._before[name] = parameter.detach().clone()
+
+    def updated(self) -> None:
+        grads = self.recorder.places("parameter.grad")
+        for name, parameter in self.model.named_parameters():
+            if name in self._before:
+                inputs = [grads[name]] if name in grads else []
+                change = parameter.detach() - self._before.pop(name)
+                self.recorder.add(name, "", "update", 0, change, inputs, consumes=False)
+        self.state("parameter.after", "buffer.after")
+
+    def state(self, parameters: str, buffers: str) -> None:
+        """Record all parameters and buffers under these roles."""
+        recorder = self.recorder
+        updates = recorder.places("update")
+        for role, named in ((parameters, self.model.named_parameters()), (buffers, self.model.named_buffers())):
+            for name, tensor in named:
+                known = recorder.known.of(tensor)
+                inputs = [updates[name]] if name in updates else [] if known is None else [known]
+                n = recorder.add(name, "", role, 0, tensor, inputs, consumes=False)
+                recorder.known.put(tensor, n)
+
+    def _local_grad(self, name: str, parameter: Tensor) -> Callable[[Tensor], None]:
+        def hook(grad: Tensor) -> None:
+            recorder = self.recorder
+            used = recorder.places("parameter")[name]
+            n = recorder.add(name, "", "parameter.local", 0, grad, recorder.grad_inputs(used), consumes=False)
+            self._local.setdefault(name, []).append(n)
+
+        return hook
+
+
+def record_batch(recorder: Recorder, batch: Any) -> None:
+    """Records of all that a batch holds: numbers are sketched, the rest is text."""
+    for name, value in leaves(batch):
+        tensor = as_tensor(value)
+        n = recorder.add(BATCH, name, "batch", 0, tensor, arguments="" if tensor is not None else as_text(value))
+        if isinstance(value, Tensor):
+            recorder.known.put(value, n)
