@@ -1,0 +1,100 @@
+"""A sketch tells equal from different, and how far, without the tensors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from portbev.parity.dumps.sketch import Sketch, distance, sketch
+
+SIZES = [1, 7, 8, 511, 513, 131_073, 262_147]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_change_of_any_bit_or_place_changes_the_hash(size: int) -> None:
+    torch.manual_seed(size)
+    x = torch.randn(size)
+    seen = {sketch(x, "hashes").hash}
+    for change in (lambda t: t[0].neg_(), lambda t: t[-1].neg_(), lambda t: t[[0, -1]].neg(), lambda t: t[-1].mul_(2)):
+        other = x.clone()
+        if size == 1:
+            other.mul_(3 + len(seen))
+        else:
+            change(other)
+            other[size // 2].add_(len(seen))
+        seen.add(sketch(other, "hashes").hash)
+    assert len(seen) == 5
+    if size > 1:
+        swapped = x.clone()
+        swapped[0], swapped[-1] = x[-1], x[0]
+        assert sketch(swapped).hash != sketch(x).hash
+
+
+def test_two_signs_flipped_do_not_cancel_in_the_hash() -> None:
+    x = torch.randn(4096)
+    flipped = {sketch(x).hash}
+    for first in range(8):
+        other = x.clone()
+        other[[first, first + 8]] *= -1
+        flipped.add(sketch(other).hash)
+    assert len(flipped) == 9
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.bfloat16, torch.float64, torch.complex64])
+def test_memory_format_offset_and_strides_leave_a_sketch_as_it_is(dtype: torch.dtype) -> None:
+    x = (torch.randn(3, 5, 7, 9) * 3).to(dtype)
+    layouts = [x.to(memory_format=torch.channels_last), x.transpose(1, 3).contiguous().transpose(1, 3)]
+    layouts.append(torch.cat([x.new_zeros(1), x.flatten()])[1:].view_as(x))
+    for other in layouts:
+        assert sketch(other) == sketch(x)
+
+
+def test_dtype_and_length_are_part_of_the_hash() -> None:
+    zeros = torch.zeros(16)
+    hashes = {sketch(t).hash for t in (zeros, zeros[:15], zeros.int(), zeros.double(), zeros.new_zeros(0))}
+    assert len(hashes) == 5
+
+
+@pytest.mark.parametrize("shape", [(1000,), (3, 300, 411), (2, 3)])
+def test_the_distance_is_estimated_from_sketches_alone(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    ratios = []
+    for _ in range(20):
+        x, d = torch.randn(shape), torch.randn(shape) * 1e-4
+        told = distance(sketch(x), sketch(x + d))
+        assert told is not None
+        ratios.append(told / float((x + d - x).double().norm()))
+    assert 0.8 < sum(ratios) / 20 < 1.2
+    assert all(0.3 < ratio < 2 for ratio in ratios)
+
+
+def test_the_figures_are_those_of_the_tensor() -> None:
+    x = torch.randn(7, 30_001)
+    told = sketch(x)
+    assert told.mean == pytest.approx(float(x.double().mean()), rel=1e-9)
+    assert told.norm == pytest.approx(float(x.double().norm()), rel=1e-12)
+    assert (told.low, told.high) == (float(x.min()), float(x.max()))
+    x[3, 5], x[2, 2], x[0, 0] = math.nan, math.inf, -math.inf
+    told = sketch(x)
+    assert (told.nan, told.inf) == (1, 2)
+    assert told.norm == pytest.approx(float(x.nan_to_num(0, 0, 0).double().norm()), rel=1e-12)
+    assert distance(told, sketch(x.nan_to_num(0, 0, 0))) == math.inf
+
+
+def test_a_sketch_survives_json() -> None:
+    for x in (torch.randn(5, 4), torch.zeros(0, 3), torch.tensor(2.5), torch.tensor([True])):
+        told = sketch(x)
+        assert Sketch.from_json(told.as_json()) == told
+
+
+def test_a_sketch_is_the_same_with_another_number_of_threads() -> None:
+    x = torch.randn(400_000)
+    alone = sketch(x).hash
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert sketch(x).hash == alone
+    finally:
+        torch.set_num_threads(before)
