@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from portbev.config import load_config
@@ -73,3 +76,23 @@ def merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
         deep = isinstance(value, dict) and isinstance(inner, dict) and key != "kernels"
         result[key] = merged(inner, value) if deep else value
     return result
+
+
+def make(
+    folder: Path,
+    meta: dict[str, Any] | None = None,
+    metrics: dict[str, Any] | None = None,
+    curve: Callable[[int], dict[str, float]] = losses,
+    steps: int = 60,
+    evaluated: bool = True,
+    sets: Sequence[str] = (),
+) -> Path:
+    """A run directory: its record with ``meta`` and settings, ``curve`` of the step as losses, ``metrics``."""
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(record(*sets, **(meta or {}))))
+    times = {"lr": 1e-4, "grad_norm": 1.0, "step_time": 0.8, "data_time": 0.1}
+    rows = [{"step": s, "epoch": 0, "samples": 2 * s, "losses": curve(s), **times} for s in range(1, steps + 1)]
+    (folder / "scalars.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if evaluated:
+        (folder / "metrics.json").write_text(json.dumps(merged(METRICS, metrics or {})))
+    return folder

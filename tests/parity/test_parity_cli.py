@@ -30,7 +30,7 @@ def test_report_of_two_runs(make_run, tmp_path):
     result = portbev("parity", "report", make_run("cpu"), make_run("npu", meta=NPU), "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "npu (emulated) against cpu, losses: bit-identical over 60 steps" in result.stdout
-    names = {"report.html", "report.md", "report.json", "report.csv", "classes.csv", "losses.png"}
+    names = {"report.html", "report.md", "report.json", "report.csv", "classes.csv", "comparisons.csv", "losses.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert str(tmp_path / "out" / "report.html") in result.stdout
 

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 from portbev.parity.document import ParityReport
+from portbev.parity.render.comparisons import FIELDS, in_full
 
 _FACTS = (
     "group", "is_baseline", "status", "family", "benchmark", "backend", "emulated", "device_name", "world_size",
@@ -57,6 +58,15 @@ def class_table(report: ParityReport) -> str:
             aps = [group.class_aps.get(label, {}).get(name) for label in labels]
             rows.append([group.number, name, *aps])
     return _csv(["group", "class", *labels], rows)
+
+
+def comparison_table(report: ParityReport) -> str:
+    """A row per comparison: what was tested, how, and the verdict."""
+    rows = [
+        [group, of, *(getattr(one, name) for name in FIELDS), " ".join(repr(point) for point in one.points), one.says]
+        for group, of, one in in_full(report)
+    ]
+    return _csv(["group", "of", *FIELDS, "points", "says"], rows)
 
 
 def _csv(head: list[str], rows: list[list[Any]]) -> str:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Sequence
-from typing import Any
 
 from portbev.evaluate.benchmark import find_benchmark
-from portbev.parity.document import Group, ParityReport
-from portbev.parity.render import figures, text
-from portbev.parity.render.markdown import LIMITS
+from portbev.parity.document import ParityReport
+from portbev.parity.render import charts, comparisons, ledger, text
+from portbev.parity.render.colours import COLOURS, drawn_sides, series_of
+from portbev.parity.render.limits import limits
+from portbev.parity.render.view import GroupView, contents
 from portbev.parity.runs import LabelledRun
 from portbev.parity.table import columns
 
 
 def to_html(report: ParityReport, runs: Sequence[LabelledRun]) -> str:
-    """The page: style and charts are inside it, it has no scripts and asks for no file or address."""
+    """The page: style, script and charts are inside it, and it asks for no file or address.
+
+    Its own policy forbids it to: only the one script may run, nothing may be fetched.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -26,45 +33,51 @@ def to_html(report: ParityReport, runs: Sequence[LabelledRun]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["commas"] = lambda value: f"{value:,}"
-    places = {run.label: place for place, run in enumerate(report.runs)}
-    by_label = {run.label: run for run in runs}
-    style = environment.get_template("style.css").render(colours=figures.COLOURS)
-    return environment.get_template("report.html").render(
-        report=report,
-        style=Markup(style),
-        charts={group.number: _charts(group, by_label, places, Markup) for group in report.groups},
-        series={label: place % len(figures.COLOURS) for label, place in places.items()},
+    series = series_of(report)
+    groups = [GroupView(report, group) for group in report.groups]
+    script = environment.get_template("page.js").render().strip()
+    # Values that macros of imported templates see as well.
+    environment.globals.update(
         text=text,
-        limits=LIMITS,
-        columns=lambda table: table.columns(columns(find_benchmark(table.benchmark))),
-        most=_most(report),
-    ) + "\n"  # fmt: skip
+        series=series,
+        ledger=ledger,
+        drawn_sides=drawn_sides,
+        notes_of=comparisons.notes,
+        columns_of=lambda table: table.columns(columns(find_benchmark(table.benchmark))),
+    )
+    page = environment.get_template("report.html").render(
+        report=report,
+        groups=groups,
+        contents=contents(groups, report),
+        charts={view.anchor: charts.of_group(view.group, runs, series) for view in groups},
+        style=Markup(environment.get_template("style.css").render(colours=COLOURS).strip()),
+        script=Markup(script),
+        policy=_policy(script),
+        limits=limits(report),
+    )
+    return _with_roles(page) + "\n"
 
 
-def _charts(
-    group: Group, by_label: dict[str, LabelledRun], places: dict[str, int], markup: Any
-) -> list[dict[str, Any]]:
-    """Per loss term its chart, and for each run that differs the difference below it."""
-    members = [by_label[label] for label in group.runs]
-    baseline = by_label[group.baseline]
-    charts = []
-    for term in figures.terms(members):
-        below, same = [], []
-        for curve in group.curves:
-            comparison = next((t for t in curve.terms if t.term == term), None)
-            same.append(comparison is not None and comparison.identical)
-            if comparison is not None and not comparison.identical and comparison.largest_difference:
-                svg = figures.difference_svg(term, by_label[curve.run], baseline, places[curve.run])
-                below.append({"run": curve.run, "svg": markup(svg), "first": comparison.first_step})
-        svg = figures.term_svg(term, members, [places[label] for label in group.runs])
-        charts.append({"term": term, "svg": markup(svg), "differences": below, "identical": bool(same) and all(same)})
-    return charts
+def _policy(script: str) -> str:
+    """The page's Content-Security-Policy: the script is known by its hash."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
 
 
-def _most(report: ParityReport) -> dict[int, float | None]:
-    """Per group the largest AP of any class, which the bars are drawn against; None where no run was evaluated."""
-    largest = {}
-    for group in report.groups:
-        aps = [ap for by_class in group.class_aps.values() for ap in by_class.values() if ap is not None]
-        largest[group.number] = max(aps, default=None)
-    return largest
+_ROLES = (
+    (r"<table\b", '<table role="table"'),
+    (r"<(thead|tbody)\b", r'<\1 role="rowgroup"'),
+    (r"<tr\b", '<tr role="row"'),
+    (r'<th scope="col"', '<th scope="col" role="columnheader"'),
+    (r'<th scope="row"', '<th scope="row" role="rowheader"'),
+    (r"<td\b", '<td role="cell"'),
+)
+
+
+def _with_roles(page: str) -> str:
+    """Tables say that they are some: browsers forget it where rows are laid out as cards. All data are escaped, so
+    these tags are the templates' own."""
+    head, body = page.split("</head>", 1)
+    for tag, with_role in _ROLES:
+        body = re.sub(tag, with_role, body)
+    return f"{head}</head>{body}"

@@ -15,35 +15,43 @@ from portbev.parity.document import (
     TermComparison,
 )
 from portbev.parity.render import text
+from portbev.parity.render.comparisons import HEAD, notes, short
+from portbev.parity.render.ledger import called
+from portbev.parity.render.limits import limits
 from portbev.parity.table import columns
-
-LIMITS = (
-    "Equal losses and equal scores mean that the runs agree with each other, not that both are right: the models "
-    "are checked against the original implementations by the reference tests.",
-    "A difference in a score between two single runs is not tested for significance here: runs that differ only "
-    "in their seed differ too.",
-    "Throughput and memory hold for the machine, the versions and the settings listed under Environment.",
-)
 
 
 def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
     """``pictures``: group number -> file name of its loss curves, beside the Markdown file."""
-    parts = ["# Parity report", *_list(report.summary)]
+    parts = ["# Parity report", *_gate(report), *_list(report.summary)]
     for line in report.warnings:
         parts += ["", f"> {line}"]
     parts += ["", "## Runs", "", *_runs(report)]
     for group in report.groups:
         parts += _group(report, group, pictures.get(group.number))
     for table in report.published_beside(None):
-        parts += _published(table, columns(find_benchmark(table.benchmark)), "##")
+        parts += _published(report, table, columns(find_benchmark(table.benchmark)), "##")
+    parts += _evidence(report)
     parts += ["", "## Environment", "", *_differences(report.environment, [run.label for run in report.runs])]
     parts += ["", "## Configuration"]
     for group in report.groups:
         parts += ["", f"Group {group.number}:"] if len(report.groups) > 1 else []
         parts += ["", *_differences(group.configuration, group.runs)]
     parts += ["", "## Who computed each operator", "", *_ledger(report)]
-    parts += ["", "## What this report does not claim", *_list(LIMITS)]
+    parts += ["", "## What this report does not claim", *_list(limits(report))]
+    parts += ["", f"Content `{report.content_hash}`."] if report.content_hash else []
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _gate(report: ParityReport) -> list[str]:
+    gate = report.gate
+    if gate is None:
+        return []
+    return [
+        "",
+        f"**{'Passed' if gate.passed else 'Failed'}**: {', '.join(gate.required)} required.",
+        *_list(gate.reasons),
+    ]
 
 
 def _runs(report: ParityReport) -> list[str]:
@@ -70,6 +78,7 @@ def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]
     head = ["run", *(metric.name for metric in group.metrics)]
     rows = [[run.label, *_figures(group, run, baseline)] for run in entries]
     parts = ["", title, "", f"Baseline: **{group.baseline}**. Differences are to it.", "", *_table(head, rows)]
+    parts += _sides(group)
     if any(ap is not None for aps in group.class_aps.values() for ap in aps.values()):
         parts += ["", f"### {group.class_title}", "", *_classes(group)]
     parts += ["", "### Losses", ""]
@@ -80,8 +89,40 @@ def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]
         if curve.terms and not curve.identical:
             parts += [*_terms(curve.terms), ""]
     for table in report.published_beside(group):
-        parts += _published(table, group.metrics, "###")
+        parts += _published(report, table, group.metrics, "###")
     return parts
+
+
+def _sides(group: Group) -> list[str]:
+    """How each side stands to the baseline side, figure by figure, and both to the recorded original."""
+    parts = []
+    for verdict in group.verdicts:
+        rows = [one for one in group.comparisons if one.side == verdict.side]
+        if not rows:
+            continue
+        parts += ["", f"### {verdict.side} against {verdict.baseline}", "", *_table(HEAD, [short(one) for one in rows])]
+        parts += _list(f"Not judged: {note}." for note in notes(rows))
+    if group.reference is not None:
+        title = ", ".join(part for part in (group.reference.title, group.reference.row) if part)
+        parts += ["", "### Recorded original" + (f": {title}" if title else ""), "", group.reference.says]
+        if group.reference.comparisons:
+            against = [[one.side, *short(one)] for one in group.reference.comparisons]
+            parts += ["", *_table(["side", *HEAD], against)]
+        parts += ["", f"Source: {group.reference.source}"] if group.reference.source else []
+    return parts
+
+
+def _evidence(report: ParityReport) -> list[str]:
+    if not report.evidence:
+        return []
+    rows = []
+    for one in report.evidence:
+        mark = " (emulated)" if one.emulated and "emulated" not in (one.backend or "") else ""
+        file = f"`{one.file}` ({one.schema_}, SHA-256 `{one.sha256[:16]}`)"
+        rows.append(
+            [one.what, f"{_cell(one.backend)}{mark}", _cell(one.verdict), "; ".join(one.says) or text.NONE, file]
+        )
+    return ["", "## Further evidence", "", *_table(["what", "backend", "verdict", "in its words", "file"], rows)]
 
 
 def _figures(group: Group, run: RunEntry, baseline: RunEntry) -> list[str]:
@@ -114,7 +155,7 @@ def _terms(terms: Sequence[TermComparison]) -> list[str]:
     return _table(["term", "steps", "first difference", "its size", "largest difference"], rows)
 
 
-def _published(table: PublishedTable, metrics: Sequence[Metric], level: str) -> list[str]:
+def _published(report: ParityReport, table: PublishedTable, metrics: Sequence[Metric], level: str) -> list[str]:
     keys = table.columns(metrics)
     rows = [
         [f"{row.name} *(published)*", *(text.as_published(metric, row.values.get(metric.key)) for metric in keys)]
@@ -130,6 +171,8 @@ def _published(table: PublishedTable, metrics: Sequence[Metric], level: str) -> 
     ]
     parts += ["the runs above: shown beside them, not compared with them.", "", table.what.strip()]
     parts += ["", *_table(["row", *(metric.name for metric in keys)], rows), "", f"Source: {table.source.strip()}"]
+    says = [line for one in report.published_verdicts if one.title == table.title for line in one.says]
+    parts += _list(says)
     return [*parts, "", f"Setting: {setting}", *_list([*notes, *table.caveats])]
 
 
@@ -148,14 +191,15 @@ def _differences(settings: Differences, labels: Sequence[str]) -> list[str]:
 
 
 def _ledger(report: ParityReport) -> list[str]:
-    if not report.ledger:
+    ledger = called(report.ledger)
+    if not ledger:
         return ["No run has called an operator of `portbev.ops`."]
     labels = [run.label for run in report.runs]
     rows = []
-    for page in report.ledger:
+    for page in ledger:
         for direction, by_run in page.called().items():
             rows.append([f"`{page.operator}`", direction, *(text.calls(by_run[label]) for label in labels)])
-    return [*_table(["operator", "direction", *labels], rows), *_passed_over(report.ledger)]
+    return [*_table(["operator", "direction", *labels], rows), *_passed_over(ledger)]
 
 
 def _passed_over(ledger: Sequence[OperatorLedger]) -> list[str]:

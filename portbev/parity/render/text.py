@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from portbev.evaluate.benchmark import Metric
 from portbev.parity.document import RunEntry
+from portbev.parity.verdicts import Comparison
 
 NONE = "\N{EN DASH}"
 """What stands where nothing was measured."""
@@ -55,3 +56,47 @@ def _signed(value: float) -> str:
 def calls(by_provider: dict[str, int]) -> str:
     """``mx_driving 1,200 · reference 4``."""
     return " · ".join(f"{name} {times:,}" for name, times in by_provider.items()) or NONE
+
+
+def change(comparison: Comparison, value: float | None, *, sign: bool = True) -> str:
+    """``value`` on the comparison's scale: ``+0.0021``, or ``+3.4 %`` where it is a ratio."""
+    if value is None:
+        return NONE
+    if value == 0:
+        return "\N{PLUS-MINUS SIGN}0" if sign else "0"
+    if comparison.scale == "ratio":
+        return f"{100 * value:{'+' if sign else ''}.1f} %"
+    return _signed(value) if sign else f"{value:.4f}" if abs(value) >= 5e-5 else f"{value:.1e}"
+
+
+def interval(comparison: Comparison) -> str:
+    """``-0.0051 to +0.0004``; empty where there is none."""
+    if comparison.low is None or comparison.high is None:
+        return ""
+    return f"{change(comparison, comparison.low)} to {change(comparison, comparison.high)}"
+
+
+def direction(comparison: Comparison) -> str:
+    """``better``, ``worse`` or ``same``, of the estimate."""
+    value = comparison.estimate
+    if not value or comparison.verdict == "not judged":
+        return "same"
+    return "better" if (value > 0) == (comparison.better == "higher") else "worse"
+
+
+def p_value(value: float | None) -> str:
+    return NONE if value is None else "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def share(value: float | None) -> str:
+    """A probability in per cent."""
+    return NONE if value is None else f"{100 * value:.0f} %"
+
+
+def spread(metric: Metric, std: float | None) -> str:
+    """``± 0.0021``; empty where it is not known."""
+    return "" if std is None else f"\N{PLUS-MINUS SIGN} {number(metric, std)}"
+
+
+def runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"

@@ -8,7 +8,9 @@ from pathlib import Path
 from portbev.files import atomic_write, write_json, write_text
 from portbev.parity.document import ParityReport
 from portbev.parity.render import figures
-from portbev.parity.render.csv import class_table, run_table
+from portbev.parity.render.charts import members
+from portbev.parity.render.colours import series_of
+from portbev.parity.render.csv import class_table, comparison_table, run_table
 from portbev.parity.render.html import to_html
 from portbev.parity.render.markdown import to_markdown
 from portbev.parity.runs import LabelledRun
@@ -24,17 +26,16 @@ def write_report(report: ParityReport, runs: Sequence[LabelledRun], folder: Path
         Kind of file (``html``, ``markdown``, ``json``, ``csv``, ``classes``, ``losses 1`` ...) -> path.
     """
     folder = Path(folder)
-    places = {run.label: place for place, run in enumerate(report.runs)}
+    series = series_of(report)
     by_label = {run.label: run for run in runs}
     pictures: dict[int, str] = {}
     written: dict[str, Path] = {}
     for group in report.groups:
-        members = [by_label[label] for label in group.runs]
-        if not any(run.scalars for run in members):
+        if not any(by_label[label].scalars for label in group.runs):
             continue
         name = "losses.png" if len(report.groups) == 1 else f"losses_{group.number}.png"
         with atomic_write(folder / name) as temporary:
-            temporary.write_bytes(figures.losses_png(members, [places[run.label] for run in members]))
+            temporary.write_bytes(figures.losses_png(members(group, runs), series))
         pictures[group.number] = name
         written[f"losses {group.number}"] = folder / name
     texts = {
@@ -42,6 +43,7 @@ def write_report(report: ParityReport, runs: Sequence[LabelledRun], folder: Path
         "markdown": ("report.md", to_markdown(report, pictures)),
         "csv": ("report.csv", run_table(report)),
         "classes": ("classes.csv", class_table(report)),
+        "comparisons": ("comparisons.csv", comparison_table(report)),
     }
     for kind, (name, text) in texts.items():
         write_text(folder / name, text)
