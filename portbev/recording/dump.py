@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from portbev.kernels import KERNELS
 from portbev.parity.dumps import writing
 from portbev.parity.dumps.header import File, Header, Rank, Rerun, StepFacts
 from portbev.parity.dumps.record import Key, Record
-from portbev.parity.dumps.sketch import Level, Sketch, distance
+from portbev.parity.dumps.sketch import Level, distance
 from portbev.recording.recorder import Recorder
 from portbev.recording.step import Kind, RecordedStep, Source, activated, local_device, prepare_step
 from portbev.runs.ledger import LedgerPage
@@ -122,15 +122,14 @@ def record_step(step: RecordedStep, out: Path, plan: Plan, *, say: Callable[[str
 
 @dataclass
 class _Base:
-    """Passes records on to the writer and keeps what the later steps are compared with."""
+    """Passes records on to the writer and keeps what the later steps are compared with: sketches and arguments."""
 
     writer: writing.RankWriter
-    known: dict[Key, tuple[int, Sketch]] = field(default_factory=dict)
+    known: dict[Key, Record] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         self.writer.add(record)
-        if record.sketch is not None:
-            self.known[record.key] = (record.n, record.sketch)
+        self.known[record.key] = replace(record, inputs=())
 
     def add_tensor(self, record: Record, tensor: Tensor) -> str:
         return self.writer.add_tensor(record, tensor)
@@ -138,24 +137,29 @@ class _Base:
     def weights(self) -> str:
         """Digest of the parameters and buffers before the step."""
         named = [
-            (key.role, key.module, list(found.shape), found.dtype, found.hash)
-            for key, (_, found) in self.known.items()
-            if key.role in ("parameter", "buffer")
+            (key.role, key.module, list(record.sketch.shape), record.sketch.dtype, record.sketch.hash)
+            for key, record in self.known.items()
+            if key.role in ("parameter", "buffer") and record.sketch is not None
         ]
         return hashlib.sha256(json.dumps(sorted(named)).encode()).hexdigest()
 
 
 class _Responses:
-    """How far each record of a later step is from the one with the same key."""
+    """How far each record of a later step is from the one with the same key, and whether its arguments are others."""
 
     def __init__(self, base: _Base) -> None:
         self._base = base
         self.moved: dict[int, float | None] = {}
+        self.arguments: set[int] = set()
 
     def add(self, record: Record) -> None:
         found = self._base.known.get(record.key)
-        if found is not None and record.sketch is not None:
-            self.moved[found[0]] = distance(found[1], record.sketch)
+        if found is None:
+            return
+        if found.arguments != record.arguments:
+            self.arguments.add(found.n)
+        if found.sketch is not None and record.sketch is not None:
+            self.moved[found.n] = distance(found.sketch, record.sketch)
 
     def add_tensor(self, record: Record, tensor: Tensor) -> str:
         raise AssertionError("no tensors are kept of a step that is taken again")
@@ -173,14 +177,17 @@ def _rerun(
     if reordered is not None:
         how, within = reordered
         ways.append((Rerun(kind="order", how=how, seconds=0), None, within))
-    found: list[dict[int, float | None]] = []
+    found: list[_Responses] = []
     for rerun, seed, way in ways:
         say(f"again: {rerun.how}")
         responses = _Responses(base)
         rerun.seconds = step.take(Recorder(responses, on_host=on_host), moved=seed, within=way)
-        found.append(responses.moved)
-    moved = {n: [one.get(n) for one in found] for n, _ in base.known.values()}
-    writer.add_responses({n: values for n, values in moved.items() if any(value != 0.0 for value in values)})
+        found.append(responses)
+    for record in base.known.values():
+        moved = [one.moved.get(record.n) for one in found] if record.sketch is not None else []
+        arguments = any(record.n in one.arguments for one in found)
+        if arguments or any(value != 0.0 for value in moved):
+            writer.add_responses(record.n, moved, arguments=arguments)
     return [rerun for rerun, _, _ in ways]
 
 

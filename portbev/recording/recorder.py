@@ -156,6 +156,13 @@ class Recorder:
         module, operator, index = named
         self._grads[n] = self.add(module, operator, "grad", index, grad, self.grad_inputs(n), consumes=False)
 
+    def users(self, n: int) -> list[int]:
+        """Record ``n``, what was computed from it, and what else that was computed from."""
+        found = [n]
+        for user in self._consumers[n]:
+            found += [user, *self._inputs[user]]
+        return found
+
     def grad_inputs(self, n: int) -> list[int]:
         """What the gradient of record ``n`` follows from: the gradients of its users' results, and their values."""
         found: list[int] = []

@@ -82,7 +82,7 @@ class StepWatcher(Watcher):
         for role, named in ((parameters, self.model.named_parameters()), (buffers, self.model.named_buffers())):
             for name, tensor in named:
                 known = recorder.known.of(tensor)
-                inputs = [updates[name]] if name in updates else [] if known is None else [known]
+                inputs = [updates[name]] if name in updates else [] if known is None else recorder.users(known)
                 n = recorder.add(name, "", role, 0, tensor, inputs, consumes=False)
                 recorder.known.put(tensor, n)
 

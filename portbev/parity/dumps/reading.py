@@ -113,9 +113,9 @@ def _records(path: Path, rank: int, count: int, header: Header) -> Iterator[Reco
     name = records_name(rank)
     if name not in header.files:
         raise PortbevError(f"is damaged: it does not name {name}", where=str(path / HEADER), cure=_CURE)
-    moved = {}
+    moved: dict[int, dict[str, Any]] = {}
     if responses_name(rank) in header.files:
-        moved = {int(line["n"]): tuple(line["moved"]) for line in _lines(path / responses_name(rank))}
+        moved = {int(line["n"]): line for line in _lines(path / responses_name(rank))}
     found = 0
     for n, line in enumerate(_lines(path / name)):
         try:
@@ -126,7 +126,8 @@ def _records(path: Path, rank: int, count: int, header: Header) -> Iterator[Reco
         if any(ahead):
             raise PortbevError(f"line {n + 1} refers to what is not before it", where=str(path / name), cure=_CURE)
         found += 1
-        yield replace(record, responses=moved.get(n, ()))
+        again = moved.get(n, {})
+        yield replace(record, responses=tuple(again.get("moved", ())), arguments_move=bool(again.get("arguments")))
     if found != count:
         raise PortbevError(f"has {found} records instead of {count}", where=str(path / name), cure=_CURE)
 

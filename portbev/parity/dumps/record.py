@@ -7,7 +7,7 @@ the place in the order of one process's step, and what ``inputs`` and ``same`` r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from portbev.parity.dumps.sketch import Sketch
@@ -73,6 +73,7 @@ class Record:
         tensor: name of the file of the whole tensor, if it was kept.
         responses: how far the record moved (Euclidean) in each step that was run again with everything moved by one
             unit in the last place, or summed in another order; None where it was not met.
+        arguments_move: the arguments were others in such a step: they follow from what is computed.
     """
 
     n: int
@@ -83,7 +84,8 @@ class Record:
     provider: str = ""
     sketch: Sketch | None = None
     tensor: str | None = None
-    responses: tuple[float | None, ...] = field(default=())
+    responses: tuple[float | None, ...] = ()
+    arguments_move: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, without the responses, which are known later and have a file of their own."""

@@ -4,7 +4,8 @@ A dump is a folder::
 
     header.json          what it is a dump of, and the digests of the other files (:mod:`.header`)
     records.0.jsonl      a record a line, in the order of the step, of process 0 (:mod:`.record`); a file a process
-    responses.0.jsonl    how far each record moved in the steps that were run again: {"n": 17, "moved": [1.2e-6, ...]}
+    responses.0.jsonl    how far each record moved in the steps that were run again: {"n": 17, "moved": [1.2e-6, ...]},
+                         with "arguments": true where its arguments were others; a record without a line did not move
     tensors/0/17.safetensors   the whole tensor of record 17 of process 0, under the name "tensor"; only where asked
 
 While it is written it lies in ``.NAME.part`` beside its place.
@@ -18,7 +19,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,11 +105,10 @@ class RankWriter:
             self._files[name] = file_facts(path)
         return name
 
-    def add_responses(self, responses: Mapping[int, Sequence[float | None]]) -> None:
-        """Write how far records moved in the steps that were run again, by their ``n``."""
-        for n, moved in responses.items():
-            told = [None if value is None or not math.isfinite(value) else value for value in moved]
-            self._line(responses_name(self._rank), {"n": n, "moved": told})
+    def add_responses(self, n: int, moved: Sequence[float | None], *, arguments: bool) -> None:
+        """Write how far record ``n`` moved in the steps that were run again."""
+        told = [None if value is None or not math.isfinite(value) else value for value in moved]
+        self._line(responses_name(self._rank), {"n": n, "moved": told, **({"arguments": True} if arguments else {})})
 
     def close(self) -> dict[str, dict[str, Any]]:
         """Flush to disk; returns the digests of this process's files."""

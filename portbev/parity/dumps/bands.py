@@ -1,0 +1,59 @@
+"""How far a record may move by rounding alone, measured and not chosen.
+
+Each dump took its step again with weights and inputs moved by one unit in the last place, and with sums in another
+order where the backend has one. A record's *response* is how far it moved then, as a Euclidean distance. Its *band* in
+a dump is the median of its responses, because a step in which some element happened to cross an edge (a ReLU's zero, a
+cell's border) moves all that follows by far more than rounding does, and such a step must not hide a fault. It is never
+less than half a unit in the last place of each element: every device rounds a result once more.
+
+Two devices differ by rounding in all that came before, which is not the same rounding as the one that was measured: in
+a sum of K terms one device adds one by one and the other in a tree, so their errors may stand to each other as the
+square root of K over a few units does, some tens for the longest sums of a model. So the distance of two dumps is
+beyond rounding where it is more than :data:`FACTOR` times the larger of the two bands. The factor is the same for every
+record, dtype and device.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from statistics import median
+
+import torch
+
+from portbev.parity.dumps.record import Record
+from portbev.parity.dumps.sketch import Sketch
+
+FACTOR = 32.0
+"""How many bands are too far."""
+
+
+def band(record: Record, sketch: Sketch) -> float | None:
+    """The band of a record in its own dump; None where it was not met in any step that was run again."""
+    known = [response for response in record.responses if response is not None]
+    if record.responses and not known:
+        return None
+    return max(median(known) if known else 0.0, half_ulp(sketch))
+
+
+def half_ulp(sketch: Sketch) -> float:
+    """The norm of half a unit in the last place of each element; 0 for integers and bools."""
+    if not sketch.is_floating:
+        return 0.0
+    dtype = getattr(torch, sketch.dtype)
+    return float(torch.finfo(dtype).eps) / 2 * sketch.norm
+
+
+def is_sparse(a: Sketch, b: Sketch) -> bool:
+    """Whether the tensors differ in so few elements, of so many, that an edge that was crossed explains it.
+
+    Of a difference in one element all 16 differences of projections have the same size, of one in two elements there
+    are two sizes, in three four. Sizes of dense differences are all different. It is asked of tensors of more than 32
+    elements.
+    """
+    if min(a.count, b.count) <= 32 or not (a.projections and b.projections):
+        return False
+    sizes = sorted(abs(p - q) for p, q in zip(a.projections, b.projections, strict=True))
+    slack = 1e-3 * sizes[-1]
+    groups = 1 + sum(later - earlier > slack for earlier, later in pairwise(sizes))
+    return math.isfinite(sizes[-1]) and groups <= 4

@@ -1,0 +1,97 @@
+"""A comparison of dumps as lines for people; an emulated device is said wherever it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from portbev.parity.dumps.bands import FACTOR
+from portbev.parity.dumps.compare import Comparison
+from portbev.parity.dumps.findings import Finding
+from portbev.parity.dumps.likeness import Difference
+from portbev.parity.dumps.record import Record
+
+_MOST = 5
+
+
+def lines(found: Comparison) -> Iterator[str]:
+    """The verdict first, then the cause with its evidence, then what else there is to know."""
+    a, b = found.a.header, found.b.header
+    yield f"A  {found.a.label}: {a.run.name}, {a.step.kind} step {a.step.number}, on {a.label}"
+    yield f"B  {found.b.label}: {b.run.name}, {b.step.kind} step {b.step.number}, on {b.label}"
+    yield from _verdict(found)
+    for rank in found.ranks:
+        counts = rank.counts
+        many = f" of process {rank.rank}" if len(found.ranks) > 1 else ""
+        told = f"{counts['equal']} equal, {counts['within']} within rounding"
+        told += f", {counts['edge']} at an edge or after one" if counts["edge"] else ""
+        told += f", {counts['differs']} beyond rounding or after such" if counts["differs"] else ""
+        yield f"records{many}: {told}"
+        yield from _only("A", rank.alignment.only_a)
+        yield from _only("B", rank.alignment.only_b)
+    yield from _differences("settings that differ, and may", found.allowed)
+    yield from _differences("operators that others served", found.ledger)
+    yield from _differences("environment", found.environment)
+
+
+def _verdict(found: Comparison) -> Iterator[str]:
+    yield ""
+    yield f"{found.verdict}"
+    if found.first_bit is not None:
+        yield f"  equal bit by bit up to {found.first_bit.key}"
+    for difference in found.optimizer:
+        yield f"  the optimizer has another {difference.key}: {difference.a} and {difference.b}"
+    findings = found.findings
+    if findings:
+        yield f"  cause: {_named(findings[0])}"
+        yield from (f"    {line}" for line in _evidence(findings[0]))
+        others = findings[1:]
+        if others:
+            yield f"  {len(others)} more that nothing before explains:"
+            yield from (f"    {_named(finding)}" for finding in others[:_MOST])
+            yield from [f"    and {len(others) - _MOST} more"] if len(others) > _MOST else []
+    for edge in found.edges[:_MOST]:
+        yield f"  an edge was crossed in a few elements of {edge.a.key}: what follows from it is not judged"
+    if not found.bands:
+        yield "  no bands: dumps of the level sketch, made with --bands, tell rounding from more"
+    yield ""
+
+
+def _named(finding: Finding) -> str:
+    return f"{finding.a.key} ({finding.kind})" + (f" of process {finding.rank}" if finding.rank else "")
+
+
+def _evidence(finding: Finding) -> Iterator[str]:
+    if finding.arguments is not None:
+        yield f"called with {finding.arguments[0]} and {finding.arguments[1]}"
+    if finding.ratio is not None:
+        relative = "" if finding.relative is None else f", {finding.relative:.2g} of its norm"
+        yield (
+            f"differs by {finding.distance:.3g}{relative}: {finding.ratio:.3g} times what rounding does "
+            f"({finding.band:.3g}); more than {FACTOR:g} is beyond"
+        )
+    elif finding.a.sketch is not None and finding.b.sketch is not None:
+        one, two = finding.a.sketch, finding.b.sketch
+        if (one.shape, one.dtype) != (two.shape, two.dtype):
+            yield f"is {one.dtype} {list(one.shape)} and {two.dtype} {list(two.shape)}"
+        elif (one.nan, one.inf) != (two.nan, two.inf):
+            yield f"has {one.nan} NaN and {one.inf} infinities, and {two.nan} and {two.inf}"
+        else:
+            yield f"must be equal, and is not: content {one.hash} and {two.hash}"
+    inputs = {str(key): state.name.lower() for key, state in finding.inputs}
+    if inputs:
+        shown = [f"{key} ({state})" for key, state in list(inputs.items())[:4]]
+        yield f"what it is computed from agrees: {', '.join(shown)}" + (" ..." if len(inputs) > 4 else "")
+    if any(finding.providers):
+        yield f"served by {finding.providers[0] or 'torch'} and {finding.providers[1] or 'torch'}"
+
+
+def _only(side: str, records: Sequence[Record]) -> Iterator[str]:
+    if records:
+        shown = ", ".join(str(record.key) for record in records[:3])
+        yield f"  only {side} has {len(records)} records: {shown}" + (" ..." if len(records) > 3 else "")
+
+
+def _differences(what: str, found: Sequence[Difference]) -> Iterator[str]:
+    if found:
+        yield f"{what}:"
+        yield from (f"  {one.key}: {one.a} and {one.b}" for one in found)
