@@ -55,7 +55,7 @@ def _pairs(mine: list[Record], yours: list[Record]) -> list[tuple[Record, Record
     if len(mine) == len(yours):
         return list(zip(mine, yours, strict=True))
     signatures = [[_signature(record) for record in records] for records in (mine, yours)]
-    blocks = SequenceMatcher(None, *signatures, autojunk=False).get_matching_blocks()
+    blocks = SequenceMatcher(None, signatures[0], signatures[1], autojunk=False).get_matching_blocks()
     return [(mine[i + k], yours[j + k]) for i, j, size in blocks for k in range(size)]
 
 

@@ -127,6 +127,8 @@ class Pending:
         self.shape, self.dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
         tensor = tensor.resolve_conj().resolve_neg()
         flat = tensor.contiguous().reshape(-1)
+        if flat.numel() == 1:
+            flat = flat.as_strided((1,), (1,))  # along an axis of one element any stride will do; words need 1
         self._sums = _hash_sums(flat) if flat.numel() else None
         self._figures = _figures(flat) if flat.numel() and level == "sketch" else None
 
