@@ -155,7 +155,10 @@ class OperatorLedger(Part):
 
 
 class PublishedRow(Part):
+    """``config``: the shipped configuration that the row is a result of."""
+
     name: str
+    config: str | None = None
     values: dict[str, float]
     notes: list[str] = Field(default_factory=list)
 
@@ -164,7 +167,10 @@ class PublishedTable(Part):
     """Figures that somebody else published; shown beside the runs, never compared with them.
 
     ``values`` use the keys of the benchmark's metrics, in the report's units. ``family``: whose figures they are; the
-    table stands beside runs of that family alone, and without one behind all groups.
+    table stands beside runs of that family alone, and without one behind all groups. ``original``: the figures are of
+    the implementation that the models follow, and runs of a row's ``config`` are compared with them.
+    ``same_experiment``: the rows are runs of one configuration on several devices. ``spread``: standard deviation over
+    seeds, by metric.
     """
 
     schema_: Literal["portbev.published/1"] = Field(alias="schema")
@@ -173,6 +179,9 @@ class PublishedTable(Part):
     what: str
     family: str | None = None
     benchmark: str
+    original: bool = False
+    same_experiment: bool = False
+    spread: dict[str, float] = Field(default_factory=dict)
     setting: dict[str, Any] = Field(default_factory=dict)
     caveats: list[str] = Field(default_factory=list)
     rows: list[PublishedRow] = Field(min_length=1)

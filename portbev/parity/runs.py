@@ -10,9 +10,14 @@ from pathlib import Path
 
 from portbev.errors import PortbevError
 from portbev.runs import Run, load_run
+from portbev.runs.layout import RUN
 from portbev.runs.metrics import Metrics
 from portbev.runs.record import RunRecord
 from portbev.runs.scalars import Row
+from portbev.runs.seal import check_seal, digests
+
+EMULATED = "(emulated)"
+"""Behind every name of a run, side or device that was emulated."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,12 @@ class LabelledRun:
         return self.run.record
 
     @property
+    def device(self) -> str:
+        """The device's name, which says where it was emulated."""
+        name, emulated = self.record.backend.device_name, self.record.backend.emulated
+        return f"{name} {EMULATED}" if emulated and "emulated" not in name.lower() else name
+
+    @property
     def finished(self) -> bool:
         return self.record.status == "finished"
 
@@ -47,6 +58,11 @@ class LabelledRun:
     def metrics(self) -> Metrics | None:
         """Of the final evaluation; None when there was none."""
         return self.run.metrics
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Name -> SHA-256 of the files that were read."""
+        return digests(self.path)
 
     @property
     def oddities(self) -> list[str]:
@@ -72,9 +88,24 @@ def load_runs(paths: Sequence[Path | str]) -> list[LabelledRun]:
 
 def _load(folder: Path, name: str) -> LabelledRun:
     run = load_run(folder)
-    labelled = LabelledRun(f"{name} (emulated)" if run.record.backend.emulated else name, run)
+    _check_emulation(run)
+    labelled = LabelledRun(f"{name} {EMULATED}" if run.record.backend.emulated else name, run)
     _ = labelled.scalars, labelled.metrics  # what is damaged is told now
+    check_seal(folder, labelled.digests)
     return labelled
+
+
+def _check_emulation(run: Run) -> None:
+    """Raises PortbevError: the record says that the device is real, and elsewhere that it was emulated."""
+    backend, environment = run.record.backend, run.record.environment
+    said = [backend.label, backend.device_name, *(str(value) for value in environment.values())]
+    marked = next((text for text in said if "emulated" in text.lower()), None)
+    if marked is not None and not backend.emulated:
+        raise PortbevError(
+            f"says emulated: false, and yet {marked!r}",
+            where=str(run.path / RUN),
+            cure="A run on an emulated device cannot be shown as the device's; copy the run directory again",
+        )
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:

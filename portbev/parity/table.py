@@ -43,6 +43,19 @@ def values(run: LabelledRun) -> dict[str, float | None]:
     return measured
 
 
+def accuracy(run: LabelledRun) -> dict[str, float | None]:
+    """The benchmark's figures of a run, those of its classes too."""
+    benchmark = find_benchmark(run.run.benchmark)
+    content = {} if run.metrics is None else run.metrics.content
+    figures: dict[str, float | None] = finite(
+        {
+            **{metric.key: metric.of(content) for metric in benchmark.metrics},
+            **{f"class {name}": value for name, value in benchmark.class_figures(content).items()},
+        }
+    )
+    return figures
+
+
 def differences(run: LabelledRun, baseline: LabelledRun) -> dict[str, float | None]:
     """``run`` minus ``baseline``; accuracy only where both were evaluated alike (see :func:`why_not_comparable`)."""
     mine, theirs = values(run), values(baseline)

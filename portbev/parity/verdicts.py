@@ -215,4 +215,6 @@ class Options(Part):
 
     baseline: str | None = None
     published: list[str] = Field(default_factory=list)
+    controls: list[str] = Field(default_factory=list)
+    require: list[str] = Field(default_factory=list)
     judgement: Judgement = Field(default_factory=Judgement)

@@ -8,6 +8,7 @@ from pathlib import Path
 from portbev.runs.layout import RUN, SCALARS
 from portbev.runs.record import Evaluation, RunRecord, Status, write_record
 from portbev.runs.scalars import Row, ScalarsWriter, Speed
+from portbev.runs.seal import seal, unseal
 
 
 class RunWriter:
@@ -27,6 +28,7 @@ class RunWriter:
 
     def begin(self, step: int) -> None:
         """Make ready for the rows after ``step``; rows of later steps, from before a resume, are removed."""
+        unseal(self.path)
         kept = self._scalars.begin(step)
         self._speed = Speed(self.record.samples_per_step, (row.step_time for row in kept))
 
@@ -58,9 +60,11 @@ class RunWriter:
             self.record.warnings.append(text)
 
     def end(self, status: Status, error: str | None = None) -> None:
-        """Record how the run ended, and write that."""
+        """Record how the run ended, and write that; a finished one is sealed."""
         self.record.status, self.record.finished, self.record.error = status, now(), error
         self.write()
+        if status == "finished":
+            seal(self.path)
 
     def write(self) -> None:
         """Write ``run.json``."""
