@@ -23,7 +23,7 @@ def portbev_models() -> list[ModelFamily]:
 @hookimpl
 def portbev_published() -> list[Path]:
     """Figures that others published of this family."""
-    return [Path(__file__).with_name("matrixvt_ascend_modelzoo.yaml")]
+    return [Path(__file__).with_name(f"{name}.yaml") for name in ("bevdepth_readme", "matrixvt_ascend_modelzoo")]
 
 
 @hookimpl

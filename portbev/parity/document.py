@@ -155,10 +155,11 @@ class OperatorLedger(Part):
 
 
 class PublishedRow(Part):
-    """``config``: the shipped configuration that the row is a result of."""
+    """``config``: the shipped configuration that the row is a result of; ``samples_per_step``: over all devices."""
 
     name: str
     config: str | None = None
+    samples_per_step: int | None = None
     values: dict[str, float]
     notes: list[str] = Field(default_factory=list)
 
@@ -170,7 +171,7 @@ class PublishedTable(Part):
     table stands beside runs of that family alone, and without one behind all groups. ``original``: the figures are of
     the implementation that the models follow, and runs of a row's ``config`` are compared with them.
     ``same_experiment``: the rows are runs of one configuration on several devices. ``spread``: standard deviation over
-    seeds, by metric.
+    seeds, by metric. ``eval_samples``: how many samples were scored.
     """
 
     schema_: Literal["portbev.published/1"] = Field(alias="schema")
@@ -179,6 +180,7 @@ class PublishedTable(Part):
     what: str
     family: str | None = None
     benchmark: str
+    eval_samples: int | None = None
     original: bool = False
     same_experiment: bool = False
     spread: dict[str, float] = Field(default_factory=dict)

@@ -62,7 +62,9 @@ def compare_sides(
                 "accuracy",
                 metric.key,
                 metric.name,
-                *(side.label, base.label, *_values(side, base, _figure(metric))),
+                side.label,
+                base.label,
+                *_values(side, base, _figure(metric)),
                 margin=margins.get(metric.key),
                 headline=metric.key in benchmark.headline,
                 better=metric.better,
@@ -77,7 +79,9 @@ def compare_sides(
                 "class",
                 name,
                 name,
-                *(side.label, base.label, *_values(side, base, _class_figure(benchmark, name))),
+                side.label,
+                base.label,
+                *_values(side, base, _class_figure(benchmark, name)),
                 margin=margins.get(CLASS),
                 spread=judgement.spreads.get(CLASS),
                 identical=same,
@@ -200,18 +204,25 @@ def _cost(
     metric: Metric, side: SideRuns, base: SideRuns, margins: Mapping[str, float], judgement: Judgement
 ) -> Question:
     a, b = _values(side, base, _figure(metric))
-    positive = [{seed: value for seed, value in values.items() if value > 0} for values in (a, b)]
     return Question(
         "cost",
         metric.key,
         metric.name,
-        *(side.label, base.label, *positive),
+        side.label,
+        base.label,
+        _positive(a),
+        _positive(b),
         margin=margins[metric.key],
         scale="ratio",
         better=metric.better,
         spread=judgement.spreads.get(metric.key),
         refused=_costs_apart(metric, side, base),
     )
+
+
+def _positive(values: Mapping[int, float]) -> dict[int, float]:
+    """Figures that have a logarithm."""
+    return {seed: value for seed, value in values.items() if value > 0}
 
 
 def _costs_apart(metric: Metric, side: SideRuns, base: SideRuns) -> str:

@@ -48,7 +48,7 @@ def read_evidence(path: Path | str) -> Evidence:
     verdict = content.get("verdict")
     return Evidence(
         file=path.name if path.parent.name in ("", ".") else f"{path.parent.name}/{path.name}",
-        schema=schema,
+        schema_=schema,
         sha256=file_hash(path),
         what=KINDS.get(schema.rpartition("/")[0], schema),
         backend=backend,

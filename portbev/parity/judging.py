@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from portbev.parity.statistics import (
     Outcome,
@@ -143,7 +144,7 @@ def _test(question: Question, alpha: float) -> Finding:
     )
 
 
-def _constant(*samples: Sequence[float]) -> bool:
+def _constant(*samples: ArrayLike) -> bool:
     values = np.concatenate([np.atleast_1d(np.asarray(sample, float)) for sample in samples])
     return len(values) > 1 and float(np.ptp(values)) <= 1e-12 * max(float(np.abs(values).max()), 1e-300)
 

@@ -12,9 +12,11 @@ from portbev.parity.equality import default_margins, together
 from portbev.parity.grouping import RunGroup
 from portbev.parity.judging import Question, answer
 from portbev.parity.published import load_published
+from portbev.parity.settings import differing_keys
 from portbev.parity.sides import SideRuns
 from portbev.parity.verdicts import Judgement, PublishedVerdict, ReferenceGate
 from portbev.plugins import plugins
+from portbev.runs.record import RunRecord
 
 NONE_RECORDED = (
     "no figures of the original implementation are recorded for this configuration: that the sides agree does not show "
@@ -106,18 +108,21 @@ def _recorded(group: RunGroup) -> tuple[PublishedTable, PublishedRow] | None:
         if (content.family, content.benchmark) != (group.key.family, group.key.benchmark):
             continue
         for row in content.rows:
-            if content.original and row.config is not None and _is_of(row.config, group):
+            record = group.runs[0].record
+            samples = content.eval_samples in (None, record.data.eval_samples)
+            step = row.samples_per_step in (None, record.samples_per_step)
+            if content.original and samples and step and row.config is not None and _is_of(row.config, record):
                 return content, row
     return None
 
 
-def _is_of(config: str, group: RunGroup) -> bool:
-    from portbev.config import config_digest, load_config
+def _is_of(config: str, record: RunRecord) -> bool:
+    """Whether the run computes what the shipped configuration does; where files of weights lie does not count."""
+    from portbev.config import dump_config, load_config
 
     try:
-        settings = load_config(config)
+        shipped = dump_config(load_config(config))
     except PortbevError:  # this installation does not have it
         return False
-    data = group.runs[0].record.data
-    same = config_digest(settings) == group.key.configuration
-    return same and (settings.data.version, settings.data.eval_split) == (data.version, data.eval_split)
+    differing = differing_keys(record.model_copy(update={"config": shipped}), record)
+    return not [key for key, meaning in differing.items() if meaning.is_experiment and not key.endswith(".weights")]

@@ -327,7 +327,7 @@ def test_shipped_table_is_the_published_one():
         "GPU_8p": [0.3322, 0.6495, 0.2767, 0.4918, 0.8780, 0.2289, 0.4137, 45.6188],
         "NPU_8p": [0.3265, 0.6609, 0.2720, 0.5212, 0.8621, 0.2195, 0.4097, 45],
     }
-    assert sorted(plugins().published()) == ["bevformer_readme", MODELZOO]
+    assert sorted(plugins().published()) == ["bevdepth_readme", "bevformer_readme", MODELZOO]
     former = load_published("bevformer_readme")
     assert former.family == "bevformer" and table.family == "bevdepth"
     assert {row.name: (row.values["nd_score"], row.values["mean_ap"]) for row in former.rows} == {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from portbev.files import atomic_write, write_json, write_text
 from portbev.parity.document import ParityReport
+from portbev.parity.files import write_checksums
 from portbev.parity.render import figures
 from portbev.parity.render.charts import members
 from portbev.parity.render.colours import series_of
@@ -49,5 +50,6 @@ def write_report(report: ParityReport, runs: Sequence[LabelledRun], folder: Path
         write_text(folder / name, text)
         written[kind] = folder / name
     write_json(folder / "report.json", report.model_dump(mode="json", by_alias=True))
+    written["checksums"] = write_checksums(folder, report.content_hash, list(written.values()))
     written["json"] = folder / "report.json"
     return written

@@ -1,0 +1,87 @@
+"""Control runs: a run again on its own device, with every first weight moved by one unit in the last place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from portbev.errors import PortbevError
+from portbev.files import atomic_write, write_text
+from portbev.models import build_model
+from portbev.plugins import plugins
+from portbev.recording.training import train_apart
+from portbev.runs import Run
+from portbev.train.start import load_start
+
+
+def moved(weight: Tensor, generator: torch.Generator) -> Tensor:
+    """``weight`` with every value that is not zero moved to the next one above or below, drawn for each."""
+    up = torch.rand(weight.shape, generator=generator) < 0.5
+    towards = torch.where(up, torch.inf, -torch.inf).to(weight.dtype)
+    return torch.where(weight == 0, weight, torch.nextafter(weight, towards))
+
+
+def write_moved_weights(run: Run, number: int, path: Path) -> None:
+    """The first weights of ``run``, all parameters moved by one unit in the last place; buffers stay.
+
+    Args:
+        number: of the control run: each draws other directions.
+
+    Raises:
+        PortbevError: a file of weights that the run started from is gone.
+    """
+    config, record = run.config, run.record
+    family = plugins().models()[config.model.family]
+    torch.manual_seed(config.train.seed)
+    model = build_model(family, config.model)
+    load_start(model, family, None if record.init is None else Path(record.init), partial=record.init_partial)
+    generator = torch.Generator().manual_seed(number)
+    learnt = dict(model.named_parameters())
+    state = {
+        name: moved(value.detach(), generator) if name in learnt and value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
+    with atomic_write(path) as temporary:
+        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+
+
+def make_controls(
+    run: Run, count: int, folder: Path, say: Callable[[str], None], *, steps: int | None = None
+) -> list[Path]:
+    """Train ``count`` control runs of ``run`` into ``folder``; those that are finished are left alone.
+
+    Args:
+        steps: stop after so many; the schedule stays that of the whole run.
+
+    Returns:
+        The run directories.
+
+    Raises:
+        PortbevError: the run was made by several processes, its data are gone, or a control run failed.
+    """
+    record, made = run.record, []
+    if record.backend.world_size > 1:
+        cure = "Make a baseline on one device, or train control runs by hand: portbev train --init MOVED_WEIGHTS"
+        raise PortbevError("was made by several processes", where=str(run.path), cure=cure)
+    write_text(folder / "config.yaml", yaml.safe_dump(record.config, sort_keys=False))
+    for number in range(1, count + 1):
+        weights, out = folder / f"weights{number}.safetensors", folder / f"control{number}"
+        if not weights.is_file():
+            write_moved_weights(run, number, weights)
+        arguments = [str(folder / "config.yaml"), "--backend", record.backend.name, "--init", str(weights)]
+        arguments += ["--emulate"] if record.backend.emulated else []
+        arguments += ["--data-root", record.data.source]
+        arguments += ["--set", f"train.max_steps={steps}"] if steps else []
+        done = train_apart(out, arguments)
+        say(f"control run {number}/{count}  {done.result}: {done.says}")
+        if done.result in ("failed", "interrupted"):
+            raise PortbevError(
+                f"control run {number} {done.result}: {done.says}", where=str(out), cure="Call again to go on"
+            )
+        made.append(out)
+    return made
