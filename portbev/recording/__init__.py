@@ -2,5 +2,5 @@
 
 ``recorder`` turns tensors into records, ``calls`` and ``modules`` tell it what operators and modules compute, ``watch``
 follows a training step, ``moved`` moves a step by one unit in the last place, ``step`` puts a recorded step together,
-``dump`` writes one. ``seeds`` and ``controls`` make whole runs (``training``), for ``parity report`` and ``parity curves``.
+``dump`` writes one. ``seeds`` and ``controls`` make whole runs (by ``training``) for reports and curves.
 """

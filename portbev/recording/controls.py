@@ -8,26 +8,19 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors.torch import save_file
-from torch import Tensor
 
 from portbev.errors import PortbevError
 from portbev.files import atomic_write, write_text
 from portbev.models import build_model
 from portbev.plugins import plugins
+from portbev.recording.moved import move_weights
 from portbev.recording.training import train_apart
 from portbev.runs import Run
 from portbev.train.start import load_start
 
 
-def moved(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """``weight`` with every value that is not zero moved to the next one above or below, drawn for each."""
-    up = torch.rand(weight.shape, generator=generator) < 0.5
-    towards = torch.where(up, torch.inf, -torch.inf).to(weight.dtype)
-    return torch.where(weight == 0, weight, torch.nextafter(weight, towards))
-
-
 def write_moved_weights(run: Run, number: int, path: Path) -> None:
-    """The first weights of ``run``, all parameters moved by one unit in the last place; buffers stay.
+    """The first weights of ``run``, all moved by one unit in the last place.
 
     Args:
         number: of the control run: each draws other directions.
@@ -40,14 +33,10 @@ def write_moved_weights(run: Run, number: int, path: Path) -> None:
     torch.manual_seed(config.train.seed)
     model = build_model(family, config.model)
     load_start(model, family, None if record.init is None else Path(record.init), partial=record.init_partial)
-    generator = torch.Generator().manual_seed(number)
-    learnt = dict(model.named_parameters())
-    state = {
-        name: moved(value.detach(), generator) if name in learnt and value.is_floating_point() else value
-        for name, value in model.state_dict().items()
-    }
+    move_weights(model, number)
+    state = {name: value.detach().contiguous().clone() for name, value in model.state_dict().items()}
     with atomic_write(path) as temporary:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+        save_file(state, temporary)
 
 
 def make_controls(

@@ -31,6 +31,7 @@ def test_report_of_two_runs(make_run, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "npu (emulated) against cpu, losses: bit-identical over 60 steps" in result.stdout
     names = {"report.html", "report.md", "report.json", "report.csv", "classes.csv", "comparisons.csv", "losses.png"}
+    names.add("checksums.json")
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     assert str(tmp_path / "out" / "report.html") in result.stdout
 
