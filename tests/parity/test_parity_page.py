@@ -225,6 +225,7 @@ def test_the_verdict_stands_once_and_the_plot_says_which(make_run, tmp_path):
             compared("vel_err", estimate=0.04, low=0.02, high=0.06, verdict="different", better="lower"),
             compared("car", kind="class", estimate=0.002),
         ]
+        group.reference = None
         group.verdicts = [
             SideVerdict(side="npu", baseline="cpu", accuracy="undecided", losses="identical", speed="not judged",
                         memory="not judged", says="the sentence of the terminal")
