@@ -8,7 +8,8 @@ short list and is served by the first kernel that supports it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -183,6 +184,16 @@ class Kernels:
     def ranked(self) -> Mapping[str, Candidates]:
         """The candidates of the active backend by operator; empty before one is activated."""
         return self._active
+
+    @contextmanager
+    def references_alone(self) -> Iterator[None]:
+        """Inside, the references serve every call, and the ledger does not hear of it."""
+        active, ledger = self._active, self.ledger
+        self._active, self.ledger = {}, Ledger()
+        try:
+            yield
+        finally:
+            self._active, self.ledger = active, ledger
 
     def candidates(self, operator: str, device_type: str) -> list[Kernel]:
         """Kernels to ask, best first; tensors of another device than the active backend's get the reference."""

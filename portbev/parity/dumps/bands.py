@@ -26,6 +26,16 @@ from portbev.parity.dumps.sketch import Sketch
 
 FACTOR = 32.0
 """How many bands are too far."""
+STEADY = 2.0
+"""How much the bands of two dumps may differ at a smooth operator: they are medians of the same few moves."""
+SMOOTH = frozenset(
+    {
+        *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        *("linear", "matmul", "__matmul__", "bmm", "mm", "addmm", "baddbmm", "einsum", "scaled_dot_product_attention"),
+        *("layer_norm", "batch_norm", "group_norm", "instance_norm", "portbev.deform_conv2d", "portbev.fft"),
+    }
+)
+"""Operators whose results are sums of many products: no single edge that is crossed moves them far."""
 
 
 def band(record: Record, sketch: Sketch) -> float | None:
@@ -34,6 +44,21 @@ def band(record: Record, sketch: Sketch) -> float | None:
     if record.responses and not known:
         return None
     return max(median(known) if known else 0.0, half_ulp(sketch))
+
+
+def common_band(*sides: tuple[Record, Sketch]) -> float | None:
+    """The band of two dumps' records: the larger one; None where neither is known.
+
+    A kernel that rounds its inputs to fewer bits answers to the last bit in jumps of its own rounding, so that its band
+    would hide it. The results of smooth operators move alike everywhere, and what came before them moves them alike:
+    their band is at most :data:`STEADY` times the smaller one.
+    """
+    known = [found for found in (band(record, sketch) for record, sketch in sides) if found is not None]
+    if not known:
+        return None
+    key = sides[0][0].key
+    smooth = key.role == "output" and key.operator in SMOOTH
+    return min(max(known), STEADY * min(known)) if smooth else max(known)
 
 
 def half_ulp(sketch: Sketch) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from portbev.parity.dumps.alignment import Alignment
-from portbev.parity.dumps.bands import FACTOR, band, is_sparse
+from portbev.parity.dumps.bands import FACTOR, common_band, is_sparse
 from portbev.parity.dumps.reading import RankRecords
 from portbev.parity.dumps.record import Key, Record
 from portbev.parity.dumps.sketch import Sketch, distance
@@ -150,7 +150,7 @@ def _state(  # noqa: PLR0911  (a reason each)
     if one.hash == two.hash and one.shape == two.shape and one.dtype == two.dtype:
         return State.EQUAL, 0.0, None
     far = distance(one, two)
-    allowed = _larger(band(record, one), band(other, two))
+    allowed = common_band((record, one), (other, two))
     if record.key.role in _EXACT:
         return State.DIFFERS, far, None
     if not bands:
@@ -195,11 +195,6 @@ def _other_arguments(a: Record, b: Record) -> tuple[str, str] | None:
     if a.arguments == b.arguments or a.arguments_move or b.arguments_move or a.key.operator == "":
         return None
     return a.arguments, b.arguments
-
-
-def _larger(*values: float | None) -> float | None:
-    known = [value for value in values if value is not None]
-    return max(known) if known else None
 
 
 def _note_worst(worst: dict[str, tuple[float, Record]], record: Record, ratio: float) -> None:

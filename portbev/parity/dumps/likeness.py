@@ -24,11 +24,20 @@ class Difference:
 
 
 def check_alike(a: Dump, b: Dump) -> None:
-    """Refuse to compare what cannot agree.
+    """Refuse to compare what cannot agree, other weights too.
 
     Raises:
-        PortbevError: another step, experiment, data set, seed, number of processes or start; one line with what
-            differs.
+        PortbevError: as :func:`check_comparable`, or the steps start from other weights.
+    """
+    check_comparable(a, b)
+    _check_weights(a, b, f"{a.label}, {b.label}")
+
+
+def check_comparable(a: Dump, b: Dump) -> None:
+    """Refuse to compare what is not one step of one experiment on one data set.
+
+    Raises:
+        PortbevError: another step, experiment, data set, seed, number of processes; one line with what differs.
     """
     first, second = a.header, b.header
     where = f"{a.label}, {b.label}"
@@ -44,7 +53,6 @@ def check_alike(a: Dump, b: Dump) -> None:
             raise PortbevError(f"the dumps are not of one step: {what} {one} and {other}", where=where, cure=_CURE)
     _check_experiment(a, b, where)
     _check_data(a, b, where)
-    _check_weights(a, b, where)
 
 
 def allowed_settings(a: Dump, b: Dump) -> list[Difference]:

@@ -191,9 +191,8 @@ def gap(term: str, run: LabelledRun, baseline: LabelledRun, series: int) -> Gap 
     pairs = [(row.step, row.losses.get(term), theirs.get(row.step)) for row in run.scalars]
     sizes = [(step, abs(a - b)) for step, a, b in pairs if a is not None and b is not None]
     kept = [(step, size) for step, size in sizes if size > 0 and math.isfinite(size)]
-    # Long ones as the largest of each stretch: a spike stays.
     stride = max(1, math.ceil(len(kept) / POINTS))
-    thinned = [max(kept[start : start + stride], key=lambda pair: pair[1]) for start in range(0, len(kept), stride)]
+    thinned = kept[::stride]
     return Gap(run.label, series, [step for step, _ in thinned], [size for _, size in thinned]) if kept else None
 
 

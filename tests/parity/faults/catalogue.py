@@ -9,8 +9,16 @@ DEFORMABLE = ("model.image_backbone.depth=50", "model.image_backbone.deformable_
 DROPOUT = ("model.dropout=0.1",)
 
 _ALL = (
-    Fault("align_corners", "kernel", "*deformable_attention", operator="deform_attn", kernels=operators.align_corners),
-    Fault("swapped_offsets", "kernel", "*", operator="deform_attn", kernels=operators.swapped_offsets),
+    Fault(
+        "align_corners", "kernel", "encoder.layers.0.temporal", operator="deform_attn", kernels=operators.align_corners
+    ),
+    Fault(
+        "swapped_offsets",
+        "kernel",
+        "encoder.layers.0.temporal",
+        operator="deform_attn",
+        kernels=operators.swapped_offsets,
+    ),
     Fault(
         "mask_ignored",
         "kernel",
@@ -22,7 +30,7 @@ _ALL = (
     Fault(
         "pooling_off_by_one",
         "kernel",
-        "*lss*",
+        "backbone",
         config="bevdepth/tiny_test",
         operator="voxel_pool_lift",
         kernels=operators.pooling_off_by_one,
@@ -47,8 +55,20 @@ _ALL = (
         config="bevdepth/tiny_test",
         in_model=layers.other_epsilon("backbone.img_backbone.layer3.0.bn2", 1e-3),
     ),
-    Fault("gradient_times_1_001", "kernel", "*", operator="deform_attn", kernels=operators.gradient_times_1_001),
-    Fault("dropped_term", "kernel", "*", operator="deform_attn", kernels=operators.dropped_term),
+    Fault(
+        "gradient_times_1_001",
+        "kernel",
+        "decoder.layers.1.cross_attention",
+        operator="deform_attn",
+        kernels=operators.gradient_times_1_001,
+    ),
+    Fault(
+        "dropped_term",
+        "kernel",
+        "decoder.layers.1.cross_attention",
+        operator="deform_attn",
+        kernels=operators.dropped_term,
+    ),
     Fault("shifted_dropout", "random draw", "*dropout*", operator="dropout", kernels=operators.shifted_dropout),
     Fault(
         "stale_statistics",
@@ -62,16 +82,16 @@ _ALL = (
         "*deformable_attention",
         in_model=layers.replaced("encoder.layers.0.spatial.deformable_attention", layers.anchors_upside_down),
     ),
-    Fault("summed_gradients", "communication", "*", around=around.summed_gradients, ranks=2),
-    Fault("repeated_batch", "data", "*", around=around.repeated_batch, ranks=2),
+    Fault("summed_gradients", "communication", "(gradients)", around=around.summed_gradients, ranks=2),
+    Fault("repeated_batch", "data", "(batch) *", around=around.repeated_batch, ranks=2),
     Fault(
         "decay_of_biases",
         "configuration",
-        "optimizer*",
+        "(optimizer)",
         settings=("optimizer.weight_decay=0.01", "optimizer.lr=0.01"),
         around=around.other_decay_of_biases,
     ),
-    Fault("half_pixel_shift", "data", "batch*", around=around.shifted_resizing),
+    Fault("half_pixel_shift", "data", "(batch) images", around=around.shifted_resizing),
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
