@@ -32,6 +32,8 @@ NEAR = 0.8
 SPENT = 1e-4
 """A chance of the verdict ``equivalent`` below this is none."""
 
+_DESIGNS: dict[Test, Design] = {"paired": "paired", "welch": "welch", "pooled": "welch", "known spread": "known"}
+
 
 @dataclass(frozen=True)
 class Question:
@@ -231,13 +233,15 @@ def _plan(finding: Finding, comparison: Comparison, judgement: Judgement) -> Non
     if question.margin is None or outcome is None or float(outcome.error) == 0:
         return
     level, error, freedom = _level(finding, judgement), float(outcome.error), float(outcome.freedom)
-    margin, have = question.tested_margin, min(len(question.values), len(question.baseline_values))
+    margin, runs = question.tested_margin, (len(question.values), len(question.baseline_values))
+    have, design = min(runs), _DESIGNS[finding.test]
+    share = 1 / have if design == "paired" else 1 / runs[0] + 1 / runs[1]
+    spread = error / math.sqrt(share)
     if finding.test != "pooled":
-        comparison.power = equivalence_power(error, freedom, margin, level)
-    design: Design = "paired" if finding.test == "paired" else "welch"
-    # The plan's spread: of the difference by seed, or of a side.
-    share = 1 / have if design == "paired" else 1 / len(question.values) + 1 / len(question.baseline_values)
-    spread = upper_spread(error / math.sqrt(share), freedom)
+        comparison.power = equivalence_power(spread, design, runs, margin, level)
+    spread = upper_spread(spread, freedom)
+    if design == "known":
+        design = "welch"  # further runs will show their spread
     # A look that could have said "equivalent" has spent its share of alpha; the next one needs a share of its own.
     spent = comparison.power is not None and comparison.power > SPENT
     next_level = level * judgement.looks / (judgement.looks + 1) if spent else level

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
-_QUANTILES = (np.arange(1024) + 0.5) / 1024
 MOST_RUNS = 1_000_000
 ASSURANCE = 0.8
 """A spread seen in a few runs is itself uncertain: plans take the value that it lies below with this confidence."""
 
-Design = Literal["paired", "welch"]
+Design = Literal["paired", "welch", "known"]
+Array = NDArray[np.float64]
+_FINE, _COARSE = ((np.arange(count) + 0.5) / count for count in (1024, 64))
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,41 @@ class Plan:
     power: float
 
 
-def equivalence_power(error: float, freedom: float, margin: float, alpha: float, difference: float = 0.0) -> float:
+def equivalence_power(
+    spread: float, design: Design, runs: tuple[int, int], margin: float, alpha: float, difference: float = 0.0
+) -> float:
     """Chance that TOST finds equality within ``margin``.
 
     Args:
-        error: true standard error of the estimate.
-        freedom: degrees of freedom with which it is estimated; infinite where it is known.
+        spread: true standard deviation over seeds: of either side's figure, or, ``paired``, of the difference by seed.
+        design: ``known``: the tests know the spread, and do not estimate it.
+        runs: of either side; ``paired`` takes the first.
         difference: the true one.
     """
+    n, m = runs
+    error = spread * math.sqrt(1 / n if design == "paired" else 1 / n + 1 / m)
     if error <= 0:
         return float(abs(difference) < margin)
-    if math.isinf(freedom):
-        seen, quantile = np.ones(1), stats.norm.isf(alpha)
-    else:
-        seen, quantile = np.sqrt(stats.chi2.ppf(_QUANTILES, freedom) / freedom), stats.t.isf(alpha, freedom)
-    room = margin - quantile * error * seen  # of the estimate on both sides of zero
+    room = margin - _reach(design, n, m, alpha) * error  # of the estimate on both sides of zero
     inside = stats.norm.cdf((room - difference) / error) - stats.norm.cdf((-room - difference) / error)
     return float(np.clip(inside, 0, None).mean())
+
+
+def _reach(design: Design, n: int, m: int, alpha: float) -> Array:
+    """Half the interval over the true standard error, for all that the runs' spread may turn out to be."""
+    if design == "known":
+        return np.atleast_1d(stats.norm.isf(alpha))
+    if design == "paired":
+        return np.sqrt(_seen(n - 1, _FINE)) * stats.t.isf(alpha, n - 1)
+    a, b = (_seen(count - 1, _COARSE) / count for count in (n, m))
+    squares = a[:, None] + b[None, :]
+    freedom = squares**2 / (a[:, None] ** 2 / (n - 1) + b[None, :] ** 2 / (m - 1))
+    return np.sqrt(squares / (1 / n + 1 / m)) * stats.t.isf(alpha, freedom)
+
+
+def _seen(freedom: int, quantiles: Array) -> Array:
+    """Equally likely values of the variance that is seen, over the true one."""
+    return stats.chi2.ppf(quantiles, freedom) / freedom
 
 
 def upper_spread(spread: float, freedom: float) -> float:
@@ -68,8 +88,7 @@ def runs_needed(spread: float, design: Design, plan: Plan, difference: float = 0
     """
 
     def enough(runs: int) -> bool:
-        share, freedom = (1.0, runs - 1) if design == "paired" else (2.0, 2 * runs - 2)
-        reached = equivalence_power(spread * math.sqrt(share / runs), freedom, plan.margin, plan.alpha, difference)
+        reached = equivalence_power(spread, design, (runs, runs), plan.margin, plan.alpha, difference)
         return reached >= plan.power
 
     low, high = 1, 2
