@@ -3,6 +3,10 @@
 A control run is the baseline again, on its own device, with every first weight moved by one unit in the last place. Two
 devices that sum in another order round differently in every operator of every step; that is more than one unit once,
 by a factor that does not depend on the model: :data:`ALLOWANCE`. Training then makes both grow at the same rate.
+
+Rounding also flips decisions (a ReLU, a maximum, the sign in an L1 loss), early in some runs and late in others. So the
+band is as good as the control runs are many: if a device does nothing but round, the chance that it leaves a band of k
+control runs in which they themselves stay is at most 1 in k + 1.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from portbev.runs.scalars import Row
 ALLOWANCE = 16.0
 """How many times the controls' largest difference a device's may be: what one unit in the last place of the weights
 leaves out of the rounding of a whole step, measured on clean pairs (docs/parity-statistics.md)."""
+
+FEWEST = 3
+"""Fewer control runs cannot show that something lies outside."""
 
 GRAD_NORM = "grad_norm"
 DRAWN = 200
@@ -97,8 +104,11 @@ def judge_curves(run: LabelledRun, baseline: LabelledRun, controls: Sequence[Lab
         return _band(labels, "not judged", None, terms, text)
     if outside:
         first = min(outside)
-        term = next(one for one in terms if one.term == first[1])
-        return _band(labels, "outside", first, terms, _outside(term, len(controls)))
+        text = _outside(next(one for one in terms if one.term == first[1]), len(controls))
+        if len(controls) < FEWEST:
+            text += f"; but fewer than {FEWEST} control runs cannot show that"
+            return _band(labels, "not judged", first, terms, text)
+        return _band(labels, "outside", first, terms, text)
     same = all(not any(term.sizes) for term in terms)
     largest = max(term.largest or 0.0 for term in terms)
     steps_judged = len(_curve(baseline, GRAD_NORM).keys() & _curve(run, GRAD_NORM).keys())
@@ -185,7 +195,8 @@ def _outside(term: BandTerm, controls: int) -> str:
     times = "" if term.largest is None else f", at most {term.largest * ALLOWANCE:.2g} times their largest"
     return (
         f"outside the band of {controls} control run{'s' if controls > 1 else ''} from step {term.first_step} on in "
-        f"{term.term}{times} ({ALLOWANCE:g} allowed): more than rounding"
+        f"{term.term}{times} ({ALLOWANCE:g} allowed): more than rounding, or what one device in {controls + 1} "
+        "comes to by chance"
     )
 
 

@@ -146,16 +146,17 @@ def _losses(curves: Sequence[CurveComparison]) -> tuple[CurveVerdict, str]:
         steps = curves[0].steps
         runs = f" for each of {len(curves)} seeds" if len(curves) > 1 else ""
         return "identical", f"bit-identical over {steps} steps{runs}"
-    banded = [curve for curve in curves if curve.band is not None]
-    outside = [curve for curve in banded if curve.band is not None and curve.band.verdict == "outside"]
-    if outside and outside[0].band is not None:
-        return "outside", outside[0].band.says
-    first = next(curve for curve in curves if not curve.identical)
-    runs = f" ({first.run}; {sum(not curve.identical for curve in curves)} of {len(curves)} runs differ)"
-    text = first.verdict + (runs if len(curves) > 1 else "")
-    if banded and len(banded) == sum(not curve.identical for curve in curves):
-        return "within rounding", f"within rounding of control runs; {text}"
-    return "not judged", text
+    differing = [curve for curve in curves if not curve.identical]
+    judged = [curve for curve in differing if curve.band is not None]
+    first = next((curve for curve in judged if _verdict_of(curve) == "outside"), (judged or differing)[0])
+    runs = f" ({first.run}; {len(differing)} of {len(curves)} runs differ)" if len(curves) > 1 else ""
+    if first.band is None:
+        return "not judged", f"{first.verdict}{runs}"
+    return first.band.verdict, f"{first.band.says}{runs}"
+
+
+def _verdict_of(curve: CurveComparison) -> CurveVerdict:
+    return "not judged" if curve.band is None else curve.band.verdict
 
 
 def _identical(side: SideRuns, base: SideRuns, curves: Sequence[CurveComparison]) -> bool:

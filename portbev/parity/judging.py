@@ -29,6 +29,7 @@ from portbev.parity.verdicts import Comparison, Judgement, Test, Verdict
 NEAR = 0.8
 """Of the margin: a plan for more runs takes the difference seen for the true one, but none nearer to the margin."""
 
+_NO_MARGIN = 1e300
 SPENT = 1e-4
 """A chance of the verdict ``equivalent`` below this is none."""
 
@@ -118,32 +119,42 @@ def _can_test(question: Question) -> bool:
 
 
 def _test(question: Question, alpha: float) -> Finding:
-    if question.identical and not question.refused:
-        return Finding(question, "identical")
+    """Choose the test, by how the runs were made and not by what they found, and make it."""
     if not _can_test(question):
-        return Finding(question, "none")
+        return Finding(question, "identical" if question.identical and not question.refused else "none")
     a, b = question.samples()
-    n, m, margin = len(a), len(b), question.tested_margin
-    if _constant(a, b):
+    single, most = min(len(a), len(b)) == 1, max(len(a), len(b))
+    if most > 1 and _constant(a, b):
         return Finding(question, "none", constant=True)
-    finite_margin = margin if math.isfinite(margin) else 1e300
-    if n == m == 1:
-        if question.spread is None:
-            return Finding(question, "none")
-        test: Test = "known spread"
-        outcome = known_spread(a, b, question.spread, finite_margin, alpha)
-    elif min(n, m) == 1:
-        test, outcome = "pooled", pooled(a, b, finite_margin, alpha)
-    elif question.kind != "cost" and sorted(question.values) == sorted(question.baseline_values):
-        if _constant(np.subtract(a, b)):
-            return Finding(question, "paired", _exact(a, b, margin), constant=True)
-        test, outcome = "paired", paired(a, b, finite_margin, alpha)
+    if single and (question.spread is None if most == 1 else _constant(a if len(a) > 1 else b)):
+        return Finding(question, "none")  # no spread is known
+    margin = min(question.tested_margin, _NO_MARGIN)
+    if single:
+        return _of_single(question, a, b, margin, alpha)
+    if question.kind != "cost" and sorted(question.values) == sorted(question.baseline_values):
+        test: Test = "paired"
+        spreads = not _constant(np.subtract(a, b))
     else:
-        test, outcome = "welch", welch(a, b, finite_margin, alpha)
-    declared = question.margin is not None and test != "pooled"
-    return Finding(
-        question, test, outcome, float(outcome.p_equivalent) if declared else None, float(outcome.p_different)
-    )
+        test, spreads = "welch", not (_constant(a) and _constant(b))
+    if not spreads:
+        return Finding(question, test, *_settled(_exact(a, b, margin), question), constant=True)
+    outcome = (paired if test == "paired" else welch)(a, b, margin, alpha)
+    return Finding(question, test, *_settled(outcome, question))
+
+
+def _of_single(question: Question, a: list[float], b: list[float], margin: float, alpha: float) -> Finding:
+    """One of the sides has a single run, or both have."""
+    if len(a) == len(b):
+        assert question.spread is not None
+        outcome = known_spread(a, b, question.spread, margin, alpha)
+        return Finding(question, "known spread", *_settled(outcome, question))
+    return Finding(question, "pooled", *_settled(pooled(a, b, margin, alpha), question, single=True))
+
+
+def _settled(outcome: Outcome, question: Question, *, single: bool = False) -> tuple[Outcome, float | None, float]:
+    """The outcome with its p-values; that of equality where one can be shown."""
+    shown = question.margin is not None and not single
+    return outcome, float(outcome.p_equivalent) if shown else None, float(outcome.p_different)
 
 
 def _constant(*samples: ArrayLike) -> bool:
@@ -152,11 +163,12 @@ def _constant(*samples: ArrayLike) -> bool:
 
 
 def _exact(a: Sequence[float], b: Sequence[float], margin: float) -> Outcome:
-    """Differences that are all the same, but not zero: there is no spread."""
-    estimate = np.asarray(np.mean(np.subtract(a, b)))
+    """Differences that do not spread at all."""
+    estimate = np.asarray(np.mean(a) - np.mean(b))
     zero = np.asarray(0.0)
-    inside = np.asarray(float(abs(estimate) >= margin))
-    return Outcome(estimate, estimate, estimate, inside, zero, zero, np.asarray(len(a) - 1.0))
+    outside = np.asarray(float(abs(estimate) >= margin))
+    none = np.asarray(float(estimate == 0))
+    return Outcome(estimate, estimate, estimate, outside, none, zero, np.asarray(len(a) - 1.0))
 
 
 def _adjust(findings: Sequence[Finding]) -> None:

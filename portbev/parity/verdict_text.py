@@ -86,9 +86,10 @@ def _nothing_tested(one: Comparison, *, constant: bool) -> str:
         if one.kind == "cost" and one.verdict == "equivalent":
             return f"the same in all runs ({_runs(one)})"
         return f"it is {one.mean:.4g} in all runs, so that it cannot show a difference"
+    runs = "one run on each side" if one.seeds == one.baseline_seeds == 1 else _runs(one)
     return (
-        f"one run on each side, {amount(one, one.estimate)}, and how much runs of one device spread is not known; "
-        "run several seeds, or declare a spread"
+        f"{runs}, {amount(one, one.estimate)}, and how much runs of one device spread is not known; run several seeds, "
+        "or declare a spread"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def run_series(series: Series, folder: Path, say: Say, *, processes: int = 1) ->
     Returns:
         The runs that failed, and whether a signal ended it.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the run in progress ends with a checkpoint
     failed: list[str] = []
     runs = series.runs()
     for number, (seed, device, place) in enumerate(runs, 1):

@@ -44,8 +44,9 @@ def train_apart(out: Path, arguments: Sequence[str], *, processes: int = 1) -> T
         child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             status = child.wait()
-        except KeyboardInterrupt:  # the child has it too, and writes a checkpoint
-            child.wait()
+        except KeyboardInterrupt:  # from a terminal the child has it too; a second signal does no harm
+            child.terminate()
+            child.wait()  # it writes a checkpoint
             return Trained("interrupted", "interrupted")
     if status == 0:
         return Trained("finished", f"{_figures(out)}, {time.monotonic() - started:.0f} s")
