@@ -143,6 +143,11 @@ def _model(config: RunConfig) -> DetectionModel:
     return model
 
 
+def training_step(backend: Backend, config: RunConfig) -> Callable[[Batch], None]:
+    """Takes an optimizer step of a model with new weights on a batch; the backend is activated."""
+    return _training(backend, config, _model(config).to(backend.device()))
+
+
 def _training(backend: Backend, config: RunConfig, model: DetectionModel) -> Callable[[Batch], None]:
     """Takes a step as training does; data, run directory and checkpoints, which a step does not use, are absent."""
     absent = cast(Any, None)

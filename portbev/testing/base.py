@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import pytest
 import torch
-from torch import Tensor
 
 from portbev.backend import Backend
 from portbev.runtime import activate
@@ -28,8 +27,3 @@ class Conformance:
     @pytest.fixture
     def device(self, backend: Backend) -> torch.device:
         return backend.device()
-
-
-def tensor(seed: int, *shape: int) -> Tensor:
-    """Normal float32 numbers on the CPU, the same for every device."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

@@ -12,7 +12,8 @@ from torch import nn
 
 from portbev.backend import Backend
 from portbev.config.schema import ComputeSection
-from portbev.testing.base import Conformance, tensor
+from portbev.opscheck.small import tensor
+from portbev.testing.base import Conformance
 from portbev.testing.preparation import Pictures
 
 

@@ -15,10 +15,10 @@ from portbev.backend import Backend
 from portbev.errors import PortbevError
 from portbev.kernels import KERNELS, REFERENCE
 from portbev.ops.operator import OPERATORS
+from portbev.opscheck.small import SIZE, cases, in_float64, on_device, results, voxels
 from portbev.plugins import plugins
 from portbev.runtime import activate
 from portbev.testing.base import Conformance
-from portbev.testing.cases import SIZE, cases, in_float64, on_device, results, voxels
 
 NAMES = [(case.operator, case.name) for case in cases()]
 

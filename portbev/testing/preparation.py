@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from portbev.backend import Backend
 from portbev.config.schema import ComputeSection
 from portbev.nn.map_format import ImagePath
-from portbev.testing.base import Conformance, tensor
+from portbev.opscheck.small import tensor
+from portbev.testing.base import Conformance
 
 
 class Pictures(ImagePath, nn.Module):

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from portbev.backend import Backend
-from portbev.testing.base import Conformance, tensor
+from portbev.opscheck.small import tensor
+from portbev.testing.base import Conformance
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int32, torch.int64, torch.uint8, torch.bool]
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from portbev.backend import Backend
+from portbev.opscheck.small import tensor
 from portbev.precision import Amp
-from portbev.testing.base import Conformance, tensor
+from portbev.testing.base import Conformance
 
 
 def small_network() -> nn.Module:

@@ -18,7 +18,7 @@ from portbev.ops.dropout import DropoutCall
 from portbev.ops.ms_deform_attn import MsDeformAttnCall
 from portbev.ops.operator import OPERATORS
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
-from portbev.testing.cases import cases as small_calls
+from portbev.opscheck.small import cases as small_calls
 
 CPU = torch.device("cpu")
 

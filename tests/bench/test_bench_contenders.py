@@ -17,9 +17,9 @@ from portbev.bench.peers import PLAIN, dense
 from portbev.bench.sketches import values
 from portbev.kernels import KERNELS
 from portbev.ops.operator import OPERATORS
+from portbev.opscheck.small import cases as small_calls
 from portbev.plugins import Plugins
 from portbev.runtime import activate
-from portbev.testing.cases import cases as small_calls
 
 PEERS = [*PLAIN, *portbev_peers.portbev_peers()]
 

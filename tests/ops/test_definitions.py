@@ -19,8 +19,8 @@ from portbev.ops.ms_deform_attn import MsDeformAttnCall
 from portbev.ops.operator import OPERATORS, BackwardOperator
 from portbev.ops.voxel_pool import VoxelPoolCall
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
+from portbev.opscheck.small import Case, cases, in_float64, results
 from portbev.plugins import plugins
-from portbev.testing.cases import Case, cases, in_float64, results
 
 
 def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

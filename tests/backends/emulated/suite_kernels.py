@@ -13,9 +13,9 @@ from portbev.ops.ms_deform_attn import MsDeformAttnCall
 from portbev.ops.operator import OPERATORS, BackwardOperator
 from portbev.ops.voxel_pool import VoxelPoolCall
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
+from portbev.opscheck.small import cases, in_float64, on_device
 from portbev.plugins import plugins
 from portbev.runtime import activate
-from portbev.testing.cases import cases, in_float64, on_device
 from portbev_npu.kernels import ms_deform_attn, mx_deform_conv2d, torch_npu_deform_conv2d, voxel_pool, voxel_pool_lift
 
 NPU_KERNELS = [kernel for kernel in plugins().kernels() if "npu" in kernel.backends and kernel.probe() is None]

@@ -16,7 +16,7 @@ from portbev.ops import deform_attn_ragged
 from portbev.ops.deform_attn import DeformAttnCall, definition
 from portbev.ops.gradients import gradients
 from portbev.ops.reference import deform_attn as reference
-from portbev.testing.cases import in_float64
+from portbev.opscheck.small import in_float64
 from portbev_triton import deform_attn
 
 Backward = Callable[[Tensor, DeformAttnCall], tuple[Tensor, Tensor, Tensor, Tensor]]

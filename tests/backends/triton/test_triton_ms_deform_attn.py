@@ -16,7 +16,7 @@ from portbev.kernels import KERNELS
 from portbev.ops.gradients import gradients
 from portbev.ops.ms_deform_attn import MsDeformAttnCall, definition
 from portbev.ops.reference import ms_deform_attn as reference
-from portbev.testing.cases import in_float64
+from portbev.opscheck.small import in_float64
 from portbev_triton import ms_deform_attn
 from portbev_triton.launch import settings as launch_settings
 

@@ -16,7 +16,6 @@ from portbev.ops.fft import FftCall
 from portbev.ops.ms_deform_attn import MsDeformAttnCall
 from portbev.ops.voxel_pool import VoxelPoolCall
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
-from portbev.testing.base import tensor
 
 SIZE = (7, 6, 2)
 _DOUBLE = {torch.float32: torch.float64, torch.complex64: torch.complex128}
@@ -53,6 +52,11 @@ def cases() -> list[Case]:
         Case("complex, a prime length", "fft", FftCall(torch.view_as_complex(tensor(13, 3, 37, 2)), False, "forward")),
         Case("mask", "dropout", DropoutCall(tensor(6, 4, 50), 0.3, 1, 2, 3)),
     ]
+
+
+def tensor(seed: int, *shape: int) -> Tensor:
+    """Normal float32 numbers on the CPU, the same for every device."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def in_float64(call: Any) -> Any:

@@ -1,0 +1,105 @@
+"""``portbev parity ops``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def add(group: typer.Typer) -> None:
+    """Add the command to ``group``."""
+    group.command("ops")(ops)
+
+
+def ops(
+    configs: list[str] = typer.Argument(  # noqa: B008
+        None, metavar="CONFIG", help="Whose calls are judged; default: those that the model families offer."
+    ),
+    backend: str = typer.Option("auto", "--backend", help="auto, cpu, cuda, rocm, npu, or a plugin's."),
+    emulate: bool = typer.Option(False, "--emulate", help="Use the emulated device of that backend."),
+    only: list[str] = typer.Option([], "--op", metavar="NAME", help="This operator; repeatable."),  # noqa: B008
+    by: list[str] = typer.Option([], "--by", metavar="PROVIDER", help="This provider; repeatable."),  # noqa: B008
+    dtype: list[str] = typer.Option(  # noqa: B008
+        ["float32", "float16", "bfloat16"], "--dtype", metavar="DTYPE", help="float64 too; repeatable."
+    ),
+    quick: bool = typer.Option(False, "--quick", help="Calls of configurations of a laptop's size alone."),
+    json: Path | None = typer.Option(None, "--json", metavar="FILE", help="Write every figure."),  # noqa: B008
+    out: Path | None = typer.Option(  # noqa: B008
+        None, "--out", metavar="FOLDER", help="Write ops.json and ops.txt, which parity report links in."
+    ),
+) -> None:
+    """Judge every operator that the models call, forward and each gradient, against its float64 definition.
+
+    A file that an interrupted call left is gone on with. Exit status 1: something is a fault.
+    """
+    import torch
+
+    from portbev.errors import PortbevError
+    from portbev.files import prepare_folder, write_text
+    from portbev.launcher import launch
+    from portbev.opscheck.document import Document, head
+    from portbev.opscheck.running import Plan, faults, run
+    from portbev.opscheck.table import summary, table
+    from portbev.runtime import activate
+
+    if launch().size > 1:
+        raise PortbevError("one process judges one device", where="torchrun", cure="Start it without torchrun")
+    if json is not None and out is not None:
+        raise PortbevError("both name a place for the figures", where="--json, --out", cure="Give one of them")
+    plan = Plan(tuple(configs or ()), tuple(only), tuple(by), tuple(dict.fromkeys(dtype)), quick)
+    path = json if out is None else out / "ops.json"
+    if path is not None:
+        prepare_folder(path.parent)
+    device = activate(backend, emulate=emulate)
+    document = Document(head(device, list(plan.dtypes), quick=quick), path)
+    document.resume()
+    with _Progress() as progress:
+        if document.resumed:
+            progress.say(f"goes on with {path}: {document.resumed} rows are there")
+        run(device, lambda: activate(device), plan, document, progress.tick)
+    said = table(document.content) + summary(document.content)
+    print(said, end="")
+    if path is not None:
+        if out is not None:
+            write_text(out / "ops.txt", said)
+        print(f"written: {path}")
+    torch.use_deterministic_algorithms(False)
+    if document.content["status"] == "interrupted":
+        print("interrupted: what was judged is kept; the same command goes on" if path else "interrupted")
+        raise typer.Exit(130)
+    if faults(document.content["rows"]):
+        raise typer.Exit(1)
+
+
+class _Progress:
+    """A bar on a terminal, a line now and then elsewhere; on the standard error, since the table is the output."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task("tracing the models", total=None)
+        self._said = 0
+
+    def __enter__(self) -> Any:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(text, markup=False)
+
+    def tick(self, done: int, total: int, operator: str) -> None:
+        """So many are done."""
+        self._bar.update(self._task, completed=done, total=total, description=operator or "operators")
+        if not self._console.is_terminal and (done - self._said >= 200 or done in (0, total)):
+            self._said = done
+            self.say(f"{done} of {total} calls judged")
