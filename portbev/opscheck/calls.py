@@ -65,6 +65,7 @@ class TorchCall:
         args, kwargs: its arguments, with :class:`Place` for tensors.
         specs: the tensors, each once.
         model: the configuration that made it.
+        changed: places of arguments that it changes and does not return, see :meth:`changes`.
     """
 
     function: Callable[..., Any]
@@ -73,17 +74,32 @@ class TorchCall:
     kwargs: dict[str, Any]
     specs: tuple[Spec, ...]
     model: str
+    changed: tuple[int, ...] = ()
 
     def run(self, tensors: Sequence[Tensor], device: torch.device, *, double: bool = False) -> list[Tensor]:
-        """The results, and the arguments that it changed, which are copies.
+        """The results, and the arguments :attr:`changed`, which are copies.
 
         Args:
             tensors: for the places; the caller's stay as they are.
             device: what stands for the device of the model.
             double: whether float64 and complex128 stand for the dtypes that the arguments ask for.
         """
+        results, mine = self._run(tensors, device, double)
+        return [*results, *(mine[index] for index in self.changed)]
+
+    def changes(self, tensors: Sequence[Tensor], device: torch.device) -> tuple[int, ...]:
+        """Places of arguments that the function changes and does not return."""
+        results, mine = self._run(tensors, device, double=False)
+        returned = {id(result) for result in results}
+        return tuple(
+            index
+            for index, (before, after) in enumerate(zip(tensors, mine, strict=True))
+            if id(after) not in returned and not torch.equal(before, after)
+        )
+
+    def _run(self, tensors: Sequence[Tensor], device: torch.device, double: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """Results, and the copies of the tensors after it."""
         mine = [tensor.clone(memory_format=torch.preserve_format) for tensor in tensors]
-        before = [tensor._version for tensor in mine]
 
         def real(value: Any) -> Any:
             if isinstance(value, Place):
@@ -95,10 +111,8 @@ class TorchCall:
             return value
 
         args, kwargs = tree_map(real, (self.args, self.kwargs))
-        results = [leaf for leaf in tree_flatten(self.function(*args, **kwargs))[0] if isinstance(leaf, Tensor)]
-        named = {id(result) for result in results}
-        changed = [t for t, version in zip(mine, before, strict=True) if t._version != version and id(t) not in named]
-        return [*results, *changed]
+        out = tree_flatten(self.function(*args, **kwargs))[0]
+        return [leaf for leaf in out if isinstance(leaf, Tensor)], mine
 
     def with_shapes(self, sizes: Mapping[int, int]) -> TorchCall:
         """Another size for every axis, and every whole number, of a size in ``sizes``."""

@@ -16,6 +16,7 @@ from portbev.opscheck.judging import SIGNED, Band, Figures, judge
 from portbev.opscheck.rounding import Results, rounding
 from portbev.opscheck.subject import Operands, Subject, doubled, evaluate, redrawn
 
+REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 GRADIENT = "upstream "
 DRAWS = 5
 """Times that a bias is looked for again with other values."""
@@ -58,7 +59,8 @@ class Oracle:
 
         every = {**operands, **upstream}
         units = dict.fromkeys(every, subject.unit)
-        dtypes = dict.fromkeys(floats, subject.dtype)
+        of_operands = {f"gradient of {name}": value.dtype for name, value in subject.operands.items()}
+        dtypes = {name: REAL.get(found, found) for name in floats for found in [of_operands.get(name, subject.dtype)]}
         found.scale = rounding(again, every, units, floats, dtypes, seed_of(subject.key))
         found.bands = bands(subject.call, operands, again)
         if subject.check_non_finite and subject.operands:
@@ -70,7 +72,7 @@ class Oracle:
     def judge(self, name: str, found: Tensor) -> Figures:
         """A result of a device, on the host."""
         scale = self.scale.get(name, found)
-        return judge(found, self.exact[name], scale, self.subject.dtype, self.bands.get(name))
+        return judge(found, self.exact[name], scale, self.bands.get(name))
 
 
 @dataclass
@@ -141,14 +143,7 @@ def _systematic(subject: Subject, device: torch.device, trained: tuple[str, ...]
         other = Oracle.of(redrawn(subject, draw + 1))
         operands = {name: value.to(device) for name, value in other.subject.operands.items()}
         there = evaluate(subject.on(device), operands, trained, other.grads, subject.dtype)
-        found.append(
-            {
-                name: judge(
-                    value.cpu(), other.exact[name], other.scale.get(name, value), subject.dtype, other.bands.get(name)
-                )
-                for name, value in there.items()
-            }
-        )
+        found.append({name: other.judge(name, value.cpu()) for name, value in there.items()})
     return found
 
 
@@ -193,11 +188,9 @@ def _kinds(found: Tensor, exact: Tensor) -> Figures:
     """Of results with NaN: the kinds of numbers alone."""
     if found.shape != exact.shape or not found.is_floating_point():
         return Figures(found.numel())
-    ones = torch.ones_like(exact)
-    kinds = torch.where(exact.to(found.dtype).isfinite(), ones, exact)
-    return judge(
-        torch.where(found.isfinite(), ones.to(found.dtype), found), kinds, torch.zeros_like(exact), found.dtype
-    )
+    one, other = found.double(), exact.to(found.dtype).double()
+    one, other = (torch.where(value.isfinite(), torch.ones_like(value), value) for value in (one, other))
+    return judge(one.to(found.dtype), other, torch.zeros_like(other))
 
 
 @dataclass

@@ -85,14 +85,13 @@ class Band:
     high: Tensor
 
 
-def judge(found: Tensor, exact: Tensor, scale: Tensor, dtype: torch.dtype, band: Band | None = None) -> Figures:
-    """Judge a result.
+def judge(found: Tensor, exact: Tensor, scale: Tensor, band: Band | None = None) -> Figures:
+    """Judge a result by the thresholds of its dtype.
 
     Args:
         found: of the device, on the host, as it returned it; real.
         exact: of the definition, float64 (or whole numbers, which must be equal).
         scale: see :func:`portbev.opscheck.rounding.rounding`.
-        dtype: what is computed in: half precision where operands are.
         band: elements that have two right values.
     """
     if found.shape != exact.shape:
@@ -114,7 +113,7 @@ def judge(found: Tensor, exact: Tensor, scale: Tensor, dtype: torch.dtype, band:
     weight = (scale.square() + least**2).sqrt()
     ratios = (error / weight).abs()
     rms = float((ratios.square().sum() / max(1, judged)).sqrt())
-    allowed = RMS[dtype in HALF]
+    allowed = RMS[found.dtype in HALF]
     measured = bias(error, truth, scale, rms, unit(found.dtype))
     outside = 0
     if band is not None and bool(edges.any()):
@@ -133,7 +132,7 @@ def judge(found: Tensor, exact: Tensor, scale: Tensor, dtype: torch.dtype, band:
         wrong=float((ratios > allowed * SINGLE).sum()) / max(1, judged),
         where=tuple(int(i) for i in torch.unravel_index(ratios.argmax(), ratios.shape)) if ratios.dim() else (),
     )
-    return replace(figures, faults=tuple(_faults(figures, dtype)))
+    return replace(figures, faults=tuple(_faults(figures, found.dtype)))
 
 
 def _faults(figures: Figures, dtype: torch.dtype) -> list[str]:

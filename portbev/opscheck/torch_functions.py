@@ -33,6 +33,7 @@ def torch_subjects(calls: Iterable[TorchCall], dtypes: Iterable[torch.dtype]) ->
 def torch_subject(call: TorchCall, dtype: torch.dtype, number: int = 0, full: dict[str, Any] | None = None) -> Subject:
     """The call with values, its float32 tensors in ``dtype``."""
     tensors = fill(call, number)
+    call = replace(call, changed=call.changes(tensors, HOST))
     labels = _unique([spec.label for spec in call.specs])
     floats, trained = {}, []
     for label, spec, value in zip(labels, call.specs, tensors, strict=True):

@@ -13,10 +13,9 @@ X = torch.randn(40, 64, dtype=torch.float64, generator=torch.Generator().manual_
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-def judged(found: Tensor, exact: Tensor = X, dtype: torch.dtype | None = None, band: Band | None = None) -> Figures:
+def judged(found: Tensor, exact: Tensor = X, band: Band | None = None) -> Figures:
     """By the rounding of the result alone."""
-    dtype = dtype or found.dtype
-    return judge(found, exact, unit(dtype) * exact.abs().nan_to_num(0.0, 0.0, 0.0) / 3**0.5, dtype, band)
+    return judge(found, exact, unit(found.dtype) * exact.abs().nan_to_num(0.0, 0.0, 0.0) / 3**0.5, band)
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float64], ids=str)
@@ -36,7 +35,7 @@ def test_a_sum_of_many_terms_in_float32_is_not_accused(dtype: torch.dtype) -> No
 
     exact = total({"x": terms})
     scale = rounding(total, {"x": terms}, {"x": unit(wide)}, exact, {"result": dtype}, 0)["result"]
-    assert judge(terms.to(wide).cumsum(1)[:, -1].to(dtype), exact["result"], scale, dtype).faults == ()
+    assert judge(terms.to(wide).cumsum(1)[:, -1].to(dtype), exact["result"], scale).faults == ()
 
 
 @pytest.mark.parametrize("gain", [1e-6, -1e-6, 1e-3])
@@ -100,9 +99,9 @@ def test_overflow_of_half_precision_is_what_the_dtype_asks_for() -> None:
 
 def test_whole_numbers_are_equal_or_wrong() -> None:
     exact = torch.arange(6)
-    assert judge(exact.int(), exact, exact, torch.float32).faults == ()
-    assert judge(exact + (exact == 3), exact, exact, torch.float32).differing == 1
-    assert judge(exact == 2, exact == 3, exact, torch.float32).faults
+    assert judge(exact.int(), exact, exact).faults == ()
+    assert judge(exact + (exact == 3), exact, exact).differing == 1
+    assert judge(exact == 2, exact == 3, exact).faults
 
 
 def test_another_shape_is_a_fault() -> None:
