@@ -104,7 +104,7 @@ def measure(backend: Backend, config: RunConfig, part: Part, *, quick: bool) -> 
     activate(backend, precision=compute.precision, deterministic=compute.deterministic, kernels=compute.kernels)
     notes = backend.prepare_host(compute)
     batches = batches_of(config, part)
-    model = _model(config)
+    model = model_of(config)
     prepare = model.preparation(training=part == "train")
     if prepare is not None:  # the loader's workers do it
         batches = [cast(Batch, {**batch, "prepared": prepare(batch)}) for batch in batches]
@@ -136,7 +136,8 @@ def measure(backend: Backend, config: RunConfig, part: Part, *, quick: bool) -> 
     }
 
 
-def _model(config: RunConfig) -> DetectionModel:
+def model_of(config: RunConfig) -> DetectionModel:
+    """The model as training builds it, on the CPU."""
     torch.manual_seed(config.train.seed)
     model = build_model(plugins().models()[config.model.family], config.model)
     prepare_dropout(model, config.train.seed)
@@ -149,11 +150,21 @@ def training_step(backend: Backend, config: RunConfig) -> Callable[[Batch], None
 
 
 def _training(backend: Backend, config: RunConfig, model: DetectionModel) -> Callable[[Batch], None]:
-    """Takes a step as training does; data, run directory and checkpoints, which a step does not use, are absent."""
+    """Takes a step as training does."""
+    stepping = OptimizerStep(parts_without_data(backend, config, model), lambda: False)
+    return lambda batch: void(stepping.take([batch] * config.train.accumulate, 0))
+
+
+def parts_without_data(backend: Backend, config: RunConfig, model: DetectionModel) -> Parts:
+    """What a training step works with; data, run directory and checkpoints, which a step does not use, are absent.
+
+    Args:
+        model: prepared and on the device.
+    """
     absent = cast(Any, None)
     lr = scaled_lr(config.optimizer, samples_per_step(config, Comm()))
     scale = config.compute.loss_scale
-    parts = Parts(
+    return Parts(
         config=config,
         backend=backend,
         comm=Comm(),
@@ -168,8 +179,6 @@ def _training(backend: Backend, config: RunConfig, model: DetectionModel) -> Cal
         writer=absent,
         checkpoints=absent,
     )
-    stepping = OptimizerStep(parts, lambda: False)
-    return lambda batch: void(stepping.take([batch] * config.train.accumulate, 0))
 
 
 def _inference(backend: Backend, config: RunConfig, model: DetectionModel) -> Callable[[Batch], None]:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from portbev.kernels import KERNELS
 from portbev.recording.identity import shares_memory
 from portbev.recording.recorder import Recorder
-from portbev.recording.values import as_text, tensors_in
+from portbev.recording.values import as_text, has_host_values, tensors_in
 
 _SAID = """
     size dim ndimension numel nelement stride storage_offset is_contiguous element_size data_ptr untyped_storage
@@ -71,8 +71,8 @@ class _Call:
         with recorder.deaf():
             self.sources = [recorder.source(tensor, name, index) for index, tensor in enumerate(self.inputs)]
             self._versions = [tensor._version for tensor in self.inputs]
-            if not self.inputs:
-                self.sources = recorder.host_so_far()
+            if not self.inputs or has_host_values((args, kwargs)):
+                self.sources = [*self.sources, *recorder.host_so_far()]
 
     def tell(self, result: Any) -> None:
         """Record the results, and what was written into."""
@@ -84,9 +84,9 @@ class _Call:
                     self.recorder.reads(self.sources)
                 return
             text, provider = as_text(self._arguments), _provider(self._served)
-            for index, tensor in enumerate(results):
-                if not any(tensor is one for one in self.inputs):
-                    self._result(index, tensor, text, provider, views=not written)
+            new = [(i, tensor) for i, tensor in enumerate(results) if not any(tensor is one for one in self.inputs)]
+            for index, tensor in sorted(new, key=lambda one: not self._is_drawn(one[0])):
+                self._result(index, tensor, text, provider, views=not written)
             for index, tensor in enumerate(written):
                 self._computed("draw" if self.name in _DRAWS else "written", index, tensor, text, provider)
 
@@ -98,22 +98,32 @@ class _Call:
                 self.recorder.reads(self.sources[:1])
             self._sketchless("copy", index, tensor, "", self.sources[0])
         else:
-            drawn = self.name in _DRAWS or (self.name, index) in _MASKS
-            self._computed("draw" if drawn else "output", index, tensor, text, provider)
+            drawn = self._is_drawn(index)
+            n = self._computed("draw" if drawn else "output", index, tensor, text, provider)
+            if drawn:
+                self.sources = [*self.sources, n]  # the other results follow from it
+
+    def _is_drawn(self, index: int) -> bool:
+        return self.name in _DRAWS or (self.name, index) in _MASKS
 
     def _sketchless(self, role: str, index: int, tensor: Tensor, text: str, same: int | None) -> None:
         recorder = self.recorder
         n = recorder.add(recorder.place, self.name, role, index, None, self.sources, same=same, arguments=text)
-        recorder.passes_on(n)
+        if not tensor.requires_grad:
+            recorder.cuts(n)
         recorder.known.put(tensor, n, owns=self.name in _UNSET or role == "copy")
 
-    def _computed(self, role: str, index: int, tensor: Tensor, text: str, provider: str) -> None:
+    def _computed(self, role: str, index: int, tensor: Tensor, text: str, provider: str) -> int:
         recorder = self.recorder
         n = recorder.add(
             recorder.place, self.name, role, index, tensor, self.sources, arguments=text, provider=provider
         )
         recorder.known.put(tensor, n)
-        recorder.follow(tensor, n, (recorder.place, self.name, index))
+        if tensor.requires_grad:
+            recorder.follow(tensor, n, (recorder.place, self.name, index))
+        else:
+            recorder.cuts(n)
+        return n
 
 
 def operator_name(func: Any) -> str:

@@ -55,7 +55,7 @@ class Recorder:
         self._consumers: dict[int, list[int]] = defaultdict(list)
         self._grads: dict[int, int] = {}
         self._inputs: dict[int, tuple[int, ...]] = {}
-        self._through: set[int] = set()  # records without a gradient of their own: views, copies, writes
+        self._cut: set[int] = set()
         self._read: list[int] = []
         self._places: dict[str, dict[str, int]] = defaultdict(dict)
         self._host: int | None = None
@@ -93,7 +93,7 @@ class Recorder:
             tensor: sketched; None where ``same`` or the role says why not.
             consumes: the inputs' gradients will depend on this record's.
         """
-        with self.deaf(), torch.no_grad():
+        with torch.no_grad(), torch._C.DisableTorchFunction():  # what is called here is the recorder's own
             n, self.count = self.count, self.count + 1
             named = (module, operator, role, index)
             key = Key(*named, self._calls[named])
@@ -137,9 +137,9 @@ class Recorder:
         """The host has got the values of these records: what it makes later may follow from them."""
         self._read += sources
 
-    def passes_on(self, n: int) -> None:
-        """Record ``n`` has no gradient of its own: that of its input is the one of those who use it."""
-        self._through.add(n)
+    def cuts(self, n: int) -> None:
+        """No gradient goes back through record ``n``."""
+        self._cut.add(n)
 
     def follow(self, tensor: Tensor, n: int, named: tuple[str, str, int]) -> None:
         """Record the gradient of ``tensor``, whose record is ``n``, when a backward comes to it.
@@ -164,17 +164,20 @@ class Recorder:
         return found
 
     def grad_inputs(self, n: int) -> list[int]:
-        """What the gradient of record ``n`` follows from: the gradients of its users' results, and their values."""
+        """What the gradient of record ``n`` follows from: the gradients of its users' results, and their values.
+
+        A user whose own gradient was not met (a view, a write into a part) hands on that of those who use it.
+        """
         found: list[int] = []
         waiting, seen = [n], {n}
         while waiting:
             for user in self._consumers[waiting.pop()]:
-                if user in seen:
+                if user in seen or user in self._cut:
                     continue
                 seen.add(user)
                 if user in self._grads:
                     found += [self._grads[user], user, *self._inputs[user]]
-                if user in self._through:
+                else:
                     waiting.append(user)
         return found
 

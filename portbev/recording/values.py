@@ -29,6 +29,17 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(getattr(value, field.name))
 
 
+def has_host_values(value: Any) -> bool:
+    """Whether there are arrays or lists of numbers among nested arguments: the host may have made them of results."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return True
+    if isinstance(value, list):
+        return bool(value) and not any(isinstance(item, Tensor) for item in value)
+    if isinstance(value, tuple):
+        return any(has_host_values(item) for item in value)
+    return isinstance(value, Mapping) and any(has_host_values(item) for item in value.values())
+
+
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Tensors, arrays and other plain values of a nested value, each with a dotted name."""
     if isinstance(value, Mapping):

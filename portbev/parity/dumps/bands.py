@@ -9,8 +9,9 @@ less than half a unit in the last place of each element: every device rounds a r
 Two devices differ by rounding in all that came before, which is not the same rounding as the one that was measured: in
 a sum of K terms one device adds one by one and the other in a tree, so their errors may stand to each other as the
 square root of K over a few units does, some tens for the longest sums of a model. So the distance of two dumps is
-beyond rounding where it is more than :data:`FACTOR` times the larger of the two bands. The factor is the same for every
-record, dtype and device.
+beyond rounding where it is more than :data:`FACTOR` times the band of the two (:func:`common_band`). The factor is the same for
+every record, dtype and device.
+
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ SMOOTH = frozenset(
     }
 )
 """Operators whose results are sums of many products: no single edge that is crossed moves them far."""
+SUSPECT = FACTOR**0.5
+"""How many bands are suspect in what something that is too far was computed from."""
 
 
 def band(record: Record, sketch: Sketch) -> float | None:

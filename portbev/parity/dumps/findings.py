@@ -7,11 +7,12 @@ explained is the cause: all that it was computed from agrees within rounding, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from math import inf
 
 from portbev.parity.dumps.alignment import Alignment
-from portbev.parity.dumps.bands import FACTOR, common_band, is_sparse
+from portbev.parity.dumps.bands import FACTOR, SUSPECT, common_band, is_sparse
 from portbev.parity.dumps.reading import RankRecords
 from portbev.parity.dumps.record import Key, Record
 from portbev.parity.dumps.sketch import Sketch, distance
@@ -80,17 +81,19 @@ class Judgement:
     Attributes:
         findings: the cause first, then others that nothing explains.
         edges: records in which a few elements crossed an edge, and that nothing explains.
+        states, ratios: by place in the first dump; the distance over the band.
         explained: how many records differ and follow from others.
         first_bit: the first record that is not equal bit by bit.
         worst: of each module that records lie in: the largest ratio of distance to band, and its record.
     """
 
-    findings: list[Finding]
-    edges: list[Finding]
-    states: dict[int, State]
-    explained: int
-    first_bit: Record | None
-    worst: dict[str, tuple[float, Record]]
+    findings: list[Finding] = field(default_factory=list)
+    edges: list[Finding] = field(default_factory=list)
+    states: dict[int, State] = field(default_factory=dict)
+    ratios: dict[int, float] = field(default_factory=dict)
+    explained: int = 0
+    first_bit: Record | None = None
+    worst: dict[str, tuple[float, Record]] = field(default_factory=dict)
 
 
 def judge(a: RankRecords, b: RankRecords, alignment: Alignment, *, bands: bool) -> Judgement:
@@ -99,48 +102,92 @@ def judge(a: RankRecords, b: RankRecords, alignment: Alignment, *, bands: bool) 
     Args:
         bands: False for dumps without: nothing is a finding then but what must be equal.
     """
-    judged = Judgement([], [], {}, 0, None, {})
-    for record in a.records:
-        inputs = [judged.states.get(n, State.EQUAL) for n in record.inputs]
-        before = max(inputs, default=State.EQUAL)
-        if record.n not in alignment.partner:
-            judged.states[record.n] = before
-            continue
-        other = b.records[alignment.partner[record.n]]
-        judged.states[record.n] = _judge_pair(judged, (a, record), (b, other), before, bands)
-    return judged
+    return _Judge(a, b, alignment, bands).judged()
 
 
-def _judge_pair(
-    judged: Judgement, mine: tuple[RankRecords, Record], yours: tuple[RankRecords, Record], before: State, bands: bool
-) -> State:
-    (a, record), (b, other) = mine, yours
-    one, two = record.sketch, other.sketch
-    arguments = _other_arguments(record, other)
-    if record.same is not None and other.same is not None:
-        return judged.states.get(record.same, before)
-    if one is None or two is None:
-        one, two = a.sketch(record), b.sketch(other)
-    if one is None or two is None:
-        if arguments is not None and before < State.DIFFERS:
-            judged.findings.append(_finding(judged, a, mine, yours, None, None))
-            return State.DIFFERS
-        return before
-    state, far, allowed = _state(record, other, one, two, before, bands)
-    if state != State.EQUAL and judged.first_bit is None:
-        judged.first_bit = record
-    if far is not None and allowed:
-        _note_worst(judged.worst, record, far / allowed)
-    if before >= State.EDGE:  # whatever it is, it follows from what came before
-        judged.explained += state == State.DIFFERS
-        if record.key.role not in _EXACT or state == State.EQUAL:
-            return max(before, state) if state != State.EQUAL else State.EQUAL
-    if state == State.DIFFERS or (arguments is not None and state != State.EQUAL):
-        judged.findings.append(_finding(judged, a, mine, yours, far, allowed))
+class _Judge:
+    def __init__(self, a: RankRecords, b: RankRecords, alignment: Alignment, bands: bool) -> None:
+        self.a, self.b, self.partner, self.bands = a, b, alignment.partner, bands
+        self.result = Judgement()
+        self._measured: dict[int, tuple[float | None, float | None]] = {}  # distance and band
+        self._found: set[int] = set()
+
+    def judged(self) -> Judgement:
+        result = self.result
+        for record in self.a.records:
+            before = max((result.states[n] for n in record.inputs), default=State.EQUAL)
+            result.ratios[record.n] = max((result.ratios[n] for n in record.inputs), default=0.0)
+            result.states[record.n] = before if record.n not in self.partner else self._pair(record, before)
+        result.findings.sort(key=lambda finding: finding.a.n)
+        return result
+
+    def _other(self, record: Record) -> Record:
+        return self.b.records[self.partner[record.n]]
+
+    def _pair(self, record: Record, before: State) -> State:
+        """The state of a record that both dumps have."""
+        result, other = self.result, self._other(record)
+        if record.same is not None and other.same is not None:
+            result.ratios[record.n] = result.ratios[record.same]
+            return result.states[record.same]
+        one, two = self.a.sketch(record), self.b.sketch(other)
+        arguments = _other_arguments(record, other)
+        if one is None or two is None:
+            return before if arguments is None or before >= State.EDGE else self._find(record)
+        state, far, allowed = _state(record, other, one, two, before, self.bands)
+        self._measured[record.n] = (far, allowed)
+        result.ratios[record.n] = ratio = 0.0 if not far else far / allowed if allowed else inf
+        if state != State.EQUAL and result.first_bit is None:
+            result.first_bit = record
+        if allowed and ratio > result.worst.get(record.key.module, (0.0, record))[0]:
+            result.worst[record.key.module] = (ratio, record)
+        if before >= State.EDGE and record.key.role not in _EXACT:  # whatever it is, it follows from what came before
+            result.explained += state == State.DIFFERS
+            return state
+        if state == State.DIFFERS or arguments is not None:
+            return self._find(record)
+        if state == State.EDGE:
+            result.edges.append(self._finding(record))
+        return state
+
+    def _find(self, record: Record) -> State:
+        """Note that ``record`` is not explained, or where it came from, if something before it was suspect already."""
+        origin = record if _other_arguments(record, self._other(record)) is not None else self._origin(record)
+        if origin is None:
+            self.result.explained += 1
+        elif origin.n not in self._found:
+            self._found.add(origin.n)
+            self.result.findings.append(self._finding(origin))
         return State.DIFFERS
-    if state == State.EDGE:
-        judged.edges.append(_finding(judged, a, mine, yours, far, allowed))
-    return state
+
+    def _origin(self, record: Record) -> Record | None:
+        """Going back, the first of the records with a suspect difference; None if that follows from another finding."""
+        found = record
+        while True:
+            suspects = [n for n in record.inputs if self.result.ratios[n] > SUSPECT]
+            if any(n in self._found for n in suspects):
+                return None
+            if not suspects:
+                return found
+            record = self.a.records[min(suspects)]
+            if record.n in self._measured:  # and not a view, nor what only one dump has
+                found = record
+
+    def _finding(self, record: Record) -> Finding:
+        other, sketch = self._other(record), self.a.sketch(record)
+        far, allowed = self._measured.get(record.n, (None, None))
+        arguments = _other_arguments(record, other)
+        return Finding(
+            rank=self.a.rank,
+            a=record,
+            b=other,
+            kind="configuration" if arguments is not None else KINDS.get(record.key.role, "operator"),
+            distance=far,
+            band=allowed,
+            relative=None if far is None or sketch is None or not sketch.norm else far / sketch.norm,
+            inputs=tuple((found.key, self.result.states[found.n]) for found in self.a.inputs(record)),
+            arguments=arguments,
+        )
 
 
 def _state(  # noqa: PLR0911  (a reason each)
@@ -167,37 +214,7 @@ def _state(  # noqa: PLR0911  (a reason each)
     return State.EDGE if crosses and before > State.EQUAL and is_sparse(one, two) else State.DIFFERS, far, allowed
 
 
-def _finding(
-    judged: Judgement,
-    a: RankRecords,
-    mine: tuple[RankRecords, Record],
-    yours: tuple[RankRecords, Record],
-    far: float | None,
-    allowed: float | None,
-) -> Finding:
-    record, other = mine[1], yours[1]
-    sketch = a.sketch(record)
-    arguments = _other_arguments(record, other)
-    return Finding(
-        rank=a.rank,
-        a=record,
-        b=other,
-        kind="configuration" if arguments is not None else KINDS.get(record.key.role, "operator"),
-        distance=far,
-        band=allowed,
-        relative=None if far is None or sketch is None or not sketch.norm else far / sketch.norm,
-        inputs=tuple((found.key, judged.states.get(found.n, State.EQUAL)) for found in a.inputs(record)),
-        arguments=arguments,
-    )
-
-
 def _other_arguments(a: Record, b: Record) -> tuple[str, str] | None:
     if a.arguments == b.arguments or a.arguments_move or b.arguments_move or a.key.operator == "":
         return None
     return a.arguments, b.arguments
-
-
-def _note_worst(worst: dict[str, tuple[float, Record]], record: Record, ratio: float) -> None:
-    module = record.key.module
-    if module not in worst or worst[module][0] < ratio:
-        worst[module] = (ratio, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -121,7 +122,7 @@ def _records(path: Path, rank: int, count: int, header: Header) -> Iterator[Reco
         try:
             record = Record.from_json(line)
             ahead = [record.n != n, *(not 0 <= m < n for m in record.inputs), not 0 <= (record.same or 0) <= n]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, struct.error) as error:
             raise PortbevError(f"line {n + 1} is no record: {error}", where=str(path / name), cure=_CURE) from error
         if any(ahead):
             raise PortbevError(f"line {n + 1} refers to what is not before it", where=str(path / name), cure=_CURE)

@@ -5,6 +5,7 @@ Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" 
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ COLUMNS = 512
 WORDS = 1 << 17
 """A word's multiplier is that of its block times that of its place in it, in blocks of so many words."""
 _GOLDEN = 0x9E3779B97F4A7C15
+_ALL = (1 << 64) - 1
 _COLUMN, _ROW, _PLACE, _BLOCK = (1 << 60, 2 << 60, 3 << 60, 4 << 60)  # streams that never meet
 
 
@@ -56,12 +58,39 @@ def _all_row_signs(rows: int, device: torch.device) -> Tensor:
     return _signs(_ROW, rows).to(device)
 
 
+@lru_cache(maxsize=1)
+def small_signs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same as arrays: (PROJECTIONS, COLUMNS), and (PROJECTIONS, 1024) of the first rows."""
+    return _signs(_COLUMN, COLUMNS).numpy(), _signs(_ROW, 1024).numpy()
+
+
+@lru_cache(maxsize=1)
+def place_words() -> NDArray[np.int64]:
+    """(WORDS,) odd numbers."""
+    return (_words(_PLACE, WORDS) | np.uint64(1)).view(np.int64)
+
+
 @lru_cache(maxsize=8)
 def place_multipliers(device: torch.device) -> Tensor:
     """(WORDS,) odd numbers, int64."""
-    return torch.from_numpy((_words(_PLACE, WORDS) | np.uint64(1)).view(np.int64)).to(device)
+    return torch.from_numpy(place_words()).to(device)
 
 
-def block_multipliers(count: int) -> NDArray[np.uint64]:
-    """(count,) odd numbers, uint64."""
-    return _words(_BLOCK, count) | np.uint64(1)
+@lru_cache(maxsize=256)
+def block_multipliers(count: int) -> tuple[int, ...]:
+    """``count`` odd numbers of 64 bits."""
+    return tuple((_words(_BLOCK, count) | np.uint64(1)).tolist())
+
+
+@lru_cache(maxsize=64)
+def dtype_word(dtype: str) -> int:
+    """64 bits that stand for a dtype."""
+    return int.from_bytes(hashlib.sha256(dtype.encode()).digest()[:8], "little")
+
+
+def mix_one(counter: int) -> int:
+    """:func:`mix64` of one number."""
+    z = counter * _GOLDEN & _ALL
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _ALL
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _ALL
+    return z ^ (z >> 31)

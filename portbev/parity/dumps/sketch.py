@@ -14,11 +14,14 @@ Works through the tensor in blocks of a megabyte or so: one reading, no copy of 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from base64 import b64decode, b64encode
+from dataclasses import dataclass
+from struct import Struct
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from portbev.parity.dumps.signs import (
@@ -27,12 +30,19 @@ from portbev.parity.dumps.signs import (
     WORDS,
     block_multipliers,
     column_signs,
-    mix64,
+    dtype_word,
+    mix_one,
     place_multipliers,
+    place_words,
     row_signs,
+    small_signs,
 )
 
 Level = Literal["hashes", "sketch"]
+_PACKED = Struct(f"<{PROJECTIONS}d")
+_LOW = (1 << 64) - 1
+_SMALL = 1 << 14
+"""So many elements on the host are sketched by NumPy, whose calls take less time."""
 BLOCK = 256 * COLUMNS
 """Elements that are worked on at once."""
 
@@ -78,20 +88,29 @@ class Sketch:
         return self.dtype.startswith(("float", "bfloat", "complex"))
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; what is not known is left out."""
-        values = asdict(self)
-        return {name: value for name, value in values.items() if value not in (None, ()) or name == "shape"}
+        """Plain values; what is not known is left out. The projections are base64 of 16 little-endian doubles."""
+        values: dict[str, Any] = {"shape": self.shape, "dtype": self.dtype, "hash": self.hash}
+        for name in ("nan", "inf"):
+            if getattr(self, name):
+                values[name] = getattr(self, name)
+        for name in ("mean", "mean_square", "low", "high"):
+            if getattr(self, name) is not None:
+                values[name] = getattr(self, name)
+        if self.projections:
+            values["projections"] = b64encode(_PACKED.pack(*self.projections)).decode()
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Sketch:
         """What :meth:`as_json` gave.
 
         Raises:
-            TypeError, ValueError, KeyError: another thing.
+            TypeError, ValueError, KeyError, struct.error: another thing.
         """
         values = dict(values)
         shape = tuple(int(size) for size in values.pop("shape"))
-        projections = tuple(float(value) for value in values.pop("projections", ()))
+        packed = values.pop("projections", None)
+        projections = () if packed is None else _PACKED.unpack(b64decode(packed, validate=True))
         return cls(shape=shape, projections=projections, **values)
 
 
@@ -123,22 +142,33 @@ class Pending:
 
     @torch.no_grad()
     def __init__(self, tensor: Tensor, level: Level) -> None:
-        tensor = tensor.detach()
+        with torch._C.DisableTorchFunction():  # nobody need hear of these calls
+            self._begin(tensor.detach(), level)
+
+    def _begin(self, tensor: Tensor, level: Level) -> None:
         self.shape, self.dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
-        tensor = tensor.resolve_conj().resolve_neg()
-        flat = tensor.contiguous().reshape(-1)
+        self._bytes = tensor.numel() * tensor.element_size()
+        self._sums: Any = None
+        self._figures: Any = None
+        if tensor.is_complex() or tensor.is_neg():
+            tensor = tensor.resolve_conj().resolve_neg()
+        flat = tensor.contiguous().view(-1)
         if flat.numel() == 1:
             flat = flat.as_strided((1,), (1,))  # along an axis of one element any stride will do; words need 1
-        self._sums = _hash_sums(flat) if flat.numel() else None
-        self._figures = _figures(flat) if flat.numel() and level == "sketch" else None
+        if not self._bytes:
+            return
+        small = flat.device.type == "cpu" and flat.numel() <= _SMALL
+        self._sums = _small_hash_sum(flat) if small else _hash_sums(flat)
+        if level == "sketch":
+            self._figures = _small_figures(flat) if small else _figures(flat)
 
     def result(self) -> Sketch:
         """The sketch; waits."""
-        nbytes = math.prod(self.shape) * _itemsize(self.dtype)
-        hashed = _finish_hash(None if self._sums is None else self._sums.cpu().numpy(), nbytes, self.dtype)
+        sums = [] if self._sums is None else self._sums.tolist()
+        hashed = _finish_hash(sums, self._bytes, self.dtype)
         if self._figures is None:
             return Sketch(self.shape, self.dtype, hashed)
-        nan, inf, total, squares, low, high, *projections = self._figures.cpu().tolist()
+        nan, inf, total, squares, low, high, *projections = self._figures.tolist()
         count = math.prod(self.shape)
         return Sketch(
             self.shape,
@@ -154,10 +184,6 @@ class Pending:
         )
 
 
-def _itemsize(dtype: str) -> int:
-    return int(getattr(torch, dtype).itemsize)
-
-
 def _hash_sums(flat: Tensor) -> Tensor:
     """(blocks,) sums of the words' products, int64, on the tensor's device."""
     content = flat.view(torch.uint8)
@@ -165,41 +191,43 @@ def _hash_sums(flat: Tensor) -> Tensor:
     # a view of words must begin at a whole word of memory
     aligned = content.storage_offset() % 8 == 0
     words = (content[:whole] if aligned else content[:whole].clone()).view(torch.int64)
-    if whole < content.numel():
-        rest = content.new_zeros(8)
-        rest[: content.numel() - whole] = content[whole:]
-        words = torch.cat([words, rest.view(torch.int64)]) if words.numel() <= WORDS else words
-        late = None if words.numel() * 8 >= content.numel() else rest.view(torch.int64)
-    else:
-        late = None
     multipliers = place_multipliers(flat.device)
     buffer = torch.empty(min(WORDS, words.numel()), dtype=torch.int64, device=flat.device)
     sums = []
-    for block in words.split(WORDS):
+    for block in words.split(WORDS) if whole else ():
         room = buffer[: block.numel()]
         torch.bitwise_right_shift(block, 32, out=room)
         sums.append(room.add_(block).mul_(multipliers[: block.numel()]).sum())
-    if late is not None:
-        sums.append((late + (late >> 32)).sum())
+    if whole < content.numel():  # the last word, filled with zeros, has a block of its own
+        rest = content.new_zeros(8)
+        rest[: content.numel() - whole] = content[whole:]
+        word = rest.view(torch.int64)
+        sums.append((word + (word >> 32)).sum())
     return torch.stack(sums)
 
 
-def _finish_hash(sums: Any, nbytes: int, dtype: str) -> str:
-    total = np.zeros(1, np.uint64)
-    if sums is not None:
-        total = (sums.view(np.uint64) * block_multipliers(len(sums))).sum(keepdims=True, dtype=np.uint64)
-    kind = np.frombuffer(dtype.encode().ljust(16), np.uint64)
-    for word in (np.uint64(nbytes), *kind):
-        total = mix64(total ^ word)
-    return f"{int(total[0]):016x}"
+def _small_hash_sum(flat: Tensor) -> NDArray[np.int64]:
+    """The same for a short tensor on the host."""
+    content = flat.view(torch.uint8).numpy()
+    whole = len(content) // 8 * 8
+    words = np.frombuffer(content[:whole].tobytes(), np.int64)
+    sums = [int((((words >> 32) + words) * place_words()[: len(words)]).sum())] if whole else []
+    if whole < len(content):
+        word = int.from_bytes(content[whole:].tobytes(), "little")  # less than eight bytes: no sign
+        sums.append(word + (word >> 32))
+    return np.array(sums, np.int64)
+
+
+def _finish_hash(sums: list[int], nbytes: int, dtype: str) -> str:
+    total = sum(one * factor for one, factor in zip(sums, block_multipliers(len(sums)), strict=True)) & _LOW
+    for word in (nbytes, dtype_word(dtype)):
+        total = mix_one(total ^ word)
+    return f"{total:016x}"
 
 
 def _figures(flat: Tensor) -> Tensor:
     """(6 + PROJECTIONS,) float64: NaNs, infinities, sum, sum of squares, least, greatest, projections."""
-    if flat.is_complex():
-        flat = torch.view_as_real(flat).reshape(-1)
-    if flat.dtype == torch.bool:
-        flat = flat.view(torch.uint8)
+    flat = _real(flat)
     device, count = flat.device, flat.numel()
     least, greatest = flat.aminmax()
     columns = column_signs(device)
@@ -228,3 +256,31 @@ def _figures(flat: Tensor) -> Tensor:
         kept = flat[flat.isfinite()] if device.type == "cpu" else flat.nan_to_num(0.0, 0.0, 0.0)
         least, greatest = kept.aminmax() if kept.numel() else (flat.new_zeros(()), flat.new_zeros(()))
     return torch.cat([sums, torch.stack([least, greatest]).double(), projections])
+
+
+def _small_figures(flat: Tensor) -> NDArray[np.float64]:
+    """The same for a short tensor on the host."""
+    x = _real(flat).double().numpy()
+    nan = inf = 0
+    least, greatest = x.min(), x.max()
+    if not (math.isfinite(least) and math.isfinite(greatest)):
+        nan, inf, finite = np.isnan(x).sum(), np.isinf(x).sum(), np.isfinite(x)
+        kept = x[finite]
+        least, greatest = (kept.min(), kept.max()) if len(kept) else (0.0, 0.0)
+        x = np.where(finite, x, 0.0)
+    columns, rows = small_signs()
+    if len(x) <= COLUMNS:
+        projections = (columns[:, : len(x)] @ x) * rows[:, 0]
+    else:
+        padded = np.zeros(-(-len(x) // COLUMNS) * COLUMNS)
+        padded[: len(x)] = x
+        products = columns @ padded.reshape(-1, COLUMNS).T
+        projections = np.einsum("pr,pr->p", products, rows[:, : products.shape[1]])
+    return np.concatenate([(nan, inf, x.sum(), x @ x, least, greatest), projections])
+
+
+def _real(flat: Tensor) -> Tensor:
+    """Complex numbers as pairs, bools as 0 and 1."""
+    if flat.is_complex():
+        return torch.view_as_real(flat).reshape(-1)
+    return flat.view(torch.uint8) if flat.dtype == torch.bool else flat
