@@ -9,9 +9,8 @@ less than half a unit in the last place of each element: every device rounds a r
 Two devices differ by rounding in all that came before, which is not the same rounding as the one that was measured: in
 a sum of K terms one device adds one by one and the other in a tree, so their errors may stand to each other as the
 square root of K over a few units does, some tens for the longest sums of a model. So the distance of two dumps is
-beyond rounding where it is more than :data:`FACTOR` times the band of the two (:func:`common_band`). The factor is the same for
+beyond rounding where it is more than :data:`FACTOR` times their band (:func:`common_band`). The factor is the same for
 every record, dtype and device.
-
 """
 
 from __future__ import annotations

@@ -111,6 +111,7 @@ class _Judge:
         self.result = Judgement()
         self._measured: dict[int, tuple[float | None, float | None]] = {}  # distance and band
         self._found: set[int] = set()
+        self._otherwise: set[int] = set()  # calls with other arguments and the same results
 
     def judged(self) -> Judgement:
         result = self.result
@@ -144,8 +145,10 @@ class _Judge:
         if before >= State.EDGE and record.key.role not in _EXACT:  # whatever it is, it follows from what came before
             result.explained += state == State.DIFFERS
             return state
-        if state == State.DIFFERS or arguments is not None:
+        if state == State.DIFFERS or (arguments is not None and state != State.EQUAL):
             return self._find(record)
+        if arguments is not None:  # to no effect so far; its gradient may tell
+            self._otherwise.add(record.n)
         if state == State.EDGE:
             result.edges.append(self._finding(record))
         return state
@@ -163,6 +166,10 @@ class _Judge:
     def _origin(self, record: Record) -> Record | None:
         """Going back, the first of the records with a suspect difference; None if that follows from another finding."""
         found = record
+        if record.key.role in ("grad", "parameter.local"):
+            called = [n for n in record.inputs if n in self._otherwise]
+            if called:
+                return self.a.records[min(called)]
         while True:
             suspects = [n for n in record.inputs if self.result.ratios[n] > SUSPECT]
             if any(n in self._found for n in suspects):
