@@ -146,7 +146,7 @@ def model_of(config: RunConfig) -> DetectionModel:
 
 def training_step(backend: Backend, config: RunConfig) -> Callable[[Batch], None]:
     """Takes an optimizer step of a model with new weights on a batch; the backend is activated."""
-    return _training(backend, config, _model(config).to(backend.device()))
+    return _training(backend, config, model_of(config).to(backend.device()))
 
 
 def _training(backend: Backend, config: RunConfig, model: DetectionModel) -> Callable[[Batch], None]:
