@@ -13,10 +13,10 @@ from pages import Page, write_page
 
 from portbev.parity.assemble import report_on
 from portbev.parity.document import Side
-from portbev.parity.render.figures import POINTS, lines
+from portbev.parity.render.figures import POINTS, gap, lines
 from portbev.parity.render.intervals import dots, strips
 from portbev.parity.runs import load_runs
-from portbev.parity.verdicts import Comparison
+from portbev.parity.verdicts import Comparison, Evidence, Gate, SideVerdict
 
 MODELZOO = "matrixvt_ascend_modelzoo"
 
@@ -185,6 +185,18 @@ def test_many_runs_of_a_side_are_a_mean_and_a_band(make_run):
     assert line.label == "cpu, 4 runs"
 
 
+def test_thinned_differences_keep_the_largest(make_run):
+    def curve(step):
+        return {"total": 1.0 + (1e-3 if step == 777 else 1e-7)}
+
+    runs = load_runs(
+        [make_run("a", curve=curve, steps=2000), make_run("b", curve=lambda s: {"total": 1.0}, steps=2000)]
+    )
+    found = gap("total", *runs, 0)
+    assert len(found.steps) <= POINTS and max(found.sizes) == pytest.approx(1e-3)
+    assert found.steps[np.argmax(found.sizes)] == 777
+
+
 def test_strips_of_other_margins_stand_on_one_axis():
     first, second = strips(
         [compared(), compared("ratio", scale="ratio", margin=0.05, estimate=0.05, low=0.01, high=0.09)]
@@ -208,8 +220,6 @@ def test_a_figure_that_was_not_measured_has_no_strip():
 
 
 def test_the_verdict_stands_once_and_the_plot_says_which(make_run, tmp_path):
-    from portbev.parity.verdicts import SideVerdict
-
     def judge(report):
         (group,) = report.groups
         facts = {"backend": "x", "device_name": "x", "seeds": [0], "counted": []}
@@ -237,24 +247,46 @@ def test_the_verdict_stands_once_and_the_plot_says_which(make_run, tmp_path):
     said = [svg.attributes["aria-label"] for svg in page.all("svg") if svg.has("strip")]
     assert len(said) == 4 and said[2].endswith("different") and "car +0.0020" in said[3]
     (card,) = [item for item in page.all("li") if item.has("result") and "against" in item.text]
+    assert "▽ -0.0010 worse" in card.text and "▲ +0.0040 better" in card.text
     assert "Different in vel_err" in card.text and "bit-identical over 60 steps" in card.text
     rows = (tmp_path / "out" / "comparisons.csv").read_text().splitlines()
     assert len(rows) == 5 and rows[2].startswith("1,sides,accuracy,nd_score,")
     assert "| nd_score | undecided | +0.0040 | -0.0020 to +0.0100 |" in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("passed", "stamp"), [(True, "✓ passed"), (False, "✕ not passed")])
+def test_what_was_required_is_said_first_and_why_not_is_folded(make_run, tmp_path, passed, stamp):
+    def require(report):
+        report.gate = Gate(required=["equivalent"], passed=passed, reasons=[] if passed else ["mAP is undecided"])
+
+    page = Page(write_page([make_run("cpu")], tmp_path / "out", require))
+    assert next(span.text for span in page.all("span") if span.has("stamp")) == stamp
+    assert any("mAP is undecided." in one.text for one in page.all("details")) is not passed
+    assert "equivalent required" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_evidence_names_its_file_and_says_where_it_was_emulated(make_run, tmp_path):
+    def add(report):
+        facts = {"file": "ops.json", "schema": "portbev.parity-ops/1", "sha256": "ab" * 32, "what": "operators"}
+        report.evidence = [Evidence(**facts, backend="npu", emulated=True, verdict="fault", says=["voxel_pool: bias"])]
+
+    text = Page(write_page([make_run("cpu")], tmp_path / "out", add)).all("main")[0].text
+    assert "npu (emulated)" in text and "ops.json" in text and "ab" * 32 in text and "voxel_pool: bias" in text
+    assert "| operators | npu (emulated) | fault | voxel_pool: bias |" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_twenty_runs_stay_small(make_run, tmp_path):
-    names = [f"term{n}" for n in range(8)]
+    names = [f"term{n}" for n in range(3)]
 
     def curve(seed):
         noise = np.random.default_rng(seed)
         return lambda step: {name: float(1 / step + noise.normal()) for name in names}
 
     paths = [
-        make_run(f"{side}{seed}", meta=NPU if side == "npu" else None, curve=curve(seed), steps=500,
+        make_run(f"{side}{seed}", meta=NPU if side == "npu" else None, curve=curve(seed), steps=400,
                  sets=[f"train.seed={seed}"])
         for side in ("cpu", "npu") for seed in range(10)
     ]  # fmt: skip
     runs = load_runs(paths)
     assert len(runs) == 20 and report_on(runs).groups
-    assert len(write_page(paths, tmp_path / "out").encode()) < 2_000_000
+    assert len(write_page(paths, tmp_path / "out").encode()) < 600_000

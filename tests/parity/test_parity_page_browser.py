@@ -26,18 +26,31 @@ def browser():
         yield found
 
 
+def device(name, device_name):
+    return {"backend": {"name": name, "label": name, "device_type": "cuda", "device_name": device_name}}
+
+
+def seeded(root, side, seed):
+    score = 0.25 + 1e-3 * seed + (2e-4 * seed**2 if side == "npu" else 0.0)
+    metrics = {"mean_ap": score, "mean_dist_aps": {"car": 0.1 * seed}}
+    sets = ["optimizer.lr=0.1", f"train.seed={seed}"]
+    return make(root / f"{side}-{seed}", meta=NPU if side == "npu" else None, metrics=metrics, sets=sets, steps=5)
+
+
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
-    """A report of five runs in two groups, with published figures, differing losses and an emulated device."""
+    """A report with everything in it: a run a device, published figures, differing losses, an emulated device; and a
+    second group of several seeds."""
     root = tmp_path_factory.mktemp("page")
     other = {"mean_ap": 0.26, "nd_score": 0.30, "tp_errors": {"vel_err": 0.91}, "inference": {"fps": 3.0}}
     long = "a-run-with-a-name-that-is-longer-than-a-phone-is-wide-and-has-nowhere-to-break"
     paths = [
         make(root / "cpu"),
-        make(root / "cuda", metrics={"mean_ap": 0.24}, sets=["train.seed=1"]),
+        make(root / "cuda", meta=device("cuda", "NVIDIA A100"), metrics={"mean_ap": 0.24}, sets=["train.seed=1"]),
         make(root / "npu", meta=NPU, metrics=other, curve=lambda s: {**losses(s), "total": 3.0 / (s + 1) + 1e-7 * s}),
-        make(root / "rocm", metrics={"nd_score": 0.33}),
+        make(root / "rocm", meta=device("rocm", "AMD MI300X"), metrics={"nd_score": 0.33}),
         make(root / long, sets=["optimizer.lr=0.1"], meta={"warnings": ["x" * 200]}),
+        *(seeded(root, side, seed) for side in ("cpu", "npu") for seed in (1, 2, 3, 4)),
     ]
     write_page(paths, root / "out", published=["matrixvt_ascend_modelzoo"])
     return (root / "out" / "report.html").as_uri()

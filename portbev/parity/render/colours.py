@@ -25,13 +25,12 @@ def series_of(report: ParityReport) -> dict[str, int]:
     series: dict[str, int] = {}
     shared = len(report.runs) > len(COLOURS)
     places = {run.label: place for place, run in enumerate(report.runs)}
-    number = 0
-    for group in report.groups:
-        for name, labels in drawn_sides(group):
-            for label in labels:
-                series[label] = (number if shared else places[label]) % len(COLOURS)
-            series.setdefault(name, series[labels[0]])
-            number += 1
+    numbers: dict[str, int] = {}
+    for name, labels in (side for group in report.groups for side in drawn_sides(group)):
+        number = numbers.setdefault(name, len(numbers))
+        for label in labels:
+            series[label] = (number if shared else places[label]) % len(COLOURS)
+        series.setdefault(name, series[labels[0]])
     return series
 
 

@@ -116,6 +116,7 @@ def differences_svg(term: str, gaps: Sequence[Gap], name: str) -> str:
         axes.plot(gap.steps, gap.sizes, color=slot(gap.series), linewidth=1.1, **marker)
         if gap.limits:
             axes.plot(gap.steps, gap.limits, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), alpha=0.75)
+    _decades(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("step", fontsize=9, color=INK)
     more = " and more" if len(gaps) > _SAID else ""
@@ -191,15 +192,27 @@ def gap(term: str, run: LabelledRun, baseline: LabelledRun, series: int) -> Gap 
     pairs = [(row.step, row.losses.get(term), theirs.get(row.step)) for row in run.scalars]
     sizes = [(step, abs(a - b)) for step, a, b in pairs if a is not None and b is not None]
     kept = [(step, size) for step, size in sizes if size > 0 and math.isfinite(size)]
+    # Long ones as the largest of each stretch: a spike stays.
     stride = max(1, math.ceil(len(kept) / POINTS))
-    thinned = kept[::stride]
+    thinned = [max(kept[start : start + stride], key=lambda pair: pair[1]) for start in range(0, len(kept), stride)]
     return Gap(run.label, series, [step for step, _ in thinned], [size for _, size in thinned]) if kept else None
+
+
+def _decades(axes: Any) -> None:
+    """A logarithmic axis that shows two powers of ten at least, and has labels at those alone."""
+    from matplotlib.ticker import NullFormatter
+
+    low, high = axes.get_ylim()
+    if high < 100 * low:
+        middle = math.sqrt(low * high)
+        axes.set_ylim(middle / 10, middle * 10)
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _style(axes: Any, ink: str, grid: str) -> None:
     axes.grid(True, color=grid, linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=ink, labelsize=9, length=0)
+    axes.tick_params(which="both", colors=ink, labelsize=9, length=0)
     axes.margins(x=0.01)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")

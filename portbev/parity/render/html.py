@@ -33,6 +33,7 @@ def to_html(report: ParityReport, runs: Sequence[LabelledRun]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["commas"] = lambda value: f"{value:,}"
+    environment.filters["sentence"] = text.sentence
     series = series_of(report)
     groups = [GroupView(report, group) for group in report.groups]
     script = environment.get_template("page.js").render().strip()

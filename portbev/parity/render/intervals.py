@@ -13,6 +13,15 @@ SMALLEST, LARGEST = 1.6, 4.0
 
 
 @dataclass(frozen=True)
+class Dot:
+    """A single difference on a strip."""
+
+    place: float
+    name: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
 class Strip:
     """One row of a plot; places are per cent of its width.
 
@@ -21,7 +30,7 @@ class Strip:
         line: left and right end of the interval; None without one.
         beyond: whether the interval or the estimate lies past the left and the right edge of the strip.
         at: the estimate.
-        dots: single differences, each with its name.
+        dots: single differences: of a seed, of a class.
     """
 
     comparison: Comparison | None
@@ -31,13 +40,13 @@ class Strip:
     line: tuple[float, float] | None
     beyond: tuple[bool, bool]
     at: float | None
-    dots: tuple[tuple[float, str], ...] = ()
+    dots: tuple[Dot, ...] = ()
 
 
 def strips(comparisons: Sequence[Comparison]) -> list[Strip]:
     """Rows on one axis that counts in margins, so that figures of different size stand below each other."""
-    reach = _reach(comparisons)
-    return [_strip(one, reach) for one in comparisons if one.estimate is not None]
+    reach = _reach([one for one in comparisons if _is_shown(one)])
+    return [_strip(one, reach) for one in comparisons if _is_shown(one)]
 
 
 def dots(comparisons: Sequence[Comparison]) -> Strip | None:
@@ -46,16 +55,22 @@ def dots(comparisons: Sequence[Comparison]) -> Strip | None:
     if not known:
         return None
     reach = _reach(comparisons)
-    places = [(_place(value, one, reach), f"{one.name} {text.change(one, value)}") for one, value in known]
+    found = [
+        Dot(_place(value, one, reach), f"{one.name} {text.change(one, value)}", one.verdict) for one, value in known
+    ]
     margin = next((one.margin for one, _ in known if one.margin), None)
     within = _within(reach) if margin else None
-    said = "; ".join(name for _, name in places)
-    return Strip(None, "not judged", said, within, None, (False, False), None, tuple(places))
+    said = "; ".join(dot.name + (", different" if dot.verdict == "different" else "") for dot in found)
+    return Strip(None, "not judged", said, within, None, (False, False), None, tuple(found))
+
+
+def _is_shown(one: Comparison) -> bool:
+    """Whether there is a margin or an interval that the difference can be seen beside."""
+    return one.estimate is not None and (one.margin is not None or one.low is not None)
 
 
 def _strip(one: Comparison, reach: float) -> Strip:
-    names = [f"seed difference {text.change(one, point)}" for point in one.points]
-    points = tuple((_place(point, one, reach), name) for point, name in zip(one.points, names, strict=True))
+    points = tuple(Dot(_place(p, one, reach), f"a seed: {text.change(one, p)}", "not judged") for p in one.points)
     line = None
     if one.low is not None and one.high is not None:
         line = (_place(one.low, one, reach), _place(one.high, one, reach))

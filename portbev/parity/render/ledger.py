@@ -69,12 +69,13 @@ def _calls(pages: Sequence[dict[str, int]]) -> str:
 @dataclass(frozen=True)
 class Settings:
     """What differs between runs: a table with a column for runs that are alike, and settings with more values than
-    that has room for, each with its values and whose they are."""
+    that has room for, each with its values and whose they are. ``alone``: there is one run, all of it is ``common``."""
 
     heads: list[list[str]]
     rows: list[tuple[str, list[str | None]]]
     scattered: list[tuple[str, list[tuple[str | None, list[str]]]]]
     common: dict[str, str]
+    alone: bool
 
 
 def settings(found: Differences, labels: Sequence[str]) -> Settings:
@@ -90,4 +91,4 @@ def settings(found: Differences, labels: Sequence[str]) -> Settings:
             whose.setdefault(row.values.get(label), []).append(label)
         by_value.append((row.key, list(whose.items())))
     cells = [(row.key, [row.values.get(head[0]) for head in heads]) for row in tabled]
-    return Settings(heads if tabled else [], cells, by_value, found.common)
+    return Settings(heads if tabled else [], cells, by_value, found.common, len(labels) == 1)

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from portbev.evaluate.benchmark import Metric, find_benchmark
-from portbev.parity.document import (
-    Differences,
-    Group,
-    OperatorLedger,
-    ParityReport,
-    PublishedTable,
-    RunEntry,
-    TermComparison,
-)
-from portbev.parity.render import text
+from portbev.parity.document import Group, ParityReport, PublishedTable, TermComparison
+from portbev.parity.render import ledger, text
 from portbev.parity.render.comparisons import HEAD, notes, short
-from portbev.parity.render.ledger import called
 from portbev.parity.render.limits import limits
+from portbev.parity.render.view import Cell, GroupView
 from portbev.parity.table import columns
+
+TERMS = 4
+"""Up to so many runs have a table of their loss terms each; ``report.json`` has them all."""
 
 
 def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
@@ -26,18 +21,19 @@ def to_markdown(report: ParityReport, pictures: Mapping[int, str]) -> str:
     parts = ["# Parity report", *_gate(report), *_list(report.summary)]
     for line in report.warnings:
         parts += ["", f"> {line}"]
-    parts += ["", "## Runs", "", *_runs(report)]
     for group in report.groups:
-        parts += _group(report, group, pictures.get(group.number))
+        parts += _group(GroupView(report, group), pictures.get(group.number))
     for table in report.published_beside(None):
         parts += _published(report, table, columns(find_benchmark(table.benchmark)), "##")
+    parts += ["", "## The runs", "", *_runs(report)]
+    parts += ["", "## Who computed each operator", "", *_ledger(report)]
     parts += _evidence(report)
-    parts += ["", "## Environment", "", *_differences(report.environment, [run.label for run in report.runs])]
+    labels = [run.label for run in report.runs]
+    parts += ["", "## Environment", "", *_settings(ledger.settings(report.environment, labels))]
     parts += ["", "## Configuration"]
     for group in report.groups:
         parts += ["", f"Group {group.number}:"] if len(report.groups) > 1 else []
-        parts += ["", *_differences(group.configuration, group.runs)]
-    parts += ["", "## Who computed each operator", "", *_ledger(report)]
+        parts += ["", *_settings(ledger.settings(group.configuration, group.runs))]
     parts += ["", "## What this report does not claim", *_list(limits(report))]
     parts += ["", f"Content `{report.content_hash}`."] if report.content_hash else []
     return "\n".join(parts).rstrip() + "\n"
@@ -54,91 +50,75 @@ def _gate(report: ParityReport) -> list[str]:
     ]
 
 
-def _runs(report: ParityReport) -> list[str]:
-    head = ["run", "group", "backend", "device", "devices", "precision", "amp", "bits", "seed", "steps", "status"]
-    rows = [
-        [
-            run.label + (" *(baseline)*" if run.is_baseline else ""),
-            str(run.group),
-            run.backend,
-            *(_cell(value) for value in (run.device_name, run.world_size, run.precision, run.amp, run.bits, run.seed)),
-            f"{_cell(run.step)} of {_cell(run.total_steps)}",
-            run.status,
-        ]
-        for run in report.runs
-    ]
-    remarks = [f"**{run.label}**: {remark}" for run in report.runs for remark in run.remarks]
-    return [*_table(head, rows), *_list(remarks)]
-
-
-def _group(report: ParityReport, group: Group, picture: str | None) -> list[str]:
-    entries = [report.run(label) for label in group.runs]
-    baseline = report.run(group.baseline)
-    title = f"## Group {group.number}: {group.title}" if len(report.groups) > 1 else f"## {group.title}"
-    head = ["run", *(metric.name for metric in group.metrics)]
-    rows = [[run.label, *_figures(group, run, baseline)] for run in entries]
-    parts = ["", title, "", f"Baseline: **{group.baseline}**. Differences are to it.", "", *_table(head, rows)]
-    parts += _sides(group)
-    if any(ap is not None for aps in group.class_aps.values() for ap in aps.values()):
-        parts += ["", f"### {group.class_title}", "", *_classes(group)]
+def _group(view: GroupView, picture: str | None) -> list[str]:
+    report, group = view.report, view.group
+    title = f"## Group {group.number}: {view.title}" if len(report.groups) > 1 else f"## {view.title}"
+    data, configuration = view.baseline.data_digest, view.baseline.config_digest
+    parts = ["", title, "", f"Data `{text.shortened(data)}`, configuration `{text.shortened(configuration)}`."]
+    if group.reference is not None:
+        parts += ["", f"Recorded original: {group.reference.says.rstrip('.')}."]
+    names = [metric.name for metric in view.metrics]
+    if view.seeded:
+        rows = [[side.label, str(len(side.counted)), *map(_cell, view.side_cells(side))] for side in group.sides]
+        parts += ["", "Mean and standard deviation over seeds; differences to the first side.", ""]
+        parts += [*_table(["side", "runs", *names], rows), "", "### Each run"]
+    to = "the baseline's run of the same seed" if view.seeded else f"**{group.baseline}**"
+    rows = [[run.label, *map(_cell, view.run_cells(run))] for run in view.entries]
+    parts += ["", f"Differences are to {to}.", "", *_table(["run", *names], rows)]
+    parts += _sides(view)
+    if view.most is not None:
+        parts += ["", f"### {group.class_title}", "", *_classes(view)]
     parts += ["", "### Losses", ""]
     if picture:
-        parts += [f"![Loss curves of {', '.join(group.runs)}]({picture})", ""]
-    for curve in group.curves:
-        parts += [f"**{curve.run}** against {curve.baseline}: {curve.verdict}.", *_list(curve.remarks), ""]
-        if curve.terms and not curve.identical:
-            parts += [*_terms(curve.terms), ""]
+        parts += [f"![Loss curves of {', '.join(name for name in view.class_columns)}]({picture})", ""]
+    parts += _losses(group)
     for table in report.published_beside(group):
         parts += _published(report, table, group.metrics, "###")
     return parts
 
 
-def _sides(group: Group) -> list[str]:
+def _cell(cell: Cell) -> str:
+    parts = [cell.value, cell.spread, f"({cell.change})" if cell.change else ""]
+    return " ".join(part for part in parts if part)
+
+
+def _sides(view: GroupView) -> list[str]:
     """How each side stands to the baseline side, figure by figure, and both to the recorded original."""
-    parts = []
+    parts, group = [], view.group
     for verdict in group.verdicts:
-        rows = [one for one in group.comparisons if one.side == verdict.side]
-        if not rows:
-            continue
-        parts += ["", f"### {verdict.side} against {verdict.baseline}", "", *_table(HEAD, [short(one) for one in rows])]
-        parts += _list(f"Not judged: {note}." for note in notes(rows))
-    if group.reference is not None:
+        rows = [one for kind in ("accuracy", "class", "cost") for one in view.compared(verdict, kind)]
+        if rows:
+            parts += [
+                "",
+                f"### {verdict.side} against {verdict.baseline}",
+                "",
+                *_table(HEAD, [short(one) for one in rows]),
+            ]
+            parts += _list(f"Not judged: {note}." for note in notes(rows))
+    if group.reference is not None and group.reference.comparisons:
         title = ", ".join(part for part in (group.reference.title, group.reference.row) if part)
-        parts += ["", "### Recorded original" + (f": {title}" if title else ""), "", group.reference.says]
-        if group.reference.comparisons:
-            against = [[one.side, *short(one)] for one in group.reference.comparisons]
-            parts += ["", *_table(["side", *HEAD], against)]
+        against = [[one.side, *short(one)] for one in group.reference.comparisons]
+        parts += ["", f"### Recorded original: {title}", "", *_table(["side", *HEAD], against)]
         parts += ["", f"Source: {group.reference.source}"] if group.reference.source else []
     return parts
 
 
-def _evidence(report: ParityReport) -> list[str]:
-    if not report.evidence:
-        return []
+def _classes(view: GroupView) -> list[str]:
     rows = []
-    for one in report.evidence:
-        mark = " (emulated)" if one.emulated and "emulated" not in (one.backend or "") else ""
-        file = f"`{one.file}` ({one.schema_}, SHA-256 `{one.sha256[:16]}`)"
-        rows.append(
-            [one.what, f"{_cell(one.backend)}{mark}", _cell(one.verdict), "; ".join(one.says) or text.NONE, file]
-        )
-    return ["", "## Further evidence", "", *_table(["what", "backend", "verdict", "in its words", "file"], rows)]
+    for name in view.group.classes:
+        values = [view.class_value(name, column) for column in view.class_columns]
+        rows.append([name, *(text.NONE if value is None else f"{value:.4f}" for value in values)])
+    return _table(["class", *view.class_columns], rows)
 
 
-def _figures(group: Group, run: RunEntry, baseline: RunEntry) -> list[str]:
-    cells = []
-    for metric in group.metrics:
-        change = text.difference(metric, run.differences.get(metric.key), baseline.values[metric.key])
-        cells.append(text.number(metric, run.values[metric.key]) + (f" ({change})" if change else ""))
-    return cells
-
-
-def _classes(group: Group) -> list[str]:
-    rows = []
-    for name in group.classes:
-        aps = [group.class_aps[label].get(name) for label in group.runs]
-        rows.append([name, *(text.NONE if ap is None else f"{ap:.4f}" for ap in aps)])
-    return _table(["class", *group.runs], rows)
+def _losses(group: Group) -> list[str]:
+    parts: list[str] = []
+    for curve in group.curves:
+        band = [f"{curve.band.says}."] if curve.band is not None else []
+        parts += [f"**{curve.run}** against {curve.baseline}: {curve.verdict}.", *_list([*band, *curve.remarks]), ""]
+        if curve.terms and not curve.identical and len(group.curves) <= TERMS:
+            parts += [*_terms(curve.terms), ""]
+    return parts
 
 
 def _terms(terms: Sequence[TermComparison]) -> list[str]:
@@ -162,55 +142,88 @@ def _published(report: ParityReport, table: PublishedTable, metrics: Sequence[Me
         for row in table.rows
     ]
     setting = "; ".join(f"{key}: {value}" for key, value in table.setting.items())
-    notes = [f"{row.name}: {note}" for row in table.rows for note in row.notes]
-    parts = [
+    marks = [f"{row.name}: {note}" for row in table.rows for note in row.notes]
+    says = [line for one in report.published_verdicts if one.title == table.title for line in one.says]
+    return [
         "",
         f"{level} Published: {table.title}",
         "",
         "Published by others, not measured here, and on other data than",
-    ]
-    parts += ["the runs above: shown beside them, not compared with them.", "", table.what.strip()]
-    parts += ["", *_table(["row", *(metric.name for metric in keys)], rows), "", f"Source: {table.source.strip()}"]
-    says = [line for one in report.published_verdicts if one.title == table.title for line in one.says]
-    parts += _list(says)
-    return [*parts, "", f"Setting: {setting}", *_list([*notes, *table.caveats])]
-
-
-def _differences(settings: Differences, labels: Sequence[str]) -> list[str]:
-    if len(labels) < 2:
-        rows = [[f"`{key}`", value] for key, value in settings.common.items()]
-        return _table(["setting", labels[0]], rows)
-    if not settings.differing:
-        return ["The same in all runs."]
-    rows = [[f"`{row.key}`", *(_cell(row.values[label]) for label in labels)] for row in settings.differing]
-    return [
-        *_table(["setting", *labels], rows),
+        "the runs above: shown beside them, not compared with them.",
         "",
-        f"{len(settings.common)} further settings are the same in all runs.",
+        table.what.strip(),
+        "",
+        *_table(["row", *(metric.name for metric in keys)], rows),
+        *_list(says),
+        "",
+        f"Source: {table.source.strip()}",
+        "",
+        f"Setting: {setting}",
+        *_list([*marks, *table.caveats]),
     ]
+
+
+def _runs(report: ParityReport) -> list[str]:
+    head = ["run", "group", "backend", "device", "devices", "precision", "amp", "bits", "seed", "steps", "status"]
+    rows = [
+        [
+            run.label + (" *(baseline)*" if run.is_baseline else ""),
+            str(run.group),
+            run.backend,
+            *(_known(value) for value in (run.device_name, run.world_size, run.precision, run.amp, run.bits, run.seed)),
+            f"{_known(run.step)} of {_known(run.total_steps)}",
+            run.status,
+        ]
+        for run in report.runs
+    ]
+    remarks = [f"**{run.label}**: {remark}" for run in report.runs for remark in run.remarks]
+    return [*_table(head, rows), *_list(remarks)]
 
 
 def _ledger(report: ParityReport) -> list[str]:
-    ledger = called(report.ledger)
-    if not ledger:
-        return ["No run has called an operator of `portbev.ops`."]
-    labels = [run.label for run in report.runs]
-    rows = []
-    for page in ledger:
-        for direction, by_run in page.called().items():
-            rows.append([f"`{page.operator}`", direction, *(text.calls(by_run[label]) for label in labels)])
-    return [*_table(["operator", "direction", *labels], rows), *_passed_over(ledger)]
-
-
-def _passed_over(ledger: Sequence[OperatorLedger]) -> list[str]:
-    rows = [
-        [f"`{page.operator}`", passed.run, passed.provider, passed.reason, f"{passed.times:,}"]
-        for page in ledger
-        for passed in page.passed_over
-    ]
+    rows = ledger.rows(report)
     if not rows:
-        return ["", "No provider was passed over."]
-    return ["", "Passed over:", "", *_table(["operator", "run", "provider", "reason", "times"], rows)]
+        return ["No run has called an operator of `portbev.ops`."]
+    head = ["operator", "direction", *map(_head, ledger.columns(report))]
+    parts = _table(head, [[f"`{row.operator}`", row.direction, *row.cells] for row in rows])
+    passed = [
+        [f"`{operator}`", _head([one.run for one in records]), records[0].provider, records[0].reason,
+         ledger.times([one.times for one in records])]
+        for operator, records in ledger.passed_over(report)
+    ]  # fmt: skip
+    if not passed:
+        return [*parts, "", "No provider was passed over."]
+    return [*parts, "", "Passed over:", "", *_table(["operator", "run", "provider", "reason", "times"], passed)]
+
+
+def _evidence(report: ParityReport) -> list[str]:
+    if not report.evidence:
+        return []
+    rows = []
+    for one in report.evidence:
+        mark = " (emulated)" if one.emulated and "emulated" not in (one.backend or "") else ""
+        file = f"`{one.file}` ({one.schema_}, SHA-256 `{text.shortened(one.sha256)}`)"
+        said = "; ".join(one.says) or text.NONE
+        rows.append([one.what, f"{_known(one.backend)}{mark}", _known(one.verdict), said, file])
+    return ["", "## Further evidence", "", *_table(["what", "backend", "verdict", "in its words", "file"], rows)]
+
+
+def _settings(found: ledger.Settings) -> list[str]:
+    if found.alone:
+        return _table(["setting", "value"], [[f"`{key}`", value] for key, value in found.common.items()])
+    parts = []
+    if found.rows:
+        rows = [[f"`{key}`", *(_known(value) for value in values)] for key, values in found.rows]
+        parts += _table(["setting", *map(_head, found.heads)], rows)
+    for key, values in found.scattered:
+        parts += ["", f"- `{key}`: " + "; ".join(f"{_known(value)} ({', '.join(labels)})" for value, labels in values)]
+    if not parts:
+        return ["The same in all runs."]
+    return [*parts, "", f"{len(found.common)} further settings are the same in all runs."]
+
+
+def _head(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -227,7 +240,7 @@ def _list(lines: Iterable[str]) -> list[str]:
     return ["", *items] if items else []
 
 
-def _cell(value: object) -> str:
+def _known(value: object) -> str:
     return text.NONE if value is None else str(value)
 
 

@@ -100,3 +100,13 @@ def spread(metric: Metric, std: float | None) -> str:
 
 def runs(count: int) -> str:
     return f"{count} run{'' if count == 1 else 's'}"
+
+
+def shortened(digest: str | None) -> str:
+    """The beginning of a digest, enough to tell two apart."""
+    return NONE if digest is None else digest[:16]
+
+
+def sentence(words: str) -> str:
+    """``words`` with a full stop. The first letter stays: it may be a run's."""
+    return words if words.endswith((".", "!", "?", ":")) else f"{words}."

@@ -32,6 +32,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class ClassCell:
+    """A class's figure, and its difference to the baseline's; empty where that is zero or not known."""
+
+    value: str
+    sort: float | None
+    change: str
+    effect: str
+
+
+@dataclass(frozen=True)
 class Result:
     """A side's card. ``stamp``: the verdict in words; ``lines``: what else is to be known of it."""
 
@@ -84,11 +94,17 @@ class GroupView:
         """Whether any side has several runs, so that figures are shown by side before they are by run."""
         return any(len(side.runs) > 1 for side in self.group.sides)
 
+    def partner(self, run: RunEntry) -> RunEntry:
+        """The run that ``run`` is compared with: the baseline's of the same seed where there is one."""
+        return next(
+            (self.report.run(curve.baseline) for curve in self.group.curves if curve.run == run.label), self.baseline
+        )
+
     def run_cells(self, run: RunEntry) -> list[Cell]:
-        cells = []
+        cells, partner = [], self.partner(run)
         for metric in self.metrics:
             value, change = run.values.get(metric.key), run.differences.get(metric.key)
-            base = self.baseline.values.get(metric.key)
+            base = partner.values.get(metric.key)
             said, effect = text.difference(metric, change, base), text.effect(metric, change, run)
             cells.append(Cell(metric, text.number(metric, value), value, said, effect))
         return cells
@@ -103,7 +119,8 @@ class GroupView:
                 continue
             mean, std = (one.baseline_mean, one.baseline_std) if side.is_baseline else (one.mean, one.std)
             value, spread = text.number(metric, mean), text.spread(metric, std)
-            change, effect = ("", "same") if side.is_baseline else (text.change(one, one.estimate), text.direction(one))
+            shown = one.estimate is not None and not side.is_baseline
+            change, effect = (text.change(one, one.estimate), text.direction(one)) if shown else ("", "same")
             cells.append(Cell(metric, value, mean, change, effect, spread))
         return cells
 
@@ -121,8 +138,7 @@ class GroupView:
             one.name for one in mine if one.kind != "cost" and not one.headline and one.verdict == "different"
         ]:
             lines.append(f"Different in {', '.join(others)}")
-        for name, said in (("Speed", verdict.speed), ("Memory", verdict.memory)):
-            lines.append(f"{name}: {said}")
+        lines.append(f"Speed: {verdict.speed}; memory: {verdict.memory}")
         return Result(verdict, _stamp(verdict, tiles), tiles, lines)
 
     def curves_of(self, verdict: SideVerdict) -> list[CurveComparison]:
@@ -176,10 +192,28 @@ class GroupView:
         if not self.seeded:
             return self.group.class_aps[column].get(name)
         side = next(side for side in self.group.sides if side.label == column)
-        for one in self.group.comparisons:
-            if one.kind == "class" and one.key == name and (side.is_baseline or one.side == column):
-                return one.baseline_mean if side.is_baseline else one.mean
-        return None
+        one = self._class_comparison(name, side)
+        if one is None:
+            return None
+        return one.baseline_mean if side.is_baseline else one.mean
+
+    def class_cells(self, name: str) -> list[ClassCell]:
+        """A class's figures in the columns, with their difference where it is not zero."""
+        cells = []
+        for column in self.class_columns:
+            value = self.class_value(name, column)
+            said = text.NONE if value is None else f"{value:.4f}"
+            side = next((side for side in self.group.sides if column in (side.label, *side.runs)), None)
+            one = None if side is None or side.is_baseline else self._class_comparison(name, side)
+            change, effect = (
+                (text.change(one, one.estimate), text.direction(one)) if one and one.estimate else ("", "same")
+            )
+            cells.append(ClassCell(said, value, change, effect))
+        return cells
+
+    def _class_comparison(self, name: str, side: Side) -> Comparison | None:
+        of_class = (one for one in self.group.comparisons if one.kind == "class" and one.key == name)
+        return next((one for one in of_class if side.is_baseline or one.side == side.label), None)
 
     @cached_property
     def most(self) -> float | None:
@@ -205,7 +239,8 @@ def contents(groups: Sequence[GroupView], report: ParityReport) -> list[tuple[st
         if report.published_beside(group):
             below.append(("published", "Published figures"))
         below.append(("runs", "The runs"))
-        rows.append((view.anchor, view.title, [(f"{view.anchor}-{name}", said) for name, said in below]))
+        number = f"Group {group.number}: " if len(groups) > 1 else ""
+        rows.append((view.anchor, number + view.title, [(f"{view.anchor}-{name}", said) for name, said in below]))
     if report.published_beside(None):
         rows.append(("published", "Published figures", []))
     rows.append(("operators", "Who computed each operator", []))

@@ -1,4 +1,4 @@
-/* Sortable tables, and contents folded on a phone. Without it the page reads the same. */
+/* Sortable tables, and what stands before the result folded on a phone. Without it the page reads the same. */
 (function () {
   "use strict";
   var order = ["none", "descending", "ascending"];
@@ -69,8 +69,9 @@
 
   Array.prototype.forEach.call(document.querySelectorAll("table.sortable"), sortable);
 
-  var contents = document.querySelector(".contents details");
-  if (contents && window.matchMedia("(max-width: 700px)").matches) contents.open = false;
+  if (window.matchMedia("(max-width: 700px)").matches) {
+    Array.prototype.forEach.call(document.querySelectorAll(".contents details, .notes"), function (one) { one.open = false; });
+  }
 
   window.addEventListener("beforeprint", function () {
     Array.prototype.forEach.call(document.querySelectorAll("details"), function (one) { one.open = true; });
