@@ -37,6 +37,7 @@ report["training on another device that does not start"] = changed()
 TRAINING = """
 import cv2  # sets LD_LIBRARY_PATH for itself
 import portbev, torch_npu_folder
+import torch._dynamo  # sympy adds a filter of warnings for itself
 portbev.activate("npu", emulate=True)
 sys.modules["stand_in"] = sys.modules.pop("mx_driving")
 del sys.modules["mx_driving._C"]

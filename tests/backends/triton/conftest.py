@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,12 +21,42 @@ def _interpreted() -> Iterator[None]:
     before = os.environ.get("TRITON_INTERPRET")
     os.environ["TRITON_INTERPRET"] = "1"
     with pytest.MonkeyPatch.context() as patch:
+        _interpret_the_language(patch)
+        _numbers_of_one_element(patch)
         _round_to_bfloat16(patch)
         _multiply_bfloat16(patch)
         yield
     os.environ.pop("TRITON_INTERPRET")
     if before is not None:
         os.environ["TRITON_INTERPRET"] = before
+
+
+def _interpret_the_language(patch: pytest.MonkeyPatch) -> None:
+    """Where something imported Triton before, its own functions (zeros_like, sum) wait for a compiled kernel."""
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpretedFunction
+    from triton.runtime.jit import JITFunction
+
+    for module in (tl, tl.standard):
+        for name, value in list(vars(module).items()):
+            if isinstance(value, JITFunction):
+                patch.setattr(module, name, InterpretedFunction(value.fn))
+
+
+def _numbers_of_one_element(patch: pytest.MonkeyPatch) -> None:
+    """Up to Triton 3.5 an array of one element is taken for an integer, which NumPy has refused since 2.4."""
+    import triton
+    from triton.runtime import interpreter
+
+    if Version(triton.__version__) >= Version("3.6"):
+        return
+    prepare = interpreter._patch_lang_tensor
+
+    def prepared(tensor: Any) -> None:
+        prepare(tensor)
+        tensor.__index__ = lambda self: int(self.handle.data.item())
+
+    patch.setattr(interpreter, "_patch_lang_tensor", prepared)
 
 
 def _round_to_bfloat16(patch: pytest.MonkeyPatch) -> None:
