@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from portbev.errors import PortbevError
@@ -15,7 +16,7 @@ from portbev.runs.reading import read_object
 KINDS = {
     "portbev.parity-ops": "operators against their float64 definition",
     "portbev.dump": "one recorded step",
-    "portbev.parity-compare": "two recorded steps compared",
+    "portbev.dump-comparison": "two recorded steps compared",
     "portbev.parity-bisect": "the cause of a difference",
     "portbev.parity-curves": "curves against control runs",
     "portbev.parity-report": "another parity report",
@@ -42,10 +43,11 @@ def read_evidence(path: Path | str) -> Evidence:
             cure="Name a JSON file that a command of portbev parity or portbev bench wrote",
         )
     check_hash(content, path)
+    _check_dump_hash(content, path)
     backend, emulated = _backend(content)
     if backend is not None and emulated and EMULATED not in backend:
         backend = f"{backend} {EMULATED}"
-    verdict = content.get("verdict")
+    verdict = content.get("verdict", content.get("kind"))
     return Evidence(
         file=path.name if path.parent.name in ("", ".") else f"{path.parent.name}/{path.name}",
         schema_=schema,
@@ -56,6 +58,16 @@ def read_evidence(path: Path | str) -> Evidence:
         verdict=verdict if isinstance(verdict, str) else None,
         says=_says(content),
     )
+
+
+def _check_dump_hash(content: Mapping[str, Any], path: Path) -> None:
+    """Dumps, and what compares them, have a hash of their own."""
+    if not isinstance(content.get("hash"), str):
+        return
+    from portbev.parity.dumps.header import header_hash  # takes torch, which a report does without
+
+    if content["hash"] != header_hash(dict(content)):
+        raise PortbevError("was edited after it was written", where=str(path), cure="Make it again")
 
 
 def _document(path: Path) -> Path:
@@ -70,8 +82,13 @@ def _document(path: Path) -> Path:
 
 
 def _backend(content: Mapping[str, Any]) -> tuple[str | None, bool | None]:
-    """What a document says of where it was made: in a section of its own, or at its top."""
-    section = content.get("backend")
+    """Where a document says that it was made; of two sides, both. Emulated if any of it was."""
+    sides = [content[side] for side in ("a", "b") if isinstance(content.get(side), Mapping)]
+    if sides:
+        names = [_named(side.get("backend"), side.get("emulated") is True) for side in sides]
+        return " against ".join(reversed(names)), any(side.get("emulated") is True for side in sides)
+    run = content.get("run")
+    section = run.get("backend") if isinstance(run, Mapping) else content.get("backend")
     if isinstance(section, Mapping):
         name, emulated = section.get("label", section.get("name")), section.get("emulated")
     else:
@@ -79,11 +96,40 @@ def _backend(content: Mapping[str, Any]) -> tuple[str | None, bool | None]:
     return (name if isinstance(name, str) else None), (emulated if isinstance(emulated, bool) else None)
 
 
+def _named(name: object, emulated: bool) -> str:
+    text = str(name)
+    return f"{text} {EMULATED}" if emulated and EMULATED not in text else text
+
+
 def _says(content: Mapping[str, Any]) -> list[str]:
-    for key in ("says", "summary", "evidence", "lines"):
+    """What a document concludes: its own words, or what its figures come to."""
+    headline = content.get("headline")
+    lines = [headline] if isinstance(headline, str) else []
+    for key in ("says", "summary", "evidence"):
         value = content.get(key)
         if isinstance(value, str):
-            return [value]
+            return [*lines, value]
         if isinstance(value, Sequence) and all(isinstance(line, str) for line in value):
-            return list(value)
-    return []
+            return [*lines, *value]
+    findings, rows = content.get("findings"), content.get("rows")
+    if isinstance(findings, Sequence):
+        causes = [f"{one.get('module')}: {one.get('operator')}" for one in findings if isinstance(one, Mapping)]
+        return [*lines, f"{len(findings)} findings" + (f", the first in {causes[0]}" if causes else "")]
+    if isinstance(rows, Sequence):
+        return [*lines, *_timed([row for row in rows if isinstance(row, Mapping)])]
+    return lines
+
+
+def _timed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How near the device's measured limit the operators of a benchmark came."""
+    shares = [
+        result["of_limit"]
+        for row in rows
+        for direction in ("forward", "backward")
+        for result in row.get(direction, {}).get("results", [])[:1]
+        if isinstance(result.get("of_limit"), (int, float))
+    ]
+    if not shares:
+        return []
+    text = f"{len(shares)} timed calls reach {100 * min(shares):.0f} to {100 * max(shares):.0f} % of the measured limit"
+    return [f"{text} of the device, half of them {100 * median(shares):.0f} % or more"]
