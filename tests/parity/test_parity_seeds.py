@@ -92,6 +92,7 @@ def test_the_seed_is_not_a_setting(tmp_path):
     assert_one_line(done, "train.seed is what a series varies")
 
 
+@pytest.mark.slow
 def test_the_command_trains_seals_and_leaves_finished_runs_alone(tmp_path):
     options = ["--set", "train.max_steps=1", "--out", tmp_path / "s"]
     done = portbev("parity", "seeds", CONFIG, "--seeds", 1, "--backend", "cpu", *options)
