@@ -101,6 +101,7 @@ def main() -> None:
         for _ in range(options.repeats):
             for name, way in ways.items():
                 rows[name].append(timed(way))
+                print(f"  {name}: {rows[name][-1].wall:.2f} s wall {rows[name][-1].cpu:.2f} s CPU", flush=True)
         medians = {
             name: Seconds(*(statistics.median(c) for c in zip(*found, strict=True))) for name, found in rows.items()
         }

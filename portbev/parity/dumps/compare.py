@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from portbev.parity.dumps import likeness
@@ -12,7 +12,7 @@ from portbev.parity.dumps.bands import FACTOR
 from portbev.parity.dumps.findings import Finding, Judgement, State, judge
 from portbev.parity.dumps.header import header_hash
 from portbev.parity.dumps.likeness import Difference
-from portbev.parity.dumps.reading import Dump
+from portbev.parity.dumps.reading import Dump, RankRecords
 from portbev.parity.dumps.record import Record
 
 SCHEMA = "portbev.dump-comparison/1"
@@ -42,7 +42,7 @@ class Comparison:
     Attributes:
         allowed, environment, ledger: what differs and may.
         optimizer: hyperparameters that differ though the configurations agree: a finding by itself.
-        bands: whether both dumps can tell rounding from more.
+        bands: whether they tell rounding from more.
     """
 
     a: Dump
@@ -56,9 +56,19 @@ class Comparison:
 
     @property
     def findings(self) -> list[Finding]:
-        """All that nothing explains, in the order of the step: the cause first."""
+        """All that nothing explains, in the order of the step: the cause first.
+
+        A gradient that was exchanged follows from those of all processes.
+        """
         found = [finding for rank in self.ranks for finding in rank.judgement.findings]
-        return sorted(found, key=lambda finding: finding.a.n)
+        differing = {
+            record.key.module
+            for rank, mine in zip(self.ranks, self.a.ranks, strict=True)
+            for record in mine.records
+            if record.key.role == "parameter.local" and rank.judgement.states[record.n] == State.DIFFERS
+        }
+        kept = [f for f in found if f.a.key.role != "parameter.grad" or f.a.key.module not in differing]
+        return sorted(kept, key=lambda finding: finding.a.n)
 
     @property
     def cause(self) -> Finding | None:
@@ -119,15 +129,17 @@ class Comparison:
 
 
 def compare(a: Dump, b: Dump) -> Comparison:
-    """Compare ``b`` with ``a``.
+    """Compare ``b`` with ``a``. A dump that was made without bands is judged by those of the other.
 
     Raises:
         PortbevError: they are not of one step, see :func:`portbev.parity.dumps.likeness.check_alike`.
     """
     likeness.check_alike(a, b)
-    bands = all(dump.header.level == "sketch" and dump.header.reruns for dump in (a, b))
+    bands = a.header.level == b.header.level == "sketch" and bool(a.header.reruns or b.header.reruns)
     ranks = []
-    for mine, yours in zip(a.ranks, b.ranks, strict=True):
+    for first, second in zip(a.ranks, b.ranks, strict=True):
+        mine = first if a.header.reruns else _with_responses(first, second)
+        yours = second if b.header.reruns else _with_responses(second, first)
         alignment = align(mine, yours)
         judged = judge(mine, yours, alignment, bands=bands)
         ranks.append(RankComparison(mine.rank, alignment, judged, (len(mine.records), len(yours.records))))
@@ -141,6 +153,18 @@ def compare(a: Dump, b: Dump) -> Comparison:
         bands=bands,
         ranks=ranks,
     )
+
+
+def _with_responses(side: RankRecords, other: RankRecords) -> RankRecords:
+    """The records with the responses that ``other`` measured for the same keys."""
+    known = other.by_key
+    records = [
+        replace(record, responses=known[record.key].responses, arguments_move=known[record.key].arguments_move)
+        if record.key in known
+        else record
+        for record in side.records
+    ]
+    return RankRecords(side.rank, records)
 
 
 def _side(dump: Dump) -> dict[str, Any]:

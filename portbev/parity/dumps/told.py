@@ -51,7 +51,7 @@ def _verdict(found: Comparison) -> Iterator[str]:
             yield from [f"    and {len(others) - _MOST} more"] if len(others) > _MOST else []
     for edge in found.edges[:_MOST]:
         yield f"  an edge was crossed in a few elements of {edge.a.key}: what follows from it is not judged"
-    if not found.bands:
+    if not found.bands and found.first_bit is not None:
         yield "  no bands: dumps of the level sketch, made with --bands, tell rounding from more"
     yield ""
 
