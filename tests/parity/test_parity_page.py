@@ -13,6 +13,7 @@ from pages import Page, write_page
 
 from portbev.parity.assemble import report_on
 from portbev.parity.document import Side
+from portbev.parity.render import text
 from portbev.parity.render.figures import POINTS, gap, lines
 from portbev.parity.render.intervals import dots, strips
 from portbev.parity.runs import load_runs
@@ -128,6 +129,13 @@ def test_speed_of_an_emulated_device_is_neither_better_nor_worse(make_run, tmp_p
 def test_a_slower_real_device_is_worse(make_run, tmp_path):
     paths = [make_run("cpu"), make_run("gpu", meta={"training": {"fps": 0.1}})]
     assert deltas(Page(write_page(paths, tmp_path / "out")))["train FPS"][0] == "worse"
+
+
+def test_what_rounding_leaves_of_zero_is_neither_better_nor_worse():
+    rest = compared(estimate=-2.8e-17, mean=0.2, baseline_mean=0.2)
+    assert (text.change(rest, rest.estimate), text.direction(rest)) == ("±0", "same")
+    small = compared(estimate=-2.8e-9, mean=0.2, baseline_mean=0.2)
+    assert (text.change(small, small.estimate), text.direction(small)) == ("-2.8e-09", "worse")
 
 
 def test_digests_are_in_small_print_alone(two, tmp_path):
@@ -270,8 +278,8 @@ def test_evidence_names_its_file_and_says_where_it_was_emulated(make_run, tmp_pa
         facts = {"file": "ops.json", "schema": "portbev.parity-ops/1", "sha256": "ab" * 32, "what": "operators"}
         report.evidence = [Evidence(**facts, backend="npu", emulated=True, verdict="fault", says=["voxel_pool: bias"])]
 
-    text = Page(write_page([make_run("cpu")], tmp_path / "out", add)).all("main")[0].text
-    assert "npu (emulated)" in text and "ops.json" in text and "ab" * 32 in text and "voxel_pool: bias" in text
+    main = Page(write_page([make_run("cpu")], tmp_path / "out", add)).all("main")[0].text
+    assert all(part in main for part in ("npu (emulated)", "ops.json", "ab" * 32, "voxel_pool: bias"))
     assert "| operators | npu (emulated) | fault | voxel_pool: bias |" in (tmp_path / "out" / "report.md").read_text()
 
 

@@ -85,7 +85,7 @@ def _gap(
     if run.record.seed != baseline.record.seed:
         return None  # how far two seeds are apart says nothing of two devices
     band = next((one for one in curve.band.terms if one.term == term), None) if curve.band else None
-    if band is not None:
+    if band is not None and any(band.sizes):
         sizes = [float("nan") if size is None else size for size in band.sizes]
         return figures.Gap(curve.run, series[curve.run], band.steps, sizes, band.limits)
-    return figures.gap(term, run, baseline, series[curve.run])
+    return None if band is not None else figures.gap(term, run, baseline, series[curve.run])

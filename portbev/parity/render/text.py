@@ -62,7 +62,7 @@ def change(comparison: Comparison, value: float | None, *, sign: bool = True) ->
     """``value`` on the comparison's scale: ``+0.0021``, or ``+3.4 %`` where it is a ratio."""
     if value is None:
         return NONE
-    if value == 0:
+    if _is_zero(comparison, value):
         return "\N{PLUS-MINUS SIGN}0" if sign else "0"
     if comparison.scale == "ratio":
         return f"{100 * value:{'+' if sign else ''}.1f} %"
@@ -79,9 +79,15 @@ def interval(comparison: Comparison) -> str:
 def direction(comparison: Comparison) -> str:
     """``better``, ``worse`` or ``same``, of the estimate."""
     value = comparison.estimate
-    if not value or comparison.verdict == "not judged":
+    if value is None or _is_zero(comparison, value) or comparison.verdict == "not judged":
         return "same"
     return "better" if (value > 0) == (comparison.better == "higher") else "worse"
+
+
+def _is_zero(comparison: Comparison, value: float) -> bool:
+    """Whether ``value`` is what is left of zero when means are taken in float64."""
+    size = max(abs(mean or 0.0) for mean in (comparison.mean, comparison.baseline_mean))
+    return abs(value) <= 1e-14 * (1.0 if comparison.scale == "ratio" else size)
 
 
 def p_value(value: float | None) -> str:

@@ -33,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class ClassCell:
-    """A class's figure, and its difference to the baseline's; empty where that is zero or not known."""
+    """A class's figure, and its difference to the baseline's; empty where that is zero or not judged."""
 
     value: str
     sort: float | None
@@ -162,6 +162,9 @@ class GroupView:
     def strips(self, verdict: SideVerdict, kind: str) -> list[intervals.Strip]:
         return intervals.strips(self.compared(verdict, kind))
 
+    def has_strips(self, kind: str) -> bool:
+        return any(self.strips(verdict, kind) for verdict in self.group.verdicts)
+
     def class_dots(self, verdict: SideVerdict) -> intervals.Strip | None:
         return intervals.dots(self.compared(verdict, "class"))
 
@@ -198,17 +201,15 @@ class GroupView:
         return one.baseline_mean if side.is_baseline else one.mean
 
     def class_cells(self, name: str) -> list[ClassCell]:
-        """A class's figures in the columns, with their difference where it is not zero."""
+        """A class's figures in the columns, with their difference where it is judged and not zero."""
         cells = []
         for column in self.class_columns:
             value = self.class_value(name, column)
             said = text.NONE if value is None else f"{value:.4f}"
             side = next((side for side in self.group.sides if column in (side.label, *side.runs)), None)
             one = None if side is None or side.is_baseline else self._class_comparison(name, side)
-            change, effect = (
-                (text.change(one, one.estimate), text.direction(one)) if one and one.estimate else ("", "same")
-            )
-            cells.append(ClassCell(said, value, change, effect))
+            change, effect = ("", "same") if one is None else (text.change(one, one.estimate), text.direction(one))
+            cells.append(ClassCell(said, value, "" if effect == "same" else change, effect))
         return cells
 
     def _class_comparison(self, name: str, side: Side) -> Comparison | None:
