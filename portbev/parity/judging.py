@@ -254,9 +254,10 @@ def _plan(finding: Finding, comparison: Comparison, judgement: Judgement) -> Non
     spread = upper_spread(spread, freedom)
     if design == "known":
         design = "welch"  # further runs will show their spread
-    # A look that could have said "equivalent" has spent its share of alpha; the next one needs a share of its own.
+    # A look that could have said "equivalent" has spent its share of alpha. Where no further one was declared, the next
+    # look is planned as the second of two.
     spent = comparison.power is not None and comparison.power > SPENT
-    next_level = level * judgement.looks / (judgement.looks + 1) if spent else level
+    next_level = level / 2 if spent and judgement.looks == 1 else level
     plan = Plan(margin, next_level, judgement.power)
     needed = runs_needed(spread, design, plan)
     if needed is not None and needed <= have and comparison.verdict == "undecided":

@@ -96,12 +96,12 @@ def test_the_stated_power_is_the_share_of_experiments_that_find_equality(runs):
 
 @pytest.mark.parametrize("kind", ["normal", "t5"])
 def test_the_seeds_that_an_undecided_report_asks_for_find_equality_as_often_as_it_says(kind):
-    """Five seeds, the report's own number of further ones, and all of them judged as its second look."""
+    """Five seeds, the report's own number of further ones, and all of them judged: two looks, declared before."""
     spread, pilots = 0.004, 120
     first, found, wrong = noise(kind, (pilots, 2, 5), 14) * spread, [], []
     for number, (side, baseline) in enumerate(first):
         for difference, kept in ((0.0, found), (MARGIN, wrong)):
-            (one,) = answer([question(side + difference, baseline)], Judgement(alpha=ALPHA / 2))
+            (one,) = answer([question(side + difference, baseline)], Judgement(looks=2))
             if one.verdict == "undecided" and one.more_runs:
                 more = spread * noise(kind, (2, min(one.more_runs, 400)), 1000 + number)
                 both = np.concatenate([side, more[0]]) + difference, np.concatenate([baseline, more[1]])
