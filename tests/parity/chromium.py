@@ -89,7 +89,9 @@ class Chromium:
         message: dict[str, Any] = {"id": self._number, "method": method, "params": params}
         if session:
             message["sessionId"] = session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        data = json.dumps(message).encode() + b"\0"
+        while data:
+            data = data[os.write(self._write, data) :]
         number = self._number
         answer = self._until(lambda event: event.get("id") == number)
         if "error" in answer:

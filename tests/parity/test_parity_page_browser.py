@@ -9,9 +9,11 @@ import os
 from pathlib import Path
 
 import pytest
-from chromium import Chromium, find_chromium
 from handmade import NPU, losses, make
 from pages import write_page
+
+pytest.importorskip("fcntl", reason="a browser is driven over inherited pipes, which needs POSIX")
+from chromium import Chromium, find_chromium
 
 WIDTHS = (390, 800, 1280)
 
