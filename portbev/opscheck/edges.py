@@ -42,7 +42,7 @@ def bands(
         return {}
     sides = [
         evaluate({**operands, field: operands[field] + step(torch.tensor(side, dtype=torch.float64))})
-        for side in ((-1, -1), (-1, 1), (1, -1), (1, 1))
+        for side in ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
     ]
     found = {}
     for name, mask in at.items():
@@ -70,22 +70,20 @@ Found = tuple[str, dict[str, Tensor], Callable[[Tensor], Tensor]]
 def _attention(call: MsDeformAttnCall) -> Found:
     sizes = _sizes(call.shapes)
     near, step = _near(call.locations * sizes - 0.5, sizes)
-    return "locations", {"locations": near.any(-1, keepdim=True)}, lambda side: step / sizes * side
+    return "locations", {"locations": near}, lambda side: step / sizes * side
 
 
 def _fused(call: DeformAttnCall) -> Found:
     inner = call.sampling()
     sizes = _sizes(call.shapes)
     near, step = _near(inner.locations * sizes - 0.5, sizes)  # (R, M, L, P, 2)
-    rows = near.any(-1)
-    query = torch.arange(len(rows)) if call.query is None else call.query
-    zeros = torch.zeros(call.offsets.shape[:-1], dtype=torch.int64)
-    of_queries = zeros.index_add(0, query, rows.long()) > 0
+    query = torch.arange(len(near)) if call.query is None else call.query
+    of_queries = torch.zeros(call.offsets.shape, dtype=torch.int64).index_add(0, query, near.long()) > 0
     anchors = call.reference.shape[2]
-    points = rows.any(1).unflatten(-1, (-1, anchors)).any(-2)  # (R, L, A)
+    points = near.any(1).unflatten(2, (-1, anchors)).any(2)  # (R, L, A, 2)
     if call.reference.shape[1] == 1:
         points = points.any(1, keepdim=True)
-    masks = {"offsets": of_queries[..., None], "reference": points[..., None]}
+    masks = {"offsets": of_queries, "reference": points}
     most = step.amax((0, 1)).expand(call.offsets.shape)  # an offset in pixels moves every row of its query
     return "offsets", masks, lambda side: most * side
 
@@ -100,8 +98,11 @@ def _convolution(call: DeformConv2dCall) -> Found:
     place = torch.stack([y + pairs[:, :, :, :, 0], x + pairs[:, :, :, :, 1]], 4)  # (N, G, kh, kw, 2, Ho, Wo)
     size = torch.tensor([H, W], dtype=torch.float64)[:, None, None]
     near, step = _near(place, size)
-    mask = near.any(4, keepdim=True).expand(pairs.shape).reshape(call.offset.shape)
-    return "offset", {"offset": mask}, lambda side: (step * side[:, None, None]).reshape(call.offset.shape)
+    return (
+        "offset",
+        {"offset": near.reshape(call.offset.shape)},
+        lambda side: (step * side[:, None, None]).reshape(call.offset.shape),
+    )
 
 
 _FIND: dict[type, Callable[[Any], Found]] = {

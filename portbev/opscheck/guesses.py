@@ -20,6 +20,7 @@ from portbev.ops.voxel_pool import VoxelPoolCall
 from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
 from portbev.opscheck.checking import Finding, Oracle
 from portbev.opscheck.judging import HALF, RMS, SIGNED, Figures
+from portbev.opscheck.portable import STRIDED
 from portbev.opscheck.subject import doubled, evaluate
 
 Wrong = Callable[[Any], Any]
@@ -42,7 +43,8 @@ def guess(oracle: Oracle, finding: Finding) -> str:
     name, figures = max(wrong.items(), key=lambda item: (item[0].startswith("result"), item[1].rms))
     forward = any(result.startswith("result") for result in wrong)
     where = "" if forward else "; the forward is right: look at its backward"
-    return _numbers(oracle, finding, name, figures) + where
+    strides = " (its operands have other strides than usual)" if oracle.subject.case == STRIDED else ""
+    return _numbers(oracle, finding, name, figures) + strides + where
 
 
 def _numbers(oracle: Oracle, finding: Finding, name: str, figures: Figures) -> str:

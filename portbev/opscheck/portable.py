@@ -18,12 +18,15 @@ from portbev.opscheck.subject import Compute, Operands, Subject
 
 HOST = torch.device("cpu")
 NAN = float("nan")
+STRIDED = "other strides"
 
 
 def small_subjects(dtypes: Iterable[torch.dtype]) -> list[Subject]:
-    """Small calls of every operator, and those with a place that is not a number."""
-    every = [(case.operator, case.name, case.call) for case in small.cases()]
-    every += [(operator, "a place that is not a number", call) for operator, call in _without_place(every)]
+    """Small calls of every operator, those with a place that is not a number, and those with other strides."""
+    plain = [(case.operator, case.name, case.call) for case in small.cases()]
+    strided = {operator: (operator, STRIDED, _strided(call)) for operator, _, call in reversed(plain)}
+    every = [*plain, *strided.values()]
+    every += [(operator, "a place that is not a number", call) for operator, call in _without_place(plain)]
     return [_subject(*one, dtype) for dtype in dtypes for one in every if _worth(one[0], dtype)]
 
 
@@ -94,6 +97,16 @@ def _worth(operator: str, dtype: torch.dtype) -> bool:
     """Whether the operator takes that dtype."""
     halved = SKETCHES[operator].halved if operator in SKETCHES else ()
     return dtype in (torch.float32, torch.float64) or bool(halved)
+
+
+def _strided(call: Any) -> Any:
+    """The call whose float tensors have their second axis innermost in memory, as channels-last images have."""
+    floats = {
+        name: value.movedim(1, -1).contiguous().movedim(-1, 1)
+        for name, value in call._asdict().items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 1
+    }
+    return call._replace(**floats)
 
 
 def _without_place(every: list[tuple[str, str, Any]]) -> list[tuple[str, Any]]:

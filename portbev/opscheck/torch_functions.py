@@ -17,6 +17,8 @@ from portbev.opscheck.shrink import shrunk
 from portbev.opscheck.subject import Compute, Operands, Subject, doubled
 
 HOST = torch.device("cpu")
+HALVED = {"batch_norm": ("input",)}
+"""Operands that autocast has in half precision, of functions whose others stay in float32."""
 TAKEN_AS_VALUES = ("Tensor.clamp", "clamp", "full", "full_like", "Tensor.new_full")
 
 
@@ -38,7 +40,8 @@ def torch_subject(call: TorchCall, dtype: torch.dtype, number: int = 0, full: di
     floats, trained = {}, []
     for label, spec, value in zip(labels, call.specs, tensors, strict=True):
         if spec.is_float:
-            floats[label] = value.to(dtype) if spec.dtype == torch.float32 else value
+            halved = call.name not in HALVED or spec.label in HALVED[call.name]
+            floats[label] = value.to(dtype) if spec.dtype == torch.float32 and halved else value
             trained += [label] if spec.trained else []
 
     def compute(operands: Operands, device: torch.device, *, double: bool) -> list[Tensor]:

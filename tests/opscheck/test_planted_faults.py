@@ -181,7 +181,7 @@ def test_sums_made_in_bfloat16_are_a_fault_in_bfloat16(cpu: Backend) -> None:
             ones = ones + torch.tensor(1.0 / 256, dtype=torch.bfloat16)
         return right + (ones - 300 / 256)
 
-    (row,) = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", summed), "bfloat16")
+    row, *_ = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", summed), "bfloat16")
     assert row["verdict"] == "fault"
 
 
@@ -191,25 +191,36 @@ def test_bits_that_vary_are_a_fault_of_a_kernel_that_promises_the_same(cpu: Back
     def jitter(x: Tensor) -> Tensor:
         return x * (1 + ulp * torch.randint(0, 2, x.shape).float())
 
-    (row,) = rows(cpu, "voxel_pool", planted("voxel_pool", forward=_each(jitter)))
+    row, *_ = rows(cpu, "voxel_pool", planted("voxel_pool", forward=_each(jitter)))
     assert row["verdict"] == "fault" and "second run" in row["faults"][0]
-    (row,) = rows(cpu, "voxel_pool", planted("voxel_pool", forward=_each(jitter), deterministic=False))
+    row, *_ = rows(cpu, "voxel_pool", planted("voxel_pool", forward=_each(jitter), deterministic=False))
     assert row["verdict"] == "rounding" and "second run" in row["notes"][0]
+
+
+def test_a_kernel_that_takes_every_tensor_for_contiguous_is_a_fault(cpu: Backend) -> None:
+    def packed(call: Any) -> Any:
+        plain = torch.empty(call.value.shape).stride()
+        return call._replace(value=call.value.as_strided(call.value.shape, plain))
+
+    found = rows(cpu, "ms_deform_attn", planted("ms_deform_attn", arguments=packed))
+    wrong = [row for row in found if row["verdict"] == "fault"]
+    assert [row["case"] for row in wrong] == ["other strides"]
+    assert "strides" in wrong[0]["look_at"]
 
 
 def test_a_kernel_that_takes_a_call_and_raises_is_a_fault_and_one_that_refuses_is_not(cpu: Backend) -> None:
     def raises(call: Any) -> Any:
         raise RuntimeError("no memory")
 
-    (row,) = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", raises))
+    row, *_ = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", raises))
     assert row["verdict"] == "fault" and "no memory" in row["faults"][0]
-    (row,) = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", raises, supports=lambda call: "too many points"))
+    row, *_ = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", raises, supports=lambda call: "too many points"))
     assert (row["verdict"], row["reason"]) == ("absent", "too many points")
 
 
 def test_a_forward_kernel_is_judged_without_gradients(cpu: Backend) -> None:
     forward = KERNELS.references["voxel_pool"].forward
-    (row,) = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", forward))
+    row, *_ = rows(cpu, "voxel_pool", Kernel("voxel_pool", "planted", forward))
     assert row["verdict"] == "rounding"
     assert not any("gradient" in name for name in row["results"])
     assert "forward alone" in row["notes"][0]
