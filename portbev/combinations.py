@@ -39,7 +39,7 @@ class Combination:
         missing = {name for name in self.optional if installed.get(name) is None}
         asked = {name: wanted for name, wanted in self.versions.items() if name not in missing}
         leader = installed.get(self.alike[0]) if self.alike else None
-        if leader is not None:
+        if leader is not None and not _misfit(self.alike[0], asked.get(self.alike[0], ""), leader):
             asked.update({name: f"=={release(leader)}.*" for name in self.alike[1:]})
         found = {name: _misfit(name, wanted, installed.get(name)) for name, wanted in asked.items()}
         return {name: misfit for name, misfit in found.items() if misfit}

@@ -90,7 +90,7 @@ def _compile(source: str, path: Path) -> None:
         raise _unbuilt("there is no C++ compiler")
     torch_folder = Path(torch.__file__).parent
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
-    command = [*shlex.split(compiler), "-std=c++17", "-O1", "-shared", "-fPIC", abi, f"-I{torch_folder / 'include'}"]
+    command = [*shlex.split(compiler), "-std=c++20", "-O1", "-shared", "-fPIC", abi, f"-I{torch_folder / 'include'}"]
     command += ["-x", "c++", "-", f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10", "-o", str(path)]
     try:
         done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=300, check=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.version import Version
 
 from portbev.combinations import release
 from portbev_npu import vendor
@@ -66,6 +67,10 @@ def test_packages_that_do_not_go_together_are_named_with_the_cure(tmp_path: Path
     assert lines[place].endswith(": not known to go together")
     if release(torch.__version__) == "2.8" and driving:  # the one that mx_driving's wheels take
         cure = "-> install 'torch-npu=={release}.*' in place of 2.1.0"
+    if Version(torch.__version__) >= Version("2.15"):  # which no torch-npu is published for
+        cure = (
+            "-> install 'torch==2.8.*' in place of" if driving else "; install 'torch-npu>=2.9,<2.15' in place of 2.1.0"
+        )
     assert cure.format(release=release(torch.__version__)) in lines[place + 1]
 
 

@@ -59,6 +59,14 @@ def test_what_fits_none_is_told_what_makes_the_nearest_of_it(installed: dict[str
     assert found.as_dict()["cure"] == cure
 
 
+def test_what_goes_along_with_a_component_that_is_to_be_replaced_is_not_asked_for_by_the_old_one() -> None:
+    found = environment(
+        (Combination({"torch": "<3", "lib": "<3"}, "", alike=("torch", "lib")),), {"torch": "3.1", "lib": "3.0"}
+    )
+    assert found is not None
+    assert found.cure == "install 'torch<3' in place of 3.1; install 'lib<3' in place of 3.0"
+
+
 def test_without_a_table_or_anything_installed_there_is_nothing_to_say() -> None:
     assert environment((), {"torch": "2.8.0"}) is None
     assert environment(ROWS, {}) is None

@@ -187,9 +187,8 @@ def test_a_killed_process_and_an_error_in_one_process_end_all_in_a_line_each_and
     out = tmp_path / "run"
     where = ["--backend", "cpu", "--data-root", tiny_root, "--out", out, "--resume"]
     started = time.monotonic()
-    # forward pass 5 is that of the second process in step 3, and 7 in step 4
-    killed = launch("train", toy_file(model__killed_at_forward=5, **common), *where)
-    erring = launch("train", toy_file(model__error_at_forward=7, **common), *where)
+    killed = launch("train", toy_file(model__killed_at_forward=2, **common), *where)
+    erring = launch("train", toy_file(model__error_at_forward=3, **common), *where)
     assert time.monotonic() - started < 120
     lines = [[line for line in done.stderr.splitlines() if "portbev: " in line] for done in (killed, erring)]
     lost = "portbev: process 0: another process of this run ended or does not answer"

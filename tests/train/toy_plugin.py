@@ -30,10 +30,8 @@ class ToyConfig(ModelSection):
     nan_at_forward: int | None = None  # forward pass (of training) whose middle layer gives NaN
     spare: bool = False  # a layer that no step uses
     overflow_at_forward: int | None = None  # forward pass (of training) whose scaled gradient exceeds fp16's range
-    killed_at_forward: Annotated[int | None, Meaning.NEITHER] = (
-        None  # forward pass (of training) that kills its process
-    )
-    error_at_forward: Annotated[int | None, Meaning.NEITHER] = None  # that raises an error
+    killed_at_forward: Annotated[int | None, Meaning.NEITHER] = None  # that kills the second process
+    error_at_forward: Annotated[int | None, Meaning.NEITHER] = None  # in which the second process raises an error
     sleep: float = 0.0  # seconds per forward pass, so that a test can strike in the middle
 
 
@@ -71,9 +69,10 @@ class ToyModel(DetectionModel):
         x = functional.relu(self.norm(self.stem(images.flatten(0, 1))))
         x = functional.adaptive_avg_pool2d(x, 2).reshape(samples, cameras * self.config.channels * 4)
         self.middle.step = self.drop.step
-        if self.training and self.drop.step == self.config.killed_at_forward:
+        step = self.drop.step if self.training and os.environ.get("RANK") == "1" else None
+        if step is not None and step == self.config.killed_at_forward:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.training and self.drop.step == self.config.error_at_forward:
+        if step is not None and step == self.config.error_at_forward:
             raise DataError("cannot be used", where=batch["tokens"][0])
         return self.head(self.drop(self.middle(x))).reshape(samples, CLASSES, CELLS, CELLS)
 

@@ -37,7 +37,7 @@ def _interpret_the_language(patch: pytest.MonkeyPatch) -> None:
     from triton.runtime.interpreter import InterpretedFunction
     from triton.runtime.jit import JITFunction
 
-    for module in (tl, tl.standard):
+    for module in (tl, tl.standard, tl.random):
         for name, value in list(vars(module).items()):
             if isinstance(value, JITFunction):
                 patch.setattr(module, name, InterpretedFunction(value.fn))
