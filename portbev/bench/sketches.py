@@ -215,7 +215,7 @@ SKETCHES: dict[str, Sketch] = {
         lambda call: int(call.input.numel()),
         lambda call, trained: int(call.input.numel()),
         halved=("input",),
-        ignored=("seed", "site", "step"),
+        ignored=("seed", "site", "step", "first"),
     ),
 }
 
