@@ -71,7 +71,9 @@ def _of_sides(group: Group) -> Table:
     """A column for each side: mean and standard deviation over its seeds, and the verdict."""
     table = _table()
     for side in group.sides:
-        table.add_column(escape(f"{side.label} ({len(side.counted)} seeds)"), justify="right")
+        table.add_column(
+            escape(f"{side.label} ({len(side.counted)} seed{'s' if len(side.counted) != 1 else ''})"), justify="right"
+        )
     for metric in group.metrics:
         found = [one for one in group.comparisons if one.kind != "class" and one.key == metric.key]
         if found:
