@@ -18,15 +18,15 @@ from portbev.backend import Backend
 from portbev.determinism import forecast, listening
 from portbev.failures import in_one_line
 from portbev.kernels import KERNELS
+from portbev.nn.map_format import has_formats, other_formats
 from portbev.parity.dumps import writing
+from portbev.parity.dumps.bands import ULP_STEPS
 from portbev.parity.dumps.header import File, Header, Rank, Rerun, StepFacts
 from portbev.parity.dumps.record import Key, Record
 from portbev.parity.dumps.sketch import Level, distance
 from portbev.recording.recorder import Recorder
 from portbev.recording.step import Kind, RecordedStep, Source, activated, local_device, prepare_step
 from portbev.runs.ledger import LedgerPage
-
-ULP_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,9 @@ def _rerun(
     if reordered is not None:
         how, within = reordered
         ways.append((Rerun(kind="order", how=how, seconds=0), None, within))
+    if has_formats(step.parts.model):
+        how = "feature maps in the other memory format, whose sums are in another order"
+        ways.append((Rerun(kind="order", how=how, seconds=0), None, other_formats(step.parts.model)))
     found: list[_Responses] = []
     for rerun, seed, way in ways:
         say(f"again: {rerun.how}")

@@ -1,9 +1,11 @@
 """How far a record may move by rounding alone, measured and not chosen.
 
-Each dump took its step again with weights and inputs moved by one unit in the last place, and with sums in another
-order where the backend has one. A record's *response* is how far it moved then, as a Euclidean distance. Its *band* in
-a dump is the median of its responses, because a step in which some element happened to cross an edge (a ReLU's zero, a
-cell's border) moves all that follows by far more than rounding does, and such a step must not hide a fault. It is never
+Each dump took its step again with weights and inputs moved by one unit in the last place, and with sums in other
+orders where there are such (another library, the other memory format). A record's *response* is how far it moved then,
+as a Euclidean distance. Its *band* in a dump is the median of its responses, because a step in which some element
+happened to cross an edge (a ReLU's zero, a cell's border) moves all that follows by far more than rounding does, and
+such a step must not hide a fault; or its response to another order, if that is larger: a normalisation's statistics
+that are added up one by one shift whole channels alike, which moves by one unit in the last place do not. It is never
 less than half a unit in the last place of each element: every device rounds a result once more.
 
 Two devices differ by rounding in all that came before, which is not the same rounding as the one that was measured: in
@@ -26,6 +28,8 @@ from portbev.parity.dumps.sketch import Sketch
 
 FACTOR = 32.0
 """How many bands are too far."""
+ULP_STEPS = 2
+"""How many reruns, the first ones, move everything by one unit in the last place; the others sum in other orders."""
 STEADY = 2.0
 """How much the bands of two dumps may differ at a smooth operator: they are medians of the same few moves."""
 SMOOTH = frozenset(
@@ -45,7 +49,8 @@ def band(record: Record, sketch: Sketch) -> float | None:
     known = [response for response in record.responses if response is not None]
     if record.responses and not known:
         return None
-    return max(median(known) if known else 0.0, half_ulp(sketch))
+    reordered = [response for response in record.responses[ULP_STEPS:] if response is not None]
+    return max(median(known) if known else 0.0, *reordered, half_ulp(sketch))
 
 
 def common_band(*sides: tuple[Record, Sketch]) -> float | None:
