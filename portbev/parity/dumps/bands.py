@@ -76,16 +76,16 @@ def half_ulp(sketch: Sketch) -> float:
     return float(torch.finfo(dtype).eps) / 2 * sketch.norm
 
 
-def is_sparse(a: Sketch, b: Sketch) -> bool:
+def is_sparse(a: Sketch, b: Sketch, band: float = 0.0) -> bool:
     """Whether the tensors differ in so few elements, of so many, that an edge that was crossed explains it.
 
     Of a difference in one element all 16 differences of projections have the same size, of one in two elements there
     are two sizes, in three four. Sizes of dense differences are all different. It is asked of tensors of more than 32
-    elements.
+    elements. All other elements differ by rounding, which blurs the sizes by about the ``band``.
     """
     if min(a.count, b.count) <= 32 or not (a.projections and b.projections):
         return False
     sizes = sorted(abs(p - q) for p, q in zip(a.projections, b.projections, strict=True))
-    slack = 1e-3 * sizes[-1]
+    slack = max(1e-3 * sizes[-1], band)
     groups = 1 + sum(later - earlier > slack for earlier, later in pairwise(sizes))
     return math.isfinite(sizes[-1]) and groups <= 4

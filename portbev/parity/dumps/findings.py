@@ -38,6 +38,8 @@ KINDS = {
     "parameter.after": "configuration",
 }
 """What a cause with such a role points to; with any other it is ``operator``: a kernel or its precision."""
+WIDE = 0.1
+"""Share of a tensor's norm from which on a difference that is allowed says nothing."""
 _EXACT = ("batch", "draw")
 
 
@@ -144,7 +146,8 @@ class _Judge:
             result.worst[record.key.module] = (ratio, record)
         if before >= State.EDGE and record.key.role not in _EXACT:  # whatever it is, it follows from what came before
             result.explained += state == State.DIFFERS
-            return state
+            # a band as wide as the tensor, of reruns that crossed edges, is no proof that it agrees again
+            return before if state == State.WITHIN and FACTOR * (allowed or 0.0) > WIDE * one.norm else state
         if state == State.DIFFERS or (arguments is not None and state != State.EQUAL):
             return self._find(record)
         if arguments is not None:  # to no effect so far; its gradient may tell
@@ -218,7 +221,8 @@ def _state(  # noqa: PLR0911  (a reason each)
     if not one.is_floating and before == State.EQUAL:
         return State.DIFFERS, far, allowed  # equal numbers give equal integers
     crosses = not one.is_floating or record.key.role in ("grad", "parameter.local", "parameter.grad", "update")
-    return State.EDGE if crosses and before > State.EQUAL and is_sparse(one, two) else State.DIFFERS, far, allowed
+    edge = crosses and before > State.EQUAL and is_sparse(one, two, allowed)
+    return State.EDGE if edge else State.DIFFERS, far, allowed
 
 
 def _other_arguments(a: Record, b: Record) -> tuple[str, str] | None:
