@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from making import CONFIG, MakeDump
 
 from portbev.parity.dumps.reading import Dump, load_dump
 from portbev.recording.dump import Plan, dump
 from portbev.recording.step import read_source
-
-MakeDump = Callable[..., Dump]
-CONFIG = "bevdepth/tiny_test"
 
 
 @pytest.fixture(scope="session")

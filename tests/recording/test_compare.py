@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeDump
+from making import MakeDump
 
 from portbev.errors import PortbevError
 from portbev.parity.dumps.compare import compare

@@ -34,8 +34,6 @@ def ops(
 
     A file that an interrupted call left is gone on with. Exit status 1: something is a fault.
     """
-    import torch
-
     from portbev.errors import PortbevError
     from portbev.files import prepare_folder, write_text
     from portbev.launcher import launch
@@ -65,7 +63,6 @@ def ops(
         if out is not None:
             write_text(out / "ops.txt", said)
         print(f"written: {path}")
-    torch.use_deterministic_algorithms(False)
     if document.content["status"] == "interrupted":
         print("interrupted: what was judged is kept; the same command goes on" if path else "interrupted")
         raise typer.Exit(130)
