@@ -90,6 +90,13 @@ class _Call:
             for index, tensor in enumerate(written):
                 self._computed("draw" if self.name in _DRAWS else "written", index, tensor, text, provider)
 
+    def _content(self, tensor: Tensor) -> Tensor:
+        """What the call says of ``tensor``: of an assignment to a part, that part. Nobody may have written the rest."""
+        if self.name == "__setitem__" and tensor is self.inputs[0]:
+            part: Tensor = tensor.detach()[self._arguments[0][1]]
+            return part
+        return tensor
+
     def _result(self, index: int, tensor: Tensor, text: str, provider: str, *, views: bool) -> None:
         if self.name in _UNSET or (views and any(shares_memory(one, tensor) for one in self.inputs)):
             self._sketchless("view", index, tensor, f"{text} -> {tuple(tensor.shape)}", None)
@@ -114,11 +121,11 @@ class _Call:
         recorder.known.put(tensor, n, owns=self.name in _UNSET or role == "copy")
 
     def _computed(self, role: str, index: int, tensor: Tensor, text: str, provider: str) -> int:
-        recorder = self.recorder
+        recorder, content = self.recorder, self._content(tensor)
         n = recorder.add(
-            recorder.place, self.name, role, index, tensor, self.sources, arguments=text, provider=provider
+            recorder.place, self.name, role, index, content, self.sources, arguments=text, provider=provider
         )
-        recorder.known.put(tensor, n)
+        recorder.known.put(tensor, n, whole=content is tensor)
         if tensor.requires_grad:
             recorder.follow(tensor, n, (recorder.place, self.name, index))
         else:

@@ -16,13 +16,17 @@ class Identities:
         self._objects: dict[int, tuple[Any, int, int]] = {}  # id -> reference, version, place
         self._memory: dict[int, tuple[StorageWeakRef, int]] = {}  # storage -> reference, last place
 
-    def put(self, tensor: Tensor, n: int, *, owns: bool = True) -> None:
+    def put(self, tensor: Tensor, n: int, *, owns: bool = True, whole: bool = True) -> None:
         """``tensor`` has the content of record ``n``.
 
         Args:
             owns: it was computed or written just now, and is no mere view: what shares its memory follows from ``n``.
+            whole: record ``n`` is of all of it.
         """
-        self._objects[id(tensor)] = (weakref.ref(tensor), tensor._version, n)
+        if whole:
+            self._objects[id(tensor)] = (weakref.ref(tensor), tensor._version, n)
+        else:
+            self._objects.pop(id(tensor), None)
         if owns:
             storage = tensor.untyped_storage()
             self._memory[storage._cdata] = (StorageWeakRef(storage), n)

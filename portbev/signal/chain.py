@@ -185,7 +185,8 @@ def _empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     if device.type != "cpu":
         return torch.empty(shape, dtype=dtype, device=device)
     # NumPy requests huge pages and torch does not. With small pages a fifth of a frame's time goes into page faults.
-    return torch.from_numpy(np.empty(shape, np.complex128 if dtype == torch.complex128 else np.complex64))
+    # Zeros, which the system gives for nothing, because a buffer that holds chance would show in a recorded step.
+    return torch.from_numpy(np.zeros(shape, np.complex128 if dtype == torch.complex128 else np.complex64))
 
 
 def sum_amplitudes(rd: Tensor) -> Tensor:
