@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from portbev.bench.models import batches_of
+from portbev.bench.models import batches_of, model_of
 from portbev.bench.sketches import sketch_of, values
 from portbev.bench.traffic import Traffic, traffic
 from portbev.config import load_config
-from portbev.models import build_model, move_batch
-from portbev.nn.dropout import prepare_dropout, set_dropout_step
+from portbev.models import move_batch
+from portbev.nn.dropout import set_dropout_step
 from portbev.ops.operator import OPERATORS
 from portbev.ops.tracing import CallTrace
-from portbev.plugins import plugins
 
 META = torch.device("meta")
 SHARE = 0.1
@@ -133,10 +132,7 @@ class Trace(CallTrace):
 def trace_model(name: str, overrides: Iterable[str] = ()) -> list[Case]:
     """The distinct calls of a training step of a configuration, forward, in the order of their first call."""
     config = load_config(name, overrides)
-    family = plugins().models()[config.model.family]
-    torch.manual_seed(config.train.seed)
-    model = build_model(family, config.model)
-    prepare_dropout(model, config.train.seed)
+    model = model_of(config)
     model.to(META).train()
     set_dropout_step(model, 0)
     batch = batches_of(config, "train")[0]

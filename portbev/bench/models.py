@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from portbev.config import RunConfig
 from portbev.errors import ConfigError, nearest
-from portbev.models import Batch
+from portbev.models import Batch, DetectionModel, build_model
+from portbev.nn.dropout import prepare_dropout
 from portbev.plugins import plugins
 
 Part = Literal["train", "eval"]
@@ -62,3 +65,11 @@ def batches_of(config: RunConfig, part: Part) -> Sequence[Batch]:
         cure = f"Its plugin would implement portbev_bench_models. {nearest(config.model.family, models)}"
         raise ConfigError("this family offers no batches to measure with", where=config.model.family, cure=cure)
     return models[config.model.family].batches(config, part)
+
+
+def model_of(config: RunConfig) -> DetectionModel:
+    """The model as training builds it, with new weights, on the CPU."""
+    torch.manual_seed(config.train.seed)
+    model = build_model(plugins().models()[config.model.family], config.model)
+    prepare_dropout(model, config.train.seed)
+    return model

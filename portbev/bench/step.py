@@ -14,15 +14,13 @@ import torch
 from portbev.backend import Backend
 from portbev.bench import resources
 from portbev.bench.document import Document, head
-from portbev.bench.models import Part, batches_of, config_names
+from portbev.bench.models import Part, batches_of, config_names, model_of
 from portbev.bench.tables import step_table
 from portbev.comm import Comm
 from portbev.config import RunConfig, load_config
 from portbev.errors import PortbevError
-from portbev.models import Batch, DetectionModel, build_model, move_batch
-from portbev.nn.dropout import prepare_dropout
+from portbev.models import Batch, DetectionModel, move_batch
 from portbev.outputs import in_float32
-from portbev.plugins import plugins
 from portbev.runtime import activate
 from portbev.train.ema import Ema
 from portbev.train.optim import build_optimizer, scaled_lr
@@ -134,14 +132,6 @@ def measure(backend: Backend, config: RunConfig, part: Part, *, quick: bool) -> 
         "compute": compute.model_dump(mode="json"),
         "notes": notes,
     }
-
-
-def model_of(config: RunConfig) -> DetectionModel:
-    """The model as training builds it, on the CPU."""
-    torch.manual_seed(config.train.seed)
-    model = build_model(plugins().models()[config.model.family], config.model)
-    prepare_dropout(model, config.train.seed)
-    return model
 
 
 def training_step(backend: Backend, config: RunConfig) -> Callable[[Batch], None]:

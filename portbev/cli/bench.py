@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
+from portbev.cli.bar import Bar
+
 if TYPE_CHECKING:
     from portbev.bench.document import Document
     from portbev.bench.timing import Clock
@@ -53,7 +55,7 @@ def ops(
     )
     plan.check()
     device, folder = _ready(backend, emulate, out, precision, threads)
-    with _Progress("operators") as progress:
+    with Bar("operators") as progress:
         document = run_ops(device, plan, folder, progress.say, progress.tick)
     _end(document)
     broken = failed(document.content["rows"])
@@ -80,7 +82,7 @@ def step(
         if name not in ("train", "eval"):
             raise PortbevError(f"there is no part {name!r}", where="--part", cure="train or eval")
     device, folder = _ready(backend, emulate, out)
-    with _Progress("steps") as progress:
+    with Bar("steps") as progress:
         document = run_steps(device, configs or [], set_, part, folder, progress.say, quick=quick)  # type: ignore[arg-type]
     _end(document)
     if any("failed" in row for row in document.content["rows"]):
@@ -134,31 +136,3 @@ def _end(document: Document) -> None:
     if document.content["status"] == "interrupted":
         print("interrupted: what was measured is kept")
         raise typer.Exit(130)
-
-
-class _Progress:
-    """A bar on a terminal, lines elsewhere; on the standard error, since the table is the output."""
-
-    def __init__(self, what: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._task = self._bar.add_task(what, total=None)
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def say(self, text: str) -> None:
-        """One line."""
-        self._console.print(text, markup=False)
-
-    def tick(self, done: int, total: int) -> None:
-        """So many are done."""
-        self._bar.update(self._task, completed=done, total=total)

@@ -12,13 +12,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten
 
-from portbev.bench.models import batches_of
+from portbev.bench.models import batches_of, model_of
 from portbev.bench.step import training_step
 from portbev.config import load_config
-from portbev.models import build_model, move_batch
-from portbev.nn.dropout import prepare_dropout, set_dropout_step
+from portbev.models import move_batch
+from portbev.nn.dropout import set_dropout_step
 from portbev.opscheck.calls import TorchCall, name_of, record
-from portbev.plugins import plugins
 from portbev.runtime import activate
 
 META = torch.device("meta")
@@ -126,10 +125,7 @@ def _add(found: dict[str, TorchCall], more: Mapping[str, TorchCall], *, larger: 
 
 def _forward(name: str) -> dict[str, TorchCall]:
     config = load_config(name)
-    family = plugins().models()[config.model.family]
-    torch.manual_seed(config.train.seed)
-    model = build_model(family, config.model)
-    prepare_dropout(model, config.train.seed)
+    model = model_of(config)
     model.to(META).train()
     set_dropout_step(model, 0)
     batch = batches_of(config, "train")[0]

@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from portbev.digests import file_digest, json_digest
 from portbev.errors import PortbevError
 from portbev.parity.runs import EMULATED
-from portbev.parity.seal import check_hash, file_hash
+from portbev.parity.seal import check_hash
 from portbev.parity.verdicts import Evidence
 from portbev.runs.reading import read_object
 
@@ -51,7 +52,7 @@ def read_evidence(path: Path | str) -> Evidence:
     return Evidence(
         file=path.name if path.parent.name in ("", ".") else f"{path.parent.name}/{path.name}",
         schema_=schema,
-        sha256=file_hash(path),
+        sha256=file_digest(path),
         what=KINDS.get(schema.rpartition("/")[0], schema),
         backend=backend,
         emulated=emulated,
@@ -64,9 +65,7 @@ def _check_dump_hash(content: Mapping[str, Any], path: Path) -> None:
     """Dumps, and what compares them, have a hash of their own."""
     if not isinstance(content.get("hash"), str):
         return
-    from portbev.parity.dumps.header import header_hash  # takes torch, which a report does without
-
-    if content["hash"] != header_hash(dict(content)):
+    if content["hash"] != json_digest(content, "hash"):
         raise PortbevError("was edited after it was written", where=str(path), cure="Make it again")
 
 

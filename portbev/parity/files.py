@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from portbev.digests import file_digest
 from portbev.errors import PortbevError
 from portbev.files import write_json
-from portbev.parity.seal import file_hash
 from portbev.parity.verdicts import Part
 from portbev.runs.reading import read_as
 
@@ -30,7 +30,7 @@ class Checksums(Part):
 
 def write_checksums(folder: Path, report: str, files: Iterable[Path]) -> Path:
     """Write the hashes of ``files`` beside them."""
-    content = Checksums(report=report, files={path.name: file_hash(path) for path in sorted(files)})
+    content = Checksums(report=report, files={path.name: file_digest(path) for path in sorted(files)})
     write_json(folder / CHECKSUMS, content.model_dump(by_alias=True))
     return folder / CHECKSUMS
 
@@ -50,6 +50,6 @@ def check_files(folder: Path, report: str) -> list[str]:
     for name, digest in content.files.items():
         if not (folder / name).is_file():
             raise PortbevError("is gone", where=str(folder / name), cure=cure)
-        if file_hash(folder / name) != digest:
+        if file_digest(folder / name) != digest:
             raise PortbevError("was edited after it was written", where=str(folder / name), cure=cure)
     return list(content.files)

@@ -17,16 +17,14 @@ from torch import nn
 
 from portbev import comm as comms
 from portbev.backend import Backend
+from portbev.bench.models import model_of
 from portbev.config.load import load_config
 from portbev.errors import PortbevError
-from portbev.models import build_model
-from portbev.nn.dropout import prepare_dropout
 from portbev.parity.bisect.files import Suspect, from_files
 from portbev.parity.bisect.verdict import Verdict
 from portbev.parity.dumps.likeness import check_comparable
 from portbev.parity.dumps.reading import Dump
 from portbev.parity.dumps.sketch import distance, sketch
-from portbev.plugins import plugins
 from portbev.recording.capture import Call, captured, mapped
 from portbev.recording.dump import Plan, dump
 from portbev.recording.replay import WRONG, Replay, host_of, replay
@@ -308,9 +306,7 @@ def _acquit(suspect: Suspect, operators: list[Call], twin: nn.Module) -> None:
 def clean_twin(step: RecordedStep) -> nn.Module:
     """The model of ``step`` on the CPU as its family builds it, with the same weights: nothing of a backend's in it."""
     parts, config = step.parts, step.parts.config
-    torch.manual_seed(config.train.seed)
-    twin = build_model(plugins().models()[config.model.family], config.model)
+    twin = model_of(config)
     state = {name: value.detach().cpu() for name, value in parts.model.state_dict().items()}
     twin.load_state_dict(state)
-    prepare_dropout(twin, config.train.seed)
     return twin

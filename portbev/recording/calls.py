@@ -22,7 +22,7 @@ _SAID = """
 _ASKED = frozenset(_SAID.split())
 """Functions that say something of a tensor and not of its content, or compute nothing."""
 _READS = frozenset("item tolist numpy __array__ __bool__ __int__ __float__ __index__ __contains__ equal".split())  # noqa: SIM905
-_COPIES = frozenset("contiguous clone to cpu cuda npu type_as pin_memory detach".split())  # noqa: SIM905
+_COPIES = frozenset("contiguous clone to type_as pin_memory detach".split())  # noqa: SIM905
 _DRAWN = """
     rand randn randint randperm bernoulli bernoulli_ multinomial normal normal_ uniform_ random_ exponential_
     rand_like randn_like randint_like poisson
@@ -100,7 +100,7 @@ class _Call:
     def _result(self, index: int, tensor: Tensor, text: str, provider: str, *, views: bool) -> None:
         if self.name in _UNSET or (views and any(shares_memory(one, tensor) for one in self.inputs)):
             self._sketchless("view", index, tensor, f"{text} -> {tuple(tensor.shape)}", None)
-        elif self.name in _COPIES and self.inputs and _alike(self.inputs[0], tensor):
+        elif self.inputs and self._is_copy(tensor):
             if tensor.device != self.inputs[0].device:
                 self.recorder.reads(self.sources[:1])
             self._sketchless("copy", index, tensor, "", self.sources[0])
@@ -109,6 +109,10 @@ class _Call:
             n = self._computed("draw" if drawn else "output", index, tensor, text, provider)
             if drawn:
                 self.sources = [*self.sources, n]  # the other results follow from it
+
+    def _is_copy(self, tensor: Tensor) -> bool:
+        """Whether it is the first input once more, elsewhere: ``.cpu()`` and its like are named as the device type."""
+        return (self.name in _COPIES or self.name == tensor.device.type) and _alike(self.inputs[0], tensor)
 
     def _is_drawn(self, index: int) -> bool:
         return self.name in _DRAWS or (self.name, index) in _MASKS

@@ -8,7 +8,6 @@ it is for (see :mod:`portbev.rng`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
+from portbev.digests import file_digest
 from portbev.errors import CheckpointError, PortbevError
 from portbev.files import parse_json
 from portbev.runs.reading import in_words
@@ -70,7 +70,7 @@ def write_checkpoint(checkpoint: Checkpoint, final: Path) -> None:
             write_safetensors(temporary / EMA, checkpoint.ema)
         with open(temporary / STATE, "wb") as file:
             torch.save(checkpoint.state, file)
-        files = {p.name: {"bytes": p.stat().st_size, "sha256": _digest(p)} for p in sorted(temporary.iterdir())}
+        files = {p.name: {"bytes": p.stat().st_size, "sha256": file_digest(p)} for p in sorted(temporary.iterdir())}
         meta = {"schema": SCHEMA, "step": checkpoint.step, **checkpoint.meta, "files": files}
         (temporary / META).write_text(json.dumps(meta, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         for path in temporary.iterdir():
@@ -100,7 +100,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         size = path.stat().st_size
         if size != facts["bytes"]:
             raise CheckpointError(f"is truncated or altered: {size} bytes instead of {facts['bytes']}", where=str(path))
-        if _digest(path) != facts["sha256"]:
+        if file_digest(path) != facts["sha256"]:
             raise CheckpointError("is altered: its SHA-256 is not the one in meta.json", where=str(path))
     ema = read_safetensors(folder / EMA) if EMA in meta["files"] else None
     state = read_state(folder / STATE)
@@ -137,14 +137,6 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not {MODEL, STATE} <= named.files.keys():
         raise CheckpointError("is damaged: it does not name its files", where=where)
     return meta
-
-
-def _digest(path: Path) -> str:
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            total.update(block)
-    return total.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -5,12 +5,12 @@ No signature: whoever can write the run can write the seal. It is against accide
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from portbev.digests import file_digest
 from portbev.errors import PortbevError
 from portbev.files import write_json
 from portbev.runs.layout import METRICS, RUN, SCALARS, SEAL
@@ -31,7 +31,7 @@ class Seal(BaseModel):
 
 def digests(folder: Path) -> dict[str, str]:
     """Name -> SHA-256 of those of a run's files that are there and that others read."""
-    return {name: _digest(folder / name) for name in SEALED if (folder / name).is_file()}
+    return {name: file_digest(folder / name) for name in SEALED if (folder / name).is_file()}
 
 
 def seal(folder: Path) -> None:
@@ -66,7 +66,3 @@ def check_seal(folder: Path, found: dict[str, str]) -> bool:
                 what, where=str(folder / name), cure="Copy the run directory again, or do without this run"
             )
     return True
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

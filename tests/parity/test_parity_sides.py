@@ -326,7 +326,8 @@ def test_an_emulated_run_that_says_it_is_a_device_s_is_refused(make_run, meta):
 
 
 def test_evidence_is_linked_with_its_hash_and_its_words(seeds, tmp_path):
-    from portbev.parity.seal import content_hash, file_hash
+    from portbev.digests import file_digest
+    from portbev.parity.seal import content_hash
 
     path = tmp_path / "ops.json"
     content = {
@@ -339,7 +340,7 @@ def test_evidence_is_linked_with_its_hash_and_its_words(seeds, tmp_path):
     content["content_hash"] = content_hash(content)
     path.write_text(json.dumps(content))
     (one,) = build_report(seeds("cpu", SCORES[:1]), evidence=[path]).evidence
-    assert (one.sha256, one.verdict, one.says) == (file_hash(path), "clean", ["a line"])
+    assert (one.sha256, one.verdict, one.says) == (file_digest(path), "clean", ["a line"])
     assert one.backend == "npu (emulated)" and one.what == "operators against their float64 definition"
     path.write_text(path.read_text().replace("clean", "fault"))
     with pytest.raises(PortbevError, match="edited after it was written"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
+
+from portbev.cli.bar import Bar
 
 
 def add(group: typer.Typer) -> None:
@@ -53,7 +54,7 @@ def ops(
     device = activate(backend, emulate=emulate)
     document = Document(head(device, list(plan.dtypes), quick=quick), path)
     document.resume()
-    with _Progress() as progress:
+    with Bar("tracing the models", every=200) as progress:
         if document.resumed:
             progress.say(f"goes on with {path}: {document.resumed} rows are there")
         run(device, lambda: activate(device), plan, document, progress.tick)
@@ -68,35 +69,3 @@ def ops(
         raise typer.Exit(130)
     if faults(document.content["rows"]):
         raise typer.Exit(1)
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then elsewhere; on the standard error, since the table is the output."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._task = self._bar.add_task("tracing the models", total=None)
-        self._said = 0
-
-    def __enter__(self) -> Any:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def say(self, text: str) -> None:
-        """One line."""
-        self._console.print(text, markup=False)
-
-    def tick(self, done: int, total: int, operator: str) -> None:
-        """So many are done."""
-        self._bar.update(self._task, completed=done, total=total, description=operator or "operators")
-        if not self._console.is_terminal and (done - self._said >= 200 or done in (0, total)):
-            self._said = done
-            self.say(f"{done} of {total} calls judged")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from portbev.parity.bisect.differences import Difference, proportion, reading
 from portbev.parity.bisect.region import Aligned, Pair, aligned
 from portbev.parity.bisect.verdict import Kind, Verdict
+from portbev.parity.dumps.likeness import WAYS, hyperparameters
 from portbev.parity.dumps.reading import Dump
 from portbev.parity.dumps.record import Key, Record
 
@@ -209,25 +210,17 @@ def _update(suspect: Suspect, a: Dump, b: Dump, ranks: list[Aligned]) -> None:
 
 def _hyperparameters(a: Dump, b: Dump, name: str = "") -> Iterator[str]:
     """Settings of the optimizer that differ, with whose."""
-    first, second = _by_parameter(a), _by_parameter(b)
+    first, second = hyperparameters(a), hyperparameters(b)
     differing: dict[tuple[str, str, str], list[str]] = {}
     for parameter in first.keys() & second.keys():
         one, other = first[parameter], second[parameter]
-        for key in sorted({*one, *other} - {"foreach", "fused", "capturable", "differentiable", "maximize"}):
+        for key in sorted({*one, *other} - WAYS):
             if one.get(key) != other.get(key):
                 differing.setdefault((key, str(one.get(key)), str(other.get(key))), []).append(parameter)
     for (key, mine, yours), names in sorted(differing.items(), key=lambda item: (name not in item[1], item[0])):
         shown = name if name in names else min(names)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         yield f"{key} of {shown}{more}: {mine} in a, {yours} in b"
-
-
-def _by_parameter(dump: Dump) -> dict[str, dict[str, object]]:
-    return {
-        name: {key: value for key, value in group.items() if key != "parameters"}
-        for group in dump.header.optimizer
-        for name in group["parameters"]
-    }
 
 
 def _settings_alone(a: Dump, b: Dump) -> Verdict:
@@ -321,7 +314,7 @@ def _other_arguments(aligned: Aligned, call: Record) -> str | None:
     at = aligned.pair_of_b(call.n)
     if at is None or at.a.arguments == at.b.arguments or not at.a.key.operator:
         return None
-    if getattr(at.a, "arguments_move", False) or getattr(at.b, "arguments_move", False):
+    if at.a.arguments_move or at.b.arguments_move:
         return None
     one, other = _parting(at.a.arguments, at.b.arguments)
     return f"{call.key.operator} is called with {one} in a and with {other} in b"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from portbev.parity.dumps.header import header_hash
 from portbev.parity.dumps.reading import Dump
 
 SCHEMA = "portbev.parity-bisect/1"
@@ -91,8 +90,7 @@ def document(verdict: Verdict, a: Dump, b: Dump) -> dict[str, Any]:
         "a": _side(a),
         "b": _side(b),
     }
-    text = json.dumps(content, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return {**content, "hash": hashlib.sha256(text.encode()).hexdigest()}
+    return {**content, "hash": header_hash(content)}
 
 
 def _side(dump: Dump) -> dict[str, Any]:

@@ -5,12 +5,11 @@ It holds the record of a run (as ``run.json`` does: configuration, environment, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from portbev.digests import json_digest
 from portbev.parity.dumps.sketch import Level
 from portbev.runs.record import RunRecord
 
@@ -94,6 +93,4 @@ class Header(Part):
 
 def header_hash(content: dict[str, Any]) -> str:
     """SHA-256 of a header's content as it is written, without its own ``hash``."""
-    values = {name: value for name, value in content.items() if name != "hash"}
-    text = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(content, "hash")

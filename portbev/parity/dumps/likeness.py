@@ -83,7 +83,7 @@ def ledger(a: Dump, b: Dump) -> list[Difference]:
 
 def optimizer(a: Dump, b: Dump) -> list[Difference]:
     """Hyperparameters of a parameter that differ though the configurations agree; parameters alike are one entry."""
-    first, second = _hyperparameters(a), _hyperparameters(b)
+    first, second = hyperparameters(a), hyperparameters(b)
     groups: dict[tuple[str, Any, Any], list[str]] = {}
     for name in dict.fromkeys([*first, *second]):
         one, other = first.get(name, {}), second.get(name, {})
@@ -93,11 +93,11 @@ def optimizer(a: Dump, b: Dump) -> list[Difference]:
     return [
         Difference(f"{key} of {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""), one, other)
         for (key, one, other), names in groups.items()
-        if key not in _WAYS
+        if key not in WAYS
     ]
 
 
-_WAYS = frozenset({"foreach", "fused", "capturable", "differentiable"})
+WAYS = frozenset({"foreach", "fused", "capturable", "differentiable"})
 """Ways to compute the same update."""
 
 
@@ -157,8 +157,8 @@ def _environment(dump: Dump) -> dict[str, Any]:
     return {**backend, **switches, **flatten(run.environment)}
 
 
-def _hyperparameters(dump: Dump) -> dict[str, Mapping[str, Any]]:
-    """By parameter's name."""
+def hyperparameters(dump: Dump) -> dict[str, Mapping[str, Any]]:
+    """The optimizer's hyperparameters by the parameter's name."""
     return {
         name: {key: value for key, value in group.items() if key != "parameters"}
         for group in dump.header.optimizer

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from torch import Tensor
 
+from portbev.digests import file_digest
 from portbev.errors import PortbevError
 from portbev.files import finite, write_json
 from portbev.parity.dumps.header import HEADER, Header, header_hash
@@ -138,11 +139,7 @@ def abandon(out: Path) -> None:
 
 def file_facts(path: Path) -> dict[str, Any]:
     """Size and SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,42 @@
+"""Progress of a command whose output is a table."""
+
+from __future__ import annotations
+
+
+class Bar:
+    """A bar on a terminal, and where there is none a line where asked for.
+
+    It is on the standard error: the table is the output.
+
+    Args:
+        what: what is under way.
+        every: of so many things that are done one is told where there is no terminal; 0: none.
+    """
+
+    def __init__(self, what: str, every: int = 0) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._bar.add_task(what, total=None)
+        self._every, self._said = every, 0
+
+    def __enter__(self) -> Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self._console.print(text, markup=False)
+
+    def tick(self, done: int, total: int, what: str | None = None) -> None:
+        """So many are done."""
+        self._bar.update(self._task, completed=done, total=total, description=what or None)
+        if self._every and not self._console.is_terminal and (done - self._said >= self._every or done in (0, total)):
+            self._said = done
+            self.say(f"{done} of {total} done")
