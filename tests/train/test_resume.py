@@ -113,9 +113,9 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_it_out_and_is_told(
             raise Killed
         return digest(path)
 
-    digest = checkpoint._digest
+    digest = checkpoint.file_digest
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "_digest", dying)
+        patch.setattr(checkpoint, "file_digest", dying)
         patch.setattr(Trainer, "_fail", lambda self, error: None)
         with pytest.raises(Killed):
             train(toy(**SETTINGS), backend="cpu", data_root=tiny_root, out=tmp_path / "cut")
