@@ -10,7 +10,8 @@ peak memory, beside yardsticks that are run in turn with it:
   this torch (its own weight gradients), without normalisation, activation, pooling, losses;
 * with ``--original-python``, the model's convolutions, matrix products, normalisations and activations, each alone,
   under the torch of the original implementation (1.9.0, in a Python of its own, contiguous as the original runs them):
-  about the least that the original can need on this machine (atrous convolutions, pooling and losses are left out);
+  about the least that the original can need on this machine (the deformable convolution's sampling, pooling and
+  losses are left out);
 * the original as a whole (Megvii-BaseDetection/BEVDepth d78c7b58, torch 1.9.0, two threads), recorded once on another
   machine of 2 cores and not run here.
 """
@@ -33,8 +34,10 @@ from bare_layers import ARITHMETIC, BareLayers, describe, kind_of, timed
 from torch import Tensor, nn
 
 from portbev.config import ComputeSection
+from portbev.nn.dilated_conv import DilatedConv2d
 from portbev.runtime import activate
 from portbev_bevdepth.config import BevDepthConfig
+from portbev_bevdepth.depthnet import ASPP
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_nuscenes.batches import SweepBatch
 
@@ -71,13 +74,20 @@ def make_batch(config: BevDepthConfig) -> SweepBatch:
 
 
 def record_layers(model: nn.Module, batch: SweepBatch, config: BevDepthConfig) -> list[dict[str, Any]]:
-    """The layers that a forward pass calls, with the deformable convolution as a plain one."""
+    """The layers that a forward pass calls: dilated convolutions by the taps that are computed, the deformable one as a
+    plain one, and the product behind the atrous pyramid, which is no module's call."""
     calls: list[dict[str, Any]] = []
 
     def note(module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
-        calls.append(describe(module, given[0]))
+        calls.append(describe(_computed(module, given[0]), given[0]))
+
+    def note_pyramid(module: nn.Module, given: tuple[Tensor], _output: Tensor) -> None:
+        channels = given[0].shape[1]
+        maps = torch.cat([given[0]] * 4, dim=1)  # in the memory format of the pyramid's maps
+        calls.append(describe(nn.Conv2d(4 * channels, channels, 1, bias=False), maps))
 
     hooks = [m.register_forward_hook(note) for m in model.modules() if kind_of(m)]
+    hooks += [m.register_forward_hook(note_pyramid) for m in model.modules() if isinstance(m, ASPP)]
     with torch.no_grad():
         model(batch)
     for hook in hooks:
@@ -86,6 +96,15 @@ def record_layers(model: nn.Module, batch: SweepBatch, config: BevDepthConfig) -
     plain = nn.Conv2d(mid, mid, 3, padding=1, groups=config.depth_net.dcn_groups, bias=False)
     calls.append(describe(plain, torch.empty(6, mid, *config.feature_size)))
     return calls
+
+
+def _computed(module: nn.Module, given: Tensor) -> nn.Module:
+    """``module``, or for a dilated convolution the plain one of the taps that it computes."""
+    if not isinstance(module, DilatedConv2d):
+        return module
+    weight, padding = module.live_taps(given)
+    size, channels = tuple(weight.shape[2:]), (module.in_channels, module.out_channels)
+    return nn.Conv2d(*channels, size, module.stride, tuple(padding), module.dilation, bias=module.bias is not None)
 
 
 class OtherTorch:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from portbev.nn.dilated_conv import DilatedConv2d
 from portbev.nn.dropout import Dropout
 from portbev.nn.resnet import BasicBlock
 from portbev.ops import deform_conv2d
@@ -86,26 +87,12 @@ class ASPPBranch(nn.Module):
     def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
         super().__init__()
         padding = dilation if kernel_size == 3 else 0
-        self.atrous_conv = nn.Conv2d(channels, channels, kernel_size, 1, padding, dilation, bias=False)
+        self.atrous_conv = DilatedConv2d(channels, channels, kernel_size, 1, padding, dilation, bias=False)
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R,C,H,W) to (R,C,H,W)."""
-        return functional.relu(self.bn(dilated_conv3x3(x, self.atrous_conv)), inplace=True)
-
-
-def dilated_conv3x3(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``conv(x)`` without the taps of a 3x3 kernel that only ever read padding.
-
-    If the dilation is at least the map's height (width), the kernel's outer rows (columns) lie in the padding for every
-    output pixel. At 16 rows and dilation 18, two thirds of the work would be multiplications with zero.
-    """
-    weight, padding = conv.weight, [int(p) for p in conv.padding]
-    for axis in (0, 1):
-        if weight.shape[2 + axis] == 3 and conv.dilation[axis] >= x.shape[2 + axis]:
-            weight = weight.narrow(2 + axis, 1, 1)
-            padding[axis] = 0
-    return functional.conv2d(x, weight, conv.bias, conv.stride, padding, conv.dilation, conv.groups)
+        return functional.relu(self.bn(self.atrous_conv(x)), inplace=True)
 
 
 class ASPP(nn.Module):

@@ -17,7 +17,7 @@ from portbev.models import MeanOverRanks, move_batch
 from portbev.nn.derived import derived_buffers
 from portbev.nn.pretrained import load_resnet
 from portbev_bevdepth.checkpoint import export_state
-from portbev_bevdepth.depthnet import ASPP, dilated_conv3x3
+from portbev_bevdepth.depthnet import ASPP
 from portbev_bevdepth.family import BevDepthFamily
 from portbev_bevdepth.geometry import Geometry, camera_vector
 from portbev_bevdepth.losses import box_loss, depth_loss, heatmap_loss
@@ -224,14 +224,6 @@ def test_first_heatmap_bias(changes: dict[str, Any], bias: float | None) -> None
     head = {**small().head.model_dump(), **changes.get("head", {})}
     found = build(**{**changes, "head": head}).head.task_heads[0].heatmap[1].bias
     assert (found == bias).all() if bias is not None else (found.abs() < 0.5).all()
-
-
-@pytest.mark.parametrize("size", [(16, 44), (8, 30), (40, 50)])
-@pytest.mark.parametrize("dilation", [6, 12, 18])
-def test_leaving_out_taps_in_the_padding_changes_nothing(size: tuple[int, int], dilation: int) -> None:
-    conv = torch.nn.Conv2d(3, 3, 3, padding=dilation, dilation=dilation, bias=False).double()
-    x = torch.randn(2, 3, *size, dtype=torch.float64)
-    torch.testing.assert_close(dilated_conv3x3(x, conv), conv(x))
 
 
 def test_pooled_aspp_branch_equals_spreading_it_out() -> None:
