@@ -91,8 +91,6 @@ def variants() -> Iterator[Variant]:
         signature |= dict.fromkeys(("rows", "queries", "softmaxes"), "i32")
         label = f"{case}, {dtype}"
         yield Variant("deform_attn", label, source.deform_attn_kernel, signature, constants)
-        if dtype == "bf16":
-            continue  # differs from fp16 in conversions alone
         for name, fixed in (("deform_attn_backward", True), ("deform_attn_backward_atomic", False)):
             typed = {**signature, "sums": "*i64" if fixed else "*fp32"}
             more = {**constants, "FIXED": fixed, "LOCATIONS": False}

@@ -119,8 +119,6 @@ def variants() -> Iterator[Variant]:
         signature |= {"ends": "*i32", "levels": "*i32", "poisoned": "*i8", "rows": "i32", "channel_stride": "i32"}
         label = f"{case}, {dtype}"
         yield Variant("ms_deform_attn", label, ms_deform_attn_kernel, signature, constants)
-        if dtype == "bf16":
-            continue  # differs from fp16 in conversions alone
         for name, fixed in (("ms_deform_attn_backward", True), ("ms_deform_attn_backward_atomic", False)):
             typed, more = {**signature, "sums": "*i64" if fixed else "*fp32"}, {**constants, "FIXED": fixed}
             yield Variant(name, label, ms_deform_attn_backward_kernel, typed, more)
