@@ -13,13 +13,13 @@ from numpy.typing import ArrayLike
 from portbev.parity.statistics import (
     Outcome,
     Plan,
-    equivalence_power,
+    caution,
     holm,
     known_spread,
+    least_power,
     paired,
     pooled,
     runs_needed,
-    upper_spread,
     welch,
 )
 from portbev.parity.statistics.plan import Design
@@ -244,21 +244,21 @@ def _plan(finding: Finding, comparison: Comparison, judgement: Judgement) -> Non
     question, outcome = finding.question, finding.outcome
     if question.margin is None or outcome is None or float(outcome.error) == 0:
         return
-    level, error, freedom = _level(finding, judgement), float(outcome.error), float(outcome.freedom)
+    level, error = _level(finding, judgement), float(outcome.error)
     margin, runs = question.tested_margin, (len(question.values), len(question.baseline_values))
     have, design = min(runs), _DESIGNS[finding.test]
     share = 1 / have if design == "paired" else 1 / runs[0] + 1 / runs[1]
     spread = error / math.sqrt(share)
     if finding.test != "pooled":
-        comparison.power = equivalence_power(spread, design, runs, margin, level)
-    spread = upper_spread(spread, freedom)
-    if design == "known":
-        design = "welch"  # further runs will show their spread
+        comparison.power = least_power(spread, design, runs, margin, level)
     # A look that could have said "equivalent" has spent its share of alpha. Where no further one was declared, the next
     # look is planned as the second of two.
     spent = comparison.power is not None and comparison.power > SPENT
     next_level = level / 2 if spent and judgement.looks == 1 else level
     plan = Plan(margin, next_level, judgement.power)
+    spread *= caution(design, runs, plan.alpha, plan.power)
+    if design == "known":
+        design = "welch"  # further runs will show their spread
     needed = runs_needed(spread, design, plan)
     if needed is not None and needed <= have and comparison.verdict == "undecided":
         needed = runs_needed(spread, design, plan, min(abs(float(outcome.estimate)), NEAR * margin))
