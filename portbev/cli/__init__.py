@@ -14,6 +14,10 @@ from portbev.errors import PortbevError
 
 _SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
 _SETTING = re.compile(r"^[A-Za-z_][\w-]*(\.[\w-]+)*=")
+_HELP = (
+    "BEV perception models from one source for NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU, and tools that "
+    "measure whether two devices agree. --debug, anywhere, shows tracebacks."
+)
 _COMMANDS = {
     "train": ("portbev.cli.train", "Train a model and write a run directory."),
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
@@ -110,7 +114,7 @@ def build_app(only: str | None = None) -> Any:
 
     app = typer.Typer(
         name="portbev",
-        help="BEV perception models on NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU, and proof that they agree.",
+        help=_HELP,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -119,7 +123,7 @@ def build_app(only: str | None = None) -> Any:
 
     @app.callback(invoke_without_command=True)
     def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
-        """BEV perception models from one source on every accelerator. --debug, anywhere, shows tracebacks."""
+        """What stands before every command."""
         if version:
             from portbev import __version__
 

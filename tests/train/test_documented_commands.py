@@ -29,7 +29,7 @@ def commands() -> list[tuple[str, str]]:
 def test_commands_that_freeze_layers_name_weights() -> None:
     assert {"bevformer/base", "bevformer/tiny", "echofusion/rt_img", "bevformer/laptop"} <= {n for n, _ in commands()}
     for name, line in commands():
-        section: Any = load_config(name).model
+        section: Any = load_config(name, re.findall(r"--set (\S+)", line)).model
         backbone = section.image_backbone
         frozen = backbone.frozen_stages >= 0 or getattr(backbone, "frozen_norms", False)
         if frozen and getattr(section, "camera", True) and "--resume" not in line:

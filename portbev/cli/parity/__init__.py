@@ -1,4 +1,4 @@
-"""``portbev parity``: evidence that devices agree. Each file is one subcommand, which adds itself by ``add(group)``."""
+"""``portbev parity``: whether devices agree, and where they do not. A file is a subcommand, added by ``add(group)``."""
 
 from __future__ import annotations
 
