@@ -76,13 +76,13 @@ def _is_mine_to_say(error: PortbevError) -> bool:
     return not isinstance(error, EchoedError) and first_to_report(str(error))
 
 
-def _check_settings(arguments: list[str]) -> None:
-    """Refuse several KEY=VALUE after one option, as mmdet's tools take them: they would be taken for other arguments.
+def _one_each(arguments: list[str]) -> list[str]:
+    """``--cfg-options a=1 b=2``, as mmengine's tools take it, with the option before each.
 
     Raises:
-        PortbevError: and the line says how to write it.
+        PortbevError: an option with one dash.
     """
-    option, value_is_next = "", False
+    option, value_is_next, words = "", False, []
     for word in arguments:
         if word in ("-set", "-cfg-options", "-kernel"):
             raise PortbevError("unknown option", where=word, cure=f"Write it with two dashes: -{word}")
@@ -92,14 +92,15 @@ def _check_settings(arguments: list[str]) -> None:
         elif value_is_next:
             value_is_next = False
         elif option in _SETTING_OPTIONS and _SETTING.match(word) and not os.path.exists(word):
-            cure = f"Repeat the option before each: {option} KEY=VALUE {option} {word}"
-            raise PortbevError(f"{word!r} stands without its option", where=option, cure=cure)
+            words.append(option)
+        words.append(word)
+    return words
 
 
 def _run(arguments: list[str]) -> int:
     import typer
 
-    _check_settings(arguments)
+    arguments = _one_each(arguments)
     command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
         command.main(args=arguments, prog_name="portbev")

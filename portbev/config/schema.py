@@ -30,7 +30,7 @@ class OptimizerSection(Section):
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = Field(2e-4, gt=0)
     reference_batch: int | None = Field(
-        64, ge=1
+        None, ge=1
     )  # lr holds for this many samples a step, scaled linearly; null: as it is
     weight_decay: float = Field(1e-7, ge=0)
     betas: tuple[Share, Share] = (0.9, 0.999)

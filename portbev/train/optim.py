@@ -91,6 +91,23 @@ def scaled_lr(section: OptimizerSection, samples_per_step: int) -> float:
     return section.lr * samples_per_step / section.reference_batch
 
 
+def lr_line(section: OptimizerSection, samples_per_step: int) -> str:
+    """What :func:`scaled_lr` makes of the configured learning rate: ``lr 2e-4 x 1/64 = 3.1e-6 (...)``."""
+    if section.reference_batch is None:
+        return f"lr {_scientific(section.lr, 3)}"
+    batch = f"{samples_per_step} sample{'s' if samples_per_step != 1 else ''} a step"
+    scaled = _scientific(scaled_lr(section, samples_per_step), 1)
+    factor = f"{samples_per_step}/{section.reference_batch}"
+    why = f"{batch}, optimizer.reference_batch={section.reference_batch}"
+    return f"lr {_scientific(section.lr, 3)} x {factor} = {scaled} ({why})"
+
+
+def _scientific(value: float, decimals: int) -> str:
+    """``2e-4``: without zeros that say nothing."""
+    mantissa, exponent = f"{value:.{decimals}e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 def lr_factor(section: ScheduleSection, step: int, *, total: int, steps_per_epoch: int) -> float:
     """Learning rate of optimizer step ``step`` (0-based) over the highest one.
 

@@ -9,26 +9,33 @@ import pytest
 from portbev.cli import main
 
 
+@pytest.mark.parametrize("option", ["--set", "--cfg-options"])
 @pytest.mark.parametrize(
-    ("words", "line"),
+    "command",
     [
-        (
-            ["--cfg-options", "train.epochs=1", "data.workers=0"],
-            "--cfg-options: 'data.workers=0' stands without its option. "
-            "Repeat the option before each: --cfg-options KEY=VALUE --cfg-options data.workers=0",
-        ),
-        (
-            ["--set=train.epochs=1", "name=x"],
-            "--set: 'name=x' stands without its option. Repeat the option before each: --set KEY=VALUE --set name=x",
-        ),
-        (["-cfg-options", "a=1"], "-cfg-options: unknown option. Write it with two dashes: --cfg-options"),
+        ["train", "bevdepth/tiny_test"],
+        ["eval", "{weights}", "--config", "bevdepth/tiny_test"],
+        ["parity", "seeds", "bevdepth/tiny_test", "--seeds", "1", "--out", "{out}"],
+        ["parity", "dump", "bevdepth/tiny_test", "--out", "{out}"],
+        ["bench", "step", "bevdepth/tiny_test"],
     ],
+    ids=lambda command: " ".join(command[:2]),
 )
-def test_several_settings_after_one_option_are_told_how_to_be_written(
-    capsys: pytest.CaptureFixture[str], words: list[str], line: str
+def test_several_settings_after_one_option_are_all_taken(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str], option: str
 ) -> None:
-    assert main(["train", "bevdepth/tiny_test", *words]) == 2
-    assert capsys.readouterr().err == f"portbev: {line}\n"
+    (tmp_path / "weights.pth").write_bytes(b"none")
+    words = [word.format(weights=tmp_path / "weights.pth", out=tmp_path / "out") for word in command]
+    assert main([*words, option, "train.epochs=1", "data.workers=0", "train.log_every=0"]) == 2
+    assert "train.log_every=0: train.log_every: Input should be greater than or equal to 1" in capsys.readouterr().err
+
+
+def test_what_follows_settings_and_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "bevdepth/tiny_test", "--set", "train.epochs=1", "train.log_every"]) == 2
+    assert "(train.log_every)" in capsys.readouterr().err
+    assert main(["train", "bevdepth/tiny_test", "-cfg-options", "a=1"]) == 2
+    said = "portbev: -cfg-options: unknown option. Write it with two dashes: --cfg-options\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_file_whose_name_has_an_equals_sign_is_taken_for_the_file(

@@ -53,7 +53,7 @@ def layered(tmp_path: Path) -> Path:
         ("optimizer=3", "--set optimizer=3: optimizer: should be a section, got 3. Its keys are: betas, lr"),
         ("train.ema=false", "--set train.ema=false: train.ema: should be a section, got False. Its keys are: decay"),
         ("model.head=[1]", "--set model.head=[1]: model.head: should be a section, got [1]"),
-        ("optimizer={name: sgd}", "--set optimizer={name: sgd}: would drop optimizer.lr"),
+        ("optimizer={name: sgd}", "--set optimizer={name: sgd}: would drop optimizer.reference_batch, optimizer.lr"),
         ("train.epochs=", "--set: train.epochs has no value. Write train.epochs=null for none"),
         ("data.version=1.0", "--set data.version=1.0: data.version: Input should be a valid string, got 1.0. Quote it"),
         ("data.version=no", """Quote it if it is meant as text: data.version='"False"'"""),

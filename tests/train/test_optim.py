@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import portbev
+from portbev.config import read_layers
 from portbev.config.schema import OptimizerSection, ScheduleSection
 from portbev.errors import ConfigError
-from portbev.train.optim import build_optimizer, lr_factor, scaled_lr, set_lr
+from portbev.train.optim import build_optimizer, lr_factor, lr_line, scaled_lr, set_lr
 
 
 def factors(section: ScheduleSection, total: int = 40, steps_per_epoch: int = 10) -> list[float]:
@@ -136,6 +139,33 @@ def test_learning_rate_scales_with_the_samples_of_a_step() -> None:
     assert scaled_lr(section, 64) == 2e-4
     assert scaled_lr(section, 8) == pytest.approx(2e-4 / 8)
     assert scaled_lr(OptimizerSection(lr=1e-3, reference_batch=None), 8) == 1e-3
+
+
+def test_no_learning_rate_is_scaled_unless_the_recipe_says_for_how_many_samples_it_holds():
+    assert scaled_lr(OptimizerSection(lr=1e-3), 8) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("lr", "reference", "samples", "line"),
+    [
+        (2e-4, 64, 1, "lr 2e-4 x 1/64 = 3.1e-6 (1 sample a step, optimizer.reference_batch=64)"),
+        (2.8e-4, 16, 16, "lr 2.8e-4 x 16/16 = 2.8e-4 (16 samples a step, optimizer.reference_batch=16)"),
+        (1.25e-2, None, 4, "lr 1.25e-2"),
+        (10.0, 1, 2, "lr 1e1 x 2/1 = 2e1 (2 samples a step, optimizer.reference_batch=1)"),
+    ],
+)
+def test_the_start_says_what_becomes_of_the_learning_rate(lr, reference, samples, line):
+    assert lr_line(OptimizerSection(lr=lr, reference_batch=reference), samples) == line
+
+
+def test_official_recipes_alone_scale_the_learning_rate_and_say_so_themselves():
+    scaling = {}
+    for path in sorted(Path(portbev.__file__).parents[1].joinpath("configs").rglob("[!_]*.yaml")):
+        said = read_layers(path).get("optimizer", {})
+        scaling[path.parent.name, path.stem] = said.get("reference_batch")
+    small = {name: value for name, value in scaling.items() if name[1] == "laptop"}
+    assert set(small.values()) == {None}
+    assert all(value for name, value in scaling.items() if name not in small)
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
