@@ -1,0 +1,1 @@
+"""Other packages' names served by portbev's operators, for code that is not to be changed."""
