@@ -24,14 +24,15 @@ found._cache.clear()
 import portbev
 from portbev import ops
 from portbev.kernels import KERNELS
-from portbev.ops.voxel_pool import VoxelPoolCall
+from portbev.ops.voxel_pool_lift import VoxelPoolLiftCall
 backend = portbev.activate("host")
-features, voxels = torch.randn(2, 40, 3), torch.randint(-1, 5, (2, 40, 3)).int()
-expected = KERNELS.references["voxel_pool"].forward(VoxelPoolCall(features, voxels, [4, 3, 2]))
-assert torch.allclose(ops.voxel_pool(features, voxels, (4, 3, 2)), expected, atol=1e-5)
-assert KERNELS.ledger.snapshot()["voxel_pool"]["forward"] == {"one_hot": 1}
-ops.voxel_pool(features.double(), voxels, (4, 3, 2))
-(passed,) = KERNELS.ledger.snapshot()["voxel_pool"]["passed_over"]
+depth, context = torch.rand(2, 2, 5, 3, 4), torch.randn(2, 2, 6, 3, 4)
+voxels = torch.randint(-1, 5, (2, 2, 5, 3, 4, 3)).int()
+expected = KERNELS.references["voxel_pool_lift"].forward(VoxelPoolLiftCall(depth, context, voxels, [4, 3, 2]))
+assert torch.allclose(ops.voxel_pool_lift(depth, context, voxels, (4, 3, 2)), expected, atol=1e-5)
+assert KERNELS.ledger.snapshot()["voxel_pool_lift"]["forward"] == {"index_add": 1}
+ops.voxel_pool_lift(depth.double(), context.double(), voxels, (4, 3, 2))
+(passed,) = KERNELS.ledger.snapshot()["voxel_pool_lift"]["passed_over"]
 assert passed["reason"] == "forward: torch.float64; float32 only", passed
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "test_host.py"]))
 """
