@@ -196,7 +196,7 @@ def _against(run: LabelledRun, baseline: LabelledRun) -> list[str]:
     if keys:
         remarks.append(f"other settings than {baseline.label}: {_some(keys)}")
     if seed != other:
-        remarks.append(f"another seed than {baseline.label} ({seed} and {other})")
+        remarks.append(f"different seed ({seed}; baseline {other})")
     why = table.why_not_comparable(run, baseline)
     if why and run.metrics is not None:
         remarks.append(f"accuracy is not compared: {why}")

@@ -80,7 +80,7 @@ def test_other_configuration_and_seed_are_said(make_run):
     report = build_report([make_run("a"), make_run("b", sets=other)])
     remarks = report.run("b").remarks
     assert "other settings than a: eval.use_ema, compute.amp" in remarks
-    assert "another seed than a (3 and 0)" in remarks
+    assert "different seed (3; baseline 0)" in remarks
     keys = [row.key for row in report.groups[0].configuration.differing]
     assert keys == ["data.root", "train.seed", "eval.use_ema", "compute.amp", "(seed)"]
 
