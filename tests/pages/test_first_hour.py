@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import DOCS, block
-from running import run_printed
+from printed import DOCS, block
+from printed_running import run_printed
 
 PAGE = DOCS / "first-hour.md"
 pytestmark = [

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import DOCS, PROJECT, anchors, pages, without_fences
+from printed import DOCS, PROJECT, anchors, pages, without_fences
 
 INDEX = DOCS / "index.md"
 pytestmark = pytest.mark.skipif(not INDEX.exists(), reason="the pages are not part of this installation")

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from pages import DOCS, fences
-from running import run_printed
+from printed import DOCS, fences
+from printed_running import run_printed
 
 PAGE = DOCS / "porting.md"
 pytestmark = [

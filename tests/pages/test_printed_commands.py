@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 import yaml
-from command_line import commands, options, page
-from pages import DOCS, PROJECT, Fence, fences, pages
+from printed import DOCS, PROJECT, Fence, fences, pages
+from printed_help import commands, options, page
 
 from portbev import ops
 from portbev.config import load_config
@@ -207,7 +207,7 @@ def test_no_block_escapes() -> None:
 
 def test_every_command_and_option_of_the_help_is_on_its_page() -> None:
     said = (DOCS / "commands.md").read_text(encoding="utf-8")
-    assert said == page(), "python tests/pages/command_line.py docs/commands.md"
+    assert said == page(), "python tests/pages/printed_help.py docs/commands.md"
     for name, command in COMMANDS.items():
         part = said.split(f"## portbev {name}\n", 1)[1].split("\n## ", 1)[0]
         assert all(f"{option}" in part for option in options(command) if option != "--help"), name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from pages import DOCS, PROJECT
+from printed import DOCS, PROJECT
 
 README = PROJECT / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="the README is not part of this installation")

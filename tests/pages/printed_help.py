@@ -1,6 +1,6 @@
 """The commands that ``portbev --help`` leads to, as values: for the tests of pages, and for docs/commands.md.
 
-``python tests/pages/command_line.py docs/commands.md`` writes the page.
+``python tests/pages/printed_help.py docs/commands.md`` writes the page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 HEAD = """# Every command and option
 
 What `portbev COMMAND --help` prints, on one page. It is made of the commands themselves by
-`python tests/pages/command_line.py docs/commands.md`, and a test compares it with them.
+`python tests/pages/printed_help.py docs/commands.md`, and a test compares it with them.
 
 `--debug`, anywhere, shows the traceback of an error. Exit status: 0 done, 1 a judging command found something (a fault,
 a difference, a requirement that is not shown), 2 an error that you can mend, 130 interrupted.
