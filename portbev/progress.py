@@ -8,11 +8,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from portbev import terminal
+from portbev.terminal import clock, figure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+    from rich.progress import Progress
+
     from portbev.runs.scalars import Row
+
+_TERMS = 10
+"""Loss terms in a line, at most."""
 
 
 class Reporter(AbstractContextManager["Reporter"]):
@@ -25,7 +33,7 @@ class Reporter(AbstractContextManager["Reporter"]):
 
     def __init__(self, *, quiet: bool = False, every: int = 10, console: Console | None = None) -> None:
         self.quiet, self.every = quiet, every
-        self.console = console or Console(file=sys.stdout)
+        self.console = console or terminal.open_console(sys.stdout)
         self._bar: Progress | None = None
         self._task: Any = None
         self._started, self._first = time.perf_counter(), 0
@@ -33,12 +41,12 @@ class Reporter(AbstractContextManager["Reporter"]):
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def say(self, text: str) -> None:
-        """One line for the person."""
+    def say(self, text: str, *, hang: int | None = None) -> None:
+        """One line for the person; ``hang`` as in :func:`portbev.terminal.say`."""
         if self.quiet:
             return
         try:
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            terminal.say(self.console, text, hang=hang)
         except (OSError, SystemExit):  # who read along has gone (rich ends the process over it); the work goes on
             self.quiet = True
 
@@ -52,14 +60,17 @@ class Reporter(AbstractContextManager["Reporter"]):
         """A step of ``samples`` samples is done."""
         if self.quiet:
             return
-        text = f"epoch {row.epoch + 1}  loss {row.losses['total']:.4f}  lr {row.lr:.2e}"
         if self._bar is not None:
-            fps = samples / row.step_time
-            self._bar.update(self._task, completed=row.step, said=f"{text}  {fps:.2f} samples/s")
+            speed = f"{samples / row.step_time:.2f} samples/s"
+            loss, epoch, lr = f"loss {figure(row.losses['total'])}", f"epoch {row.epoch + 1}", f"lr {row.lr:.2e}"
+            self._bar.update(self._task, completed=row.step, said=[loss, *_terms(row.losses), speed, epoch, lr])
         elif row.step % self.every == 0 or row.step in (1, total):
             done = row.step - self._first
             left = (time.perf_counter() - self._started) / max(1, done) * (total - row.step)
-            self.say(f"step {row.step}/{total}  {text}  {row.step_time:.2f} s/step  {_clock(left)} left")
+            terms = _terms(row.losses)
+            loss = f"loss {row.losses['total']:.4f}" + (f" ({', '.join(terms)})" if terms else "")
+            speed = f"{row.step_time:.2f} s/step  {clock(left)} left"
+            self.say(f"step {row.step}/{total}  epoch {row.epoch + 1}  {loss}  lr {row.lr:.2e}  {speed}")
 
     def end_steps(self) -> None:
         """Training is over, or makes room for an evaluation."""
@@ -84,16 +95,8 @@ class Reporter(AbstractContextManager["Reporter"]):
         self._bar, self._task = paused
 
     def _start(self, what: str, done: int, total: int) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[said]}"),
-        )
-        self._bar = Progress(*columns, console=self.console)
-        self._task = self._bar.add_task(what, total=total, completed=done, said="")
+        self._bar = terminal.progress(self.console)
+        self._task = self._bar.add_task(what, total=total, completed=done, said=[])
         self._bar.start()
 
     def _stop(self) -> None:
@@ -102,7 +105,9 @@ class Reporter(AbstractContextManager["Reporter"]):
             self._bar = None
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
+def _terms(losses: Mapping[str, float]) -> list[str]:
+    """The loss's terms, but where it has one alone."""
+    terms = [f"{name} {figure(value)}" for name, value in losses.items() if name != "total"]
+    if len(terms) < 2:
+        return []
+    return terms if len(terms) <= _TERMS else [*terms[:_TERMS], f"{len(terms) - _TERMS} more"]

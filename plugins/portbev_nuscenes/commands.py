@@ -75,9 +75,9 @@ def check(
     overrides: list[str] = typer.Option([], "--set", help="With --config: KEY=VALUE."),  # noqa: B008
 ) -> None:
     """Check a nuScenes data root; one line per problem. Exit status 2 when there are any that a run refuses."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
+    from portbev import terminal
     from portbev.data import open_root
     from portbev.errors import ConfigError
     from portbev_nuscenes.check import check_root
@@ -88,11 +88,12 @@ def check(
     section = _data_of(config, overrides) if config else None
     folder = open_root(root)
     version = version or (section.version if section else only_version(folder))
-    columns = (TextColumn("Checking files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = terminal.open_console(stderr=True)
     count = remarks = 0
     # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
-        task = bar.add_task("files", total=None)
+    line, whether = terminal.Line(console), sys.stdout.isatty()
+    with Progress(line, console=console, transient=True, redirect_stdout=whether, disable=not console.is_terminal) as bar:
+        task = bar.add_task("checking files", total=None)
         problems = check_root(
             folder,
             version,

@@ -14,12 +14,10 @@ class Bar:
     """
 
     def __init__(self, what: str, every: int = 0) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from portbev import terminal
 
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._console = terminal.open_console(stderr=True)
+        self._bar = terminal.progress(self._console, disable=not self._console.is_terminal)
         self._task = self._bar.add_task(what, total=None)
         self._every, self._said = every, 0
 
@@ -32,7 +30,9 @@ class Bar:
 
     def say(self, text: str) -> None:
         """One line."""
-        self._console.print(text, markup=False)
+        from portbev import terminal
+
+        terminal.say(self._console, text)
 
     def tick(self, done: int, total: int, what: str | None = None) -> None:
         """So many are done."""

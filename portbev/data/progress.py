@@ -18,11 +18,9 @@ def reporter(progress: bool | Progress, title: str, total: int) -> Iterator[Prog
     if not progress:
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from portbev import terminal
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Bar(*columns, console=Console(stderr=True)) as bar:
+    console = terminal.open_console(stderr=True)
+    with terminal.progress(console, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -16,17 +16,17 @@ def write_pictures(views: Views, tokens: Sequence[str], folder: Path | str, *, s
     Raises:
         PortbevError: there are no predictions for a sample, data is damaged, or the folder cannot be written.
     """
-    from rich.console import Console
-    from rich.progress import track
+    from portbev import terminal
 
     for token in tokens:
         views.check(token)  # before any is drawn
-    console = Console(stderr=True)
-    for token in track(tokens, "drawing", console=console, transient=True, disable=not console.is_terminal):
-        name, picture = views.draw(token, score)
-        path = Path(folder) / f"{name}.png"
-        write_png(picture, path)
-        yield path
+    console = terminal.open_console(stderr=True)
+    with terminal.progress(console, disable=not console.is_terminal) as bar:
+        for token in bar.track(tokens, description="drawing"):
+            name, picture = views.draw(token, score)
+            path = Path(folder) / f"{name}.png"
+            write_png(picture, path)
+            yield path
 
 
 def write_png(image: Image, path: Path) -> None:
