@@ -51,6 +51,15 @@ def find_backend(name: str = "auto", *, emulate: bool = False, among: Plugins | 
     return backend
 
 
+def why_auto(chosen: Backend, among: Plugins | None = None) -> str:
+    """How ``--backend auto`` came to ``chosen``: what else is here, and what is not."""
+    others = [backend for backend in backends_here(among).values() if backend.name != chosen.name]
+    here = sorted(backend.name for backend in others if not backend.emulated and backend.probe().available)
+    absent = sorted(backend.name for backend in others if backend.emulated or not backend.probe().available)
+    said = f"chosen by auto before {', '.join(here)}" if here else "chosen by auto"
+    return f"{said}: no device for {', '.join(absent)} (why: portbev backends)" if absent else said
+
+
 def activate(
     backend: Backend | str = "auto",
     *,

@@ -5,15 +5,18 @@ Where the output is no terminal (a file, a pipe, a log) a line stays a line, how
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.progress import Progress, ProgressColumn, Task
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+_WORD = re.compile(r"(?:^\s*)?\S+(?: \d\S*)?\s*")  # a number stays with the word before it
 _BAR = (8, 30)
 """Characters of a bar: it is left out where fewer remain, and never longer."""
 
@@ -36,12 +39,21 @@ def say(console: Console, text: str | Text, *, hang: int | None = None) -> None:
     if hang is None:
         hang = len(line.plain) - len(line.plain.lstrip(" ")) + 2
     hang = min(hang, console.width // 2)
-    for number, part in enumerate(line.split("\n", allow_blank=True)):
-        folded = part.wrap(console, console.width - hang, overflow="ignore")
-        for place, piece in enumerate(folded):
-            piece.rstrip()
-            moved = piece if not (place or number) else Text(" " * hang) + piece
-            console.print(moved, soft_wrap=True)
+    for number, piece in enumerate(line.divide(_folds(line.plain, console.width, hang))):
+        piece.rstrip()
+        console.print(Text(" " * hang) + piece if number else piece, soft_wrap=True)
+
+
+def _folds(text: str, width: int, hang: int) -> list[int]:
+    """Where to fold ``text`` for lines of ``width`` cells, all but the first moved in by ``hang``."""
+    folds, used = list[int](), 0
+    for word in _WORD.finditer(text):
+        size = cell_len(word[0].rstrip())
+        if used and used + size > width:
+            folds.append(word.start())
+            used = hang
+        used += cell_len(word[0])
+    return folds
 
 
 def fitting(

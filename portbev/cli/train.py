@@ -46,7 +46,7 @@ def train(
     from portbev.config import load_config
     from portbev.errors import PortbevError
     from portbev.runs import load_run
-    from portbev.runtime import find_backend
+    from portbev.runtime import find_backend, why_auto
     from portbev.train import train
 
     overrides = [*set_, *kernel_settings(kernel)]
@@ -63,7 +63,14 @@ def train(
     chosen = find_backend(backend, emulate=emulate)
     folder = out or Path("runs") / f"{settings.name}-{chosen.name}"
     run = train(
-        settings, backend=chosen, data_root=data_root, out=folder, resume=resume, init=init, init_partial=init_partial
+        settings,
+        backend=chosen,
+        why=why_auto(chosen) if backend == "auto" else "",
+        data_root=data_root,
+        out=folder,
+        resume=resume,
+        init=init,
+        init_partial=init_partial,
     )
     if run.status == "interrupted":
         if _rank() != 0:
@@ -74,37 +81,50 @@ def train(
         raise typer.Exit(130)
     if _rank() != 0:
         return
-    _show(run)
+    _show(run, commands=not report)
     if report:
         _report(run)
 
 
-def _show(run: Run) -> None:
-    """The numbers of a finished run, and where its files are."""
-    from rich.console import Console
-
+def _show(run: Run, *, commands: bool) -> None:
+    """The numbers of a finished run, where its files are, and with ``commands`` what to type next."""
+    from portbev import terminal
     from portbev.evaluate.benchmark import find_benchmark, headline_metrics
 
     record, metrics = run.record, run.metrics
     assert metrics is not None  # the run is finished
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal.open_console()
     samples = f"{metrics.samples} samples of {metrics.split} ({metrics.weights} weights)"
     unscored = "" if metrics.scored else ", not scored: the split has no annotations"
-    console.print(f"{record.name} on {record.backend.label}: {samples}{unscored}")
+    said = [f"{record.name} on {record.backend.label}: {samples}{unscored}"]
     for metric in headline_metrics(find_benchmark(run.benchmark)) if metrics.scored else []:
-        console.print(f"  {metric.name}  {_number(metric.of(metrics.content), 4)}")
+        said.append(f"  {metric.name}  {_number(metric.of(metrics.content), 4)}")
     speed = f"training {_number(record.training.fps, 2)}, inference {_number(metrics.inference.fps, 2)} samples/s"
-    console.print(f"  FPS  {speed}")
-    console.print(f"  peak memory  {record.training.peak_memory / 2**30:.2f} GiB in training")
-    console.print(f"run directory  {run.path}", markup=False)
-    console.print(f"predictions    {run.predictions}", markup=False)
-    for what, place, command in (
-        ("pictures", run.path / "pictures", f"portbev viz {run.path}"),
-        ("report", run.path / "report", f"portbev parity report {run.path}"),
-    ):
-        console.print(f"{what:<15}{place}" + ("" if place.exists() else f"  (made by: {command})"), markup=False)
+    said += [f"  FPS  {speed}", f"  peak memory  {record.training.peak_memory / 2**30:.2f} GiB in training"]
+    for line in said:
+        terminal.say(console, line)
+    for what, place in _places(run):
+        terminal.say(console, f"{what:<15}{place}", hang=15)
     for warning in record.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        terminal.say(console, f"warning: {warning}")
+    if not commands:
+        return
+    for what, command in (
+        ("draw pictures", f"portbev viz {shlex.quote(str(run.path))}"),
+        ("write a report, of several runs too", f"portbev parity report {shlex.quote(str(run.path))}"),
+    ):
+        print(f"to {what}:\n  {command}")
+
+
+def _places(run: Run) -> list[tuple[str, str]]:
+    """What there is, and where."""
+    best, steps = run.checkpoints.best(), run.checkpoints.steps()
+    named = f"; best: {best.step} ({best.metric} {best.value:.4f})" if best else ""
+    found = [("run directory", str(run.path)), ("predictions", str(run.predictions))]
+    if steps:
+        found.append(("checkpoints", f"{run.checkpoints.folder}: steps {', '.join(map(str, steps))}{named}"))
+    found += [(name, str(run.path / name)) for name in ("pictures", "report") if (run.path / name).exists()]
+    return found
 
 
 def _report(run: Run) -> None:

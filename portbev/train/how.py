@@ -12,6 +12,19 @@ from portbev.config.schema import ComputeSection
 from portbev.train.optim import why_not_fused
 
 
+_AS_ASKED = (
+    "batches are loaded into pinned memory",
+    "compute.pin_memory: an emulated device has no use",
+    "compute.fused_optimizer: adamw updates",
+    "compute.fused_optimizer: sgd updates",
+)
+
+
+def unusual(notes: list[str]) -> list[str]:
+    """Those of the record's notes that a person must be told: not that all is as it was asked for."""
+    return [note for note in notes if not note.startswith(_AS_ASKED)]
+
+
 def transfers(backend: Backend, compute: ComputeSection) -> list[str]:
     """What is said of pinned memory; nothing where it was not asked for or the device is the host."""
     if not backend.pins_memory or compute.pin_memory == "off":

@@ -22,6 +22,7 @@ from portbev.progress import Reporter
 from portbev.runs import Run, load_run
 from portbev.runs.scalars import Row
 from portbev.runtime import activate
+from portbev.train.banner import HANG, details, heading
 from portbev.train.batches import step_batches
 from portbev.train.checkpointing import restore, save
 from portbev.train.evaluation import evaluate_now, is_due
@@ -40,6 +41,7 @@ def train(
     out: Path | str,
     resume: bool = False,
     emulate: bool = False,
+    why: str = "",
     init: Path | str | None = None,
     init_partial: bool = False,
     reporter: Reporter | None = None,
@@ -53,6 +55,7 @@ def train(
         out: the run directory; must not hold a run unless ``resume``.
         resume: continue from the newest whole checkpoint in ``out``; an empty ``out`` is a fresh start.
         emulate: use the emulated device of that backend.
+        why: how ``backend`` was chosen, where the user left that open, for the first lines.
         init: start from these weights (only): a checkpoint of ours or of an original implementation.
         init_partial: take the weights of ``init`` that fit the model, and note those that do not.
         reporter: where progress goes; lines on the standard output by default.
@@ -78,8 +81,9 @@ def train(
         reporter = reporter or Reporter(every=config.train.log_every)
         reporter.quiet = reporter.quiet or not comm.is_main
         notes += [unusual] if unusual else []
-        for note in notes:
-            reporter.say(f"note: {note}")
+        for line in heading(config, chosen, comm, out, why):
+            reporter.say(line, hang=HANG)
+        held = [f"note: {note}" for note in notes]
         parts = assemble(
             config,
             backend=chosen,
@@ -91,8 +95,14 @@ def train(
             init_partial=init_partial,
             command=list(sys.argv if command is None else command),
             notes=notes,
-            say=reporter.say,
+            say=held.append,
         )
+        if not parts.finished:
+            for line in details(parts):
+                reporter.say(line, hang=HANG)
+            held = [*parts.data.lines(), *held]
+        for line in held:
+            reporter.say(line)
         if parts.finished:
             reporter.say(f"{out}: finished already, nothing to do")
         else:

@@ -21,9 +21,9 @@ from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
 from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
-from portbev.train.how import fused_update, transfers
+from portbev.train.how import fused_update, transfers, unusual
 from portbev.train.new_record import new_record
-from portbev.train.optim import build_optimizer, lr_line, scaled_lr
+from portbev.train.optim import build_optimizer, scaled_lr
 from portbev.train.parallel import wrapped
 from portbev.train.parts import Parts, samples_per_step
 from portbev.train.resume import take_up
@@ -106,7 +106,7 @@ def build_parts(
     device = backend.device(comms.local_rank(backend))
     fused, update = fused_update(config, device)
     prepared = [*backend.prepare_model(model, config.compute), *transfers(backend, config.compute), *update]
-    for note in [*told, *prepared]:
+    for note in unusual([*told, *prepared]):
         say(f"note: {note}")
     model.to(device)
     record = new_record(
@@ -187,8 +187,5 @@ def _begin(parts: Parts, say: Callable[[str], None]) -> None:
     parts.comm.on_main(prepare)
     if parts.config.train.tensorboard and parts.comm.is_main:
         parts.board = TensorBoard(writer.path / "tensorboard", step + 1)
-    say(lr_line(parts.config.optimizer, writer.record.samples_per_step))
-    for line in parts.data.lines():
-        say(line)
     for note in writer.record.data.notes:
         say(f"note: {note}")
