@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from rich.box import HORIZONTALS
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.progress import Progress, ProgressColumn, Task
@@ -159,3 +160,43 @@ class Line(ProgressColumn):
 def progress(console: Console, *, disable: bool = False) -> Progress:
     """Bars of one line each on ``console``; a task's field ``said`` is what stands beside it (:class:`Line`)."""
     return Progress(Line(console), console=console, disable=disable)
+
+
+def say_markdown(console: Console, text: str, *, drop: Sequence[str] = ()) -> None:
+    """Print Markdown: as it is where there is no terminal, with its tables as wide as the terminal where there is one.
+
+    Args:
+        drop: headings of the columns that may go, the least important first.
+    """
+    if not console.is_terminal:
+        console.print(Text(text), end="", soft_wrap=True)
+        return
+    rows: list[list[str]] = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
+            continue
+        if rows:
+            _print_rows(console, rows[0], rows[2:], drop)
+            rows = []
+        say(console, line)
+
+
+def _print_rows(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], drop: Sequence[str]) -> None:
+    rows = [[*row, *[""] * len(header)][: len(header)] for row in rows]
+
+    def make(kept: Sequence[int], gap: int) -> Table:
+        table = Table(box=HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+        for index in kept:
+            left = not any(row[index][:1].isdigit() for row in rows)
+            table.add_column(header[index], justify="left" if left else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[index] for index in kept))
+        return table
+
+    order = [header.index(name) for name in drop if name in header]
+    gap = 1 if wide(console, make(range(len(header)), 1)) <= console.width else 0
+    table, gone = fitting(console, lambda kept: make(kept, gap), len(header), order)
+    print_whole(console, table)
+    if gone:
+        say(console, f"left out for width: {', '.join(header[one] for one in sorted(gone))}")

@@ -92,7 +92,9 @@ def check(
     count = remarks = 0
     # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal
     line, whether = terminal.Line(console), sys.stdout.isatty()
-    with Progress(line, console=console, transient=True, redirect_stdout=whether, disable=not console.is_terminal) as bar:
+    with Progress(
+        line, console=console, transient=True, redirect_stdout=whether, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("checking files", total=None)
         problems = check_root(
             folder,

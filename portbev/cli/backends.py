@@ -49,9 +49,9 @@ def backends(
 
         print(json.dumps(report, indent=1))
     else:
-        from rich.console import Console
+        from portbev import terminal
 
-        _show(report, Console(soft_wrap=True, highlight=False))
+        _show(report, terminal.open_console())
     if absent is not None:
         raise absent
 
@@ -141,55 +141,58 @@ def _operators(backend: str, deterministic: Determinism, choice: dict[str, str] 
 
 
 def _show(report: dict[str, Any], console: Console) -> None:
-    from rich.markup import escape
-
     for page in report["backends"]:
         state = "[green]available[/]" if page["available"] else "[red]not available[/]"
         auto = ", taken by --backend auto" if page["name"] == report["auto"] and not page["emulated"] else ""
-        console.print(f"[bold]{escape(page['label'])}[/]  {state}{auto}")
+        _say(console, "[bold]{}[/]  " + state + auto, page["label"])
         for stage in page["stages"]:
             mark = "[green]ok  [/]" if stage["ok"] else "[red]no  [/]"
-            detail = f": {escape(stage['detail'])}" if stage["detail"] else ""
-            console.print(f"  {mark}{escape(stage['name'])}{detail}")
+            _say(console, f"  {mark}{{}}", stage["name"] + (f": {stage['detail']}" if stage["detail"] else ""), hang=6)
             if not stage["ok"]:
-                console.print(f"      -> {escape(stage['cure'])}")
+                _say(console, "      -> {}", stage["cure"], hang=9)
         _show_versions(page["versions"], console)
         if not page["available"] and page["emulator"]:
-            console.print(f"      -> Without the device: --backend {page['name']} --emulate")
+            _say(console, "      -> Without the device: --backend {} --emulate", page["name"], hang=9)
         for warning in page["warnings"]:
-            console.print(f"  [yellow]note[/] {escape(warning)}")
+            _say(console, "  [yellow]note[/] {}", warning, hang=6)
         _show_operators(page["operators"], report["deterministic"], console)
         console.print()
     for conflict in report["conflicts"]:
-        console.print(f"[yellow]conflict[/] {escape(conflict)}")
+        _say(console, "[yellow]conflict[/] {}", conflict)
     for failure in report["failures"]:
         hook = f", hook {failure['hook']}" if failure["hook"] else ""
-        console.print(f"[red]plugin {escape(failure['plugin'])}{hook} failed[/]: {escape(failure['error'])}")
+        _say(console, "[red]plugin {} failed[/]: {}", f"{failure['plugin']}{hook}", failure["error"])
+
+
+def _say(console: Console, markup: str, *said: str, hang: int | None = None) -> None:
+    """A line in colours; ``said`` stands where ``markup`` has braces, whatever brackets it contains."""
+    from rich.markup import escape
+    from rich.text import Text
+
+    from portbev import terminal
+
+    terminal.say(console, Text.from_markup(markup.format(*map(escape, said))), hang=hang)
 
 
 def _show_versions(versions: dict[str, Any] | None, console: Console) -> None:
-    from rich.markup import escape
-
     if versions is None:
         return
     mark = "[green]ok  [/]" if versions["known"] else "[yellow]note[/] "
-    console.print(f"  {mark}versions: {escape(versions['said'])}")
+    _say(console, f"  {mark}versions: {{}}", versions["said"], hang=6)
     if not versions["known"]:
-        console.print(f"      -> {escape(versions['cure'])}")
+        _say(console, "      -> {}", versions["cure"], hang=9)
 
 
 def _show_operators(operators: dict[str, Any], setting: str, console: Console) -> None:
-    from rich.markup import escape
-
     if not operators:
         return
-    console.print(f"  operators (best provider first; compute.deterministic: {setting}):")
+    _say(console, f"  operators (best provider first; compute.deterministic: {setting}):")
     width = max(map(len, operators))
     for operator, entry in operators.items():
         names = [_named(candidate) for candidate in entry["candidates"]]
-        console.print(f"    {operator:<{width}}  {escape(', '.join(names) or 'none')}")
+        _say(console, f"    {operator:<{width}}  {{}}", ", ".join(names) or "none", hang=width + 6)
         for provider, reason in entry["excluded"].items():
-            console.print(f"    {'':<{width}}  - {escape(provider)}: {escape(reason)}")
+            _say(console, f"    {'':<{width}}  - {{}}: {{}}", provider, reason, hang=width + 8)
 
 
 def _named(candidate: dict[str, Any]) -> str:

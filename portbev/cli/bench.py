@@ -98,9 +98,7 @@ def roofline(
     from portbev.bench.roofline import draw_roofline
 
     document = draw_roofline(configs or [], set_, out)
-    print(document.markdown(), end="")
-    for path in document.files:
-        print(f"written: {path}")
+    _show(document)
 
 
 def _ready(backend: str, emulate: bool, out: Path | None, precision: str = "highest", threads: int = 0) -> Any:
@@ -128,11 +126,26 @@ def _ready(backend: str, emulate: bool, out: Path | None, precision: str = "high
     return device, folder
 
 
+_LEAST = (
+    *("J", "MB more", "configuration: calls", "GFLOP", "MB", "of the limit", "peak memory, GiB", "samples", "shapes"),
+    *("others: ratio", "s", "dtype"),
+)
+"""Columns of the tables that a narrow terminal does without, the least important first."""
+
+
+def _show(document: Document) -> None:
+    """Show the table, and say where it is."""
+    from portbev import terminal
+
+    console = terminal.open_console()
+    terminal.say_markdown(console, document.markdown(), drop=_LEAST)
+    for path in document.files:
+        terminal.say(console, f"written: {path}")
+
+
 def _end(document: Document) -> None:
     """Show the table, say where it is, and end with 130 after an interruption."""
-    print(document.markdown(), end="")
-    for path in document.files:
-        print(f"written: {path}")
+    _show(document)
     if document.content["status"] == "interrupted":
         print("interrupted: what was measured is kept")
         raise typer.Exit(130)

@@ -10,7 +10,10 @@ import typer
 from portbev.cli.options import DATA_ROOT, kernel_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+    from rich.table import Table
 
     from portbev.evaluate.benchmark import ClassTable
 
@@ -106,45 +109,63 @@ def _refuse_idle(context: typer.Context, kind: str, what: Path) -> None:
 
 def show(record: dict[str, Any], console: Console | None = None) -> None:
     """A table of ``metrics.json`` by class, and the benchmark's figures."""
-    from rich.console import Console
-
+    from portbev import terminal
     from portbev.evaluate.benchmark import benchmark_of, distance_table, headline
 
     benchmark = benchmark_of(record)
     version = f" ({record['version']})" if record.get("version") else ""
     title = f"{record['samples']} samples of {record['split']}{version}{_range_of(record)}"
-    console = console or Console(highlight=False)
+    console = console or terminal.open_console()
     if record.get("scored", True):
         _print_table(benchmark.class_table(record), title, console)
-        console.print(headline(benchmark, record).replace("  ", "   "))
+        terminal.say(console, headline(benchmark, record).replace("  ", "   "))
         if "mean_ap_own_classes" in record:
-            console.print(f"mAP over the model's own classes {_cell(record['mean_ap_own_classes'])}")
+            terminal.say(console, f"mAP over the model's own classes {_cell(record['mean_ap_own_classes'])}")
         if record.get("by_distance"):
             _print_table(distance_table(record["by_distance"]), "by distance", console)
     else:
-        console.print(f"{title}: not scored", markup=False, soft_wrap=True)
+        terminal.say(console, f"{title}: not scored")
     inference = record.get("inference")
     if inference and inference["fps"] is not None:
-        console.print(f"inference {inference['fps']:.2f} samples/s ({inference['method']})", soft_wrap=True)
+        terminal.say(console, f"inference {inference['fps']:.2f} samples/s ({inference['method']})")
     for note in record["notes"]:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        terminal.say(console, f"note: {note}")
 
 
 def _print_table(content: ClassTable, title: str, console: Console) -> None:
+    """The table; a terminal that is too narrow for it gets it without its last figures, but with the counts."""
+    from portbev import terminal
+
+    names = list(content.columns)
+    figures = [number for number, name in enumerate(names) if number and name not in _COUNTS]
+    drop = [*reversed(figures), *(names.index(name) for name in _COUNTS if name in names)]
+    terminal.say(console, title)
+    full = _table(content, range(len(names)))
+    gap = 1 if not console.is_terminal or terminal.wide(console, full) <= console.width else 0
+    table, gone = terminal.fitting(console, lambda kept: _table(content, kept, gap), len(names), drop)
+    terminal.print_whole(console, table)
+    if gone:
+        terminal.say(console, f"left out for width: {', '.join(names[one] for one in sorted(gone))} (metrics.json)")
+
+
+_COUNTS = ("found", "there")
+
+
+def _table(content: ClassTable, kept: Sequence[int], gap: int = 1) -> Table:
+    """The table of some of its columns, by number; ``gap``: blanks between them, besides one."""
+    from rich.box import HORIZONTALS
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(box=HORIZONTALS, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
     table.add_column(content.head, no_wrap=True)
-    for name in content.columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    for index in kept:
+        table.add_column(content.columns[index], justify="right", no_wrap=True)
     for name, cells in content.rows:
-        table.add_row(name, *map(_cell, cells))
+        table.add_row(name, *(_cell(cells[index]) for index in kept))
     if content.total is not None:
         table.add_section()
-        table.add_row(content.total[0], *map(_cell, content.total[1]))
-    # a file has room; a terminal may wrap the lines, but no figure or name is cut
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=500)).maximum)
-    console.print(table, soft_wrap=True)
+        table.add_row(content.total[0], *(_cell(content.total[1][index]) for index in kept))
+    return table
 
 
 def _range_of(record: dict[str, Any]) -> str:

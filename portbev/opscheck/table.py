@@ -1,4 +1,4 @@
-"""What a person sees of ``portbev parity ops``, in 80 columns."""
+"""What a person sees of ``portbev parity ops``: in 80 columns in a file, in those of the terminal on one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 WIDTH = 80
+_NAME = 14
+"""Characters of an operator's name that a narrow terminal shows at least."""
 _SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}
 
 
-def table(content: Mapping[str, Any]) -> str:
-    """A line for each operator and provider: the worst rms and largest error of its calls, in units of rounding."""
-    dtypes = content["dtypes"]
-    wide = WIDTH - 13 - 6 - 9 * len(dtypes) - 9
+def table(content: Mapping[str, Any], width: int = WIDTH) -> str:
+    """A line for each operator and provider: the worst rms and largest error of its calls, in units of rounding.
+
+    Where ``width`` has no room for the operators' names, the last dtypes are left out, and this is said.
+    """
+    dtypes = list(content["dtypes"])
+    names = max((len(row["operator"]) for row in content["rows"]), default=8) + 1
+    while len(dtypes) > 1 and _room(width, dtypes) < min(names, _NAME):
+        dtypes.pop()
+    wide = min(_room(width, dtypes), max(names, _room(WIDTH, dtypes)))
     lines = [
         f"{'operator':{wide}.{wide}}{'by':13}{'calls':>5} " + "".join(f"{_SHORT[d]:>9}" for d in dtypes) + "  verdict",
-        "-" * WIDTH,
+        "-" * (width - _room(width, dtypes) + wide),
     ]
     for (operator, by), rows in _grouped(content["rows"]).items():
         judged = [row for row in rows if row["verdict"] != "absent"]
@@ -26,10 +34,17 @@ def table(content: Mapping[str, Any]) -> str:
         verdict = "FAULT" if any(row["verdict"] == "fault" for row in judged) else "rounding"
         name = operator if len(operator) < wide else operator[: wide - 2] + "~"
         lines.append(f"{name:{wide}}{by[:12]:13}{len(judged):>5} {cells} {verdict:>8}")
+    gone = [_SHORT[dtype] for dtype in content["dtypes"] if dtype not in dtypes]
+    lines += [f"left out for width: {', '.join(gone)}"] if gone else []
     return "\n".join(lines) + "\n"
 
 
-def summary(content: Mapping[str, Any]) -> str:
+def _room(width: int, dtypes: Sequence[str]) -> int:
+    """Characters that are left for the names of operators."""
+    return width - 13 - 6 - 9 * len(dtypes) - 9
+
+
+def summary(content: Mapping[str, Any], width: int = WIDTH) -> str:
     """Sizes, who passed what over, faults with what to look at, and the conclusion."""
     rows = content["rows"]
     lines = [*_sizes(rows), *_absent(rows), *_notes(rows)]
@@ -37,7 +52,7 @@ def summary(content: Mapping[str, Any]) -> str:
     said = list(content.get("says", ()))
     if content["emulated"]:
         said.append("emulated: says that the logic is portable, nothing of the device's own numbers")
-    return "\n".join([*(part for line in lines for part in _wrapped(line)), *found, *map(str, said)]) + "\n"
+    return "\n".join([*(part for line in lines for part in _wrapped(line, width)), *found, *map(str, said)]) + "\n"
 
 
 def fault_lines(row: Mapping[str, Any]) -> list[str]:
@@ -99,5 +114,6 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"note: {text}" + (f" ({times} rows)" if times > 1 else "") for text, times in counted.items()]
 
 
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, subsequent_indent="  ") or [""]
+def _wrapped(line: str, width: int = WIDTH) -> list[str]:
+    folded = textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return folded or [""]

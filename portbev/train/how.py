@@ -11,13 +11,13 @@ from portbev.config import RunConfig
 from portbev.config.schema import ComputeSection
 from portbev.train.optim import why_not_fused
 
-
 _AS_ASKED = (
     "batches are loaded into pinned memory",
     "compute.pin_memory: an emulated device has no use",
     "compute.fused_optimizer: adamw updates",
     "compute.fused_optimizer: sgd updates",
 )
+"""How notes begin that say nothing but that all is as it was asked for."""
 
 
 def unusual(notes: list[str]) -> list[str]:

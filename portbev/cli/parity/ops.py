@@ -35,12 +35,13 @@ def ops(
 
     A file that an interrupted call left is gone on with. Exit status 1: something is a fault.
     """
+    from portbev import terminal
     from portbev.errors import PortbevError
     from portbev.files import prepare_folder, write_text
     from portbev.launcher import launch
     from portbev.opscheck.document import Document, head
     from portbev.opscheck.running import Plan, faults, run
-    from portbev.opscheck.table import summary, table
+    from portbev.opscheck.table import WIDTH, summary, table
     from portbev.runtime import activate
 
     if launch().size > 1:
@@ -58,11 +59,13 @@ def ops(
         if document.resumed:
             progress.say(f"goes on with {path}: {document.resumed} rows are there")
         run(device, lambda: activate(device), plan, document, progress.tick)
-    said = table(document.content) + summary(document.content)
-    print(said, end="")
+    console = terminal.open_console()
+    width = console.width if console.is_terminal else WIDTH
+    for line in (table(document.content, width) + summary(document.content, width)).splitlines():
+        terminal.say(console, line)
     if path is not None:
         if out is not None:
-            write_text(out / "ops.txt", said)
+            write_text(out / "ops.txt", table(document.content) + summary(document.content))
         print(f"written: {path}")
     if document.content["status"] == "interrupted":
         print("interrupted: what was judged is kept; the same command goes on" if path else "interrupted")

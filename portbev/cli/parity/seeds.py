@@ -30,6 +30,7 @@ def seeds(
     processes: int = typer.Option(1, "--processes", min=1, help="Processes of each run, a device each."),
 ) -> None:
     """Train with several seeds on several backends into one folder; a second call goes on where the first was ended."""
+    from portbev import terminal
     from portbev.errors import PortbevError
     from portbev.parity.series import Device
     from portbev.recording.seeds import open_series, run_series
@@ -45,7 +46,8 @@ def seeds(
         devices=devices,
         seeds=count,
     )
-    failed, interrupted = run_series(series, out, lambda line: print(line, flush=True), processes=processes)
+    console = terminal.open_console()
+    failed, interrupted = run_series(series, out, lambda line: terminal.say(console, line), processes=processes)
     if interrupted:
         print(f"interrupted; go on with:\n  portbev parity seeds --out {out}")
         raise typer.Exit(130)

@@ -20,7 +20,9 @@ def verify(
     controls: list[Path] = typer.Option([], "--controls", metavar="RUN", help="Its control runs; repeatable."),  # noqa: B008
 ) -> None:
     """Check a report against its hash and its runs, and judge these again. Exit status 2 if anything does not fit."""
+    from portbev import terminal
     from portbev.parity.verify import verify as check
 
+    console = terminal.open_console()
     for line in check(report, runs, controls):
-        print(line)
+        terminal.say(console, line)
