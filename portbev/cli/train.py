@@ -97,8 +97,8 @@ def _show(run: Run, *, commands: bool) -> None:
     samples = f"{metrics.samples} samples of {metrics.split} ({metrics.weights} weights)"
     unscored = "" if metrics.scored else ", not scored: the split has no annotations"
     said = [f"{record.name} on {record.backend.label}: {samples}{unscored}"]
-    for metric in headline_metrics(find_benchmark(run.benchmark)) if metrics.scored else []:
-        said.append(f"  {metric.name}  {_number(metric.of(metrics.content), 4)}")
+    shown = headline_metrics(find_benchmark(run.benchmark)) if metrics.scored else []
+    said += [f"  {metric.name}  {_number(metric.of(metrics.content), 4)}" for metric in shown]
     speed = f"training {_number(record.training.fps, 2)}, inference {_number(metrics.inference.fps, 2)} samples/s"
     said += [f"  FPS  {speed}", f"  peak memory  {record.training.peak_memory / 2**30:.2f} GiB in training"]
     for line in said:
