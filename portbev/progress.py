@@ -106,8 +106,9 @@ class Reporter(AbstractContextManager["Reporter"]):
 
 
 def _terms(losses: Mapping[str, float]) -> list[str]:
-    """The loss's terms, but where it has one alone."""
-    terms = [f"{name} {figure(value)}" for name, value in losses.items() if name != "total"]
+    """The loss's terms, but where it has one alone; those of inner layers (``d0.loss_cls``) after the others."""
+    names = sorted((name for name in losses if name != "total"), key=lambda name: "." in name)
+    terms = [f"{name} {figure(losses[name])}" for name in names]
     if len(terms) < 2:
         return []
     return terms if len(terms) <= _TERMS else [*terms[:_TERMS], f"{len(terms) - _TERMS} more"]

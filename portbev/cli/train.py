@@ -45,7 +45,6 @@ def train(
     from portbev.cli.options import kernel_settings
     from portbev.config import load_config
     from portbev.errors import PortbevError
-    from portbev.runs import load_run
     from portbev.runtime import find_backend, why_auto
     from portbev.train import train
 
@@ -53,7 +52,7 @@ def train(
     if not config:
         if not (resume and out):
             raise PortbevError("no configuration", cure="portbev train CONFIG ..., or portbev train --resume --out RUN")
-        recorded = load_run(out).record
+        recorded = _to_resume(out).record
         settings = load_config(recorded.config, overrides)
         data_root = data_root or recorded.data.source
         if backend == "auto":
@@ -84,6 +83,25 @@ def train(
     _show(run, commands=not report)
     if report:
         _report(run)
+
+
+def _to_resume(out: Path) -> Run:
+    """The run in ``out``.
+
+    Raises:
+        PortbevError: there is none.
+    """
+    from portbev.errors import PortbevError
+    from portbev.runs import load_run
+    from portbev.runs.layout import RUN, runs_below
+
+    if (out / RUN).is_file():
+        return load_run(out)
+    start = f"Start one: portbev train CONFIG --out {shlex.quote(str(out))}"
+    there = [str(run) for run in runs_below(out) or runs_below(out.parent)]
+    rest = f" and {len(there) - 10} more" if len(there) > 10 else ""
+    named = f"; or name one of these: portbev train --resume --out {', '.join(there[:10])}{rest}" if there else ""
+    raise PortbevError("there is no run to resume", where=str(out), cure=start + named)
 
 
 def _show(run: Run, *, commands: bool) -> None:

@@ -7,12 +7,13 @@ import pickletools
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from portbev.errors import PortbevError, ResultsError
 from portbev.evaluate.benchmark import BEGINNING, benchmarks_of_file
 from portbev.plugins import plugins
-from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN
+from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN, runs_below
 from portbev.tensorfiles.kinds import INDEX, weight_files
 
 What = Literal["run", "checkpoint", "results"]
@@ -133,6 +134,15 @@ def _folder(path: Path) -> What:
     if (path / PREDICTIONS).is_file():
         cure = f"Score its predictions: portbev eval {path / PREDICTIONS}; or draw them: portbev viz {path}"
         raise PortbevError("holds an evaluation, not a run", where=str(path), cure=cure)
+    if path.name == CHECKPOINTS and (path.parent / RUN).is_file():
+        cure = f"Name its run: portbev eval {quote(str(path.parent))}; --checkpoint STEP takes one of them"
+        raise PortbevError("is the folder of a run's checkpoints", where=str(path), cure=cure)
+    runs = runs_below(path)
+    if runs:
+        one, every = quote(str(runs[0])), " ".join(quote(str(run)) for run in runs[:3])
+        rest = f" ... ({len(runs)} runs)" if len(runs) > 3 else ""
+        cure = f"Name one: portbev eval {one}; or compare them: portbev parity report {every}{rest}"
+        raise PortbevError("is a folder of runs", where=str(path), cure=cure)
     found = _json_files(path)
     cure = f"If these are results, name the file: {found[0]}" if found else _WHAT_IS_TAKEN
     raise PortbevError("is a folder with neither a run nor a checkpoint", where=str(path), cure=cure)

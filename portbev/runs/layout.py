@@ -1,4 +1,8 @@
-"""Names of the files in a run directory."""
+"""Names of the files in a run directory, and where there are any."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 RUN = "run.json"
 SCALARS = "scalars.jsonl"
@@ -7,3 +11,8 @@ PREDICTIONS = "predictions.json"
 CHECKPOINTS = "checkpoints"
 LOCK = "run.lock"
 SEAL = "seal.json"
+
+
+def runs_below(folder: Path) -> list[Path]:
+    """The run directories in ``folder`` and in its folders."""
+    return sorted(found.parent for pattern in (f"*/{RUN}", f"*/*/{RUN}") for found in folder.glob(pattern))

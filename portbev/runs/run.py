@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from portbev.config import RunConfig, load_config
 from portbev.errors import PortbevError
-from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN, SCALARS
+from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN, SCALARS, runs_below
 from portbev.runs.metrics import Metrics, read_metrics
 from portbev.runs.record import RunRecord, Status, read_record
 from portbev.runs.scalars import Row, read_scalars
 
 if TYPE_CHECKING:
     from portbev.runs.checkpoints import Checkpoints
+
+_MANY = 10
+"""Runs that are named, where another may be meant."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,15 @@ class Run:
         return read_scalars(self.path / SCALARS)
 
 
+def _named(path: Path) -> str:
+    """Which run may be meant by ``path``, which is none."""
+    near = runs_below(path) or runs_below(path.parent)
+    if not near:
+        return "Name a directory written by: portbev train --out DIR"
+    rest = f" and {len(near) - _MANY} more" if len(near) > _MANY else ""
+    return f"Runs {'in it' if path.is_dir() and runs_below(path) else 'beside it'}: {', '.join(map(str, near[:_MANY]))}{rest}"
+
+
 def load_run(path: Path | str) -> Run:
     """Read a run directory.
 
@@ -76,5 +88,5 @@ def load_run(path: Path | str) -> Run:
     path = Path(path)
     if not (path / RUN).is_file():
         what = "not a run directory: it has no run.json" if path.is_dir() else "no such run directory"
-        raise PortbevError(what, where=str(path), cure="Name a directory written by: portbev train --out DIR")
+        raise PortbevError(what, where=str(path), cure=_named(path))
     return Run(path, read_record(path / RUN))

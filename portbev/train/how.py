@@ -16,6 +16,7 @@ _AS_ASKED = (
     "compute.pin_memory: an emulated device has no use",
     "compute.fused_optimizer: adamw updates",
     "compute.fused_optimizer: sgd updates",
+    "CAN bus: read from can_bus/",
 )
 """How notes begin that say nothing but that all is as it was asked for."""
 

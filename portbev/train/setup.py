@@ -187,5 +187,5 @@ def _begin(parts: Parts, say: Callable[[str], None]) -> None:
     parts.comm.on_main(prepare)
     if parts.config.train.tensorboard and parts.comm.is_main:
         parts.board = TensorBoard(writer.path / "tensorboard", step + 1)
-    for note in writer.record.data.notes:
+    for note in unusual(writer.record.data.notes):
         say(f"note: {note}")
