@@ -72,11 +72,12 @@ class Run:
 
 def _named(path: Path) -> str:
     """Which run may be meant by ``path``, which is none."""
-    near = runs_below(path) or runs_below(path.parent)
+    inside = runs_below(path)
+    near = inside or runs_below(path.parent)
     if not near:
         return "Name a directory written by: portbev train --out DIR"
     rest = f" and {len(near) - _MANY} more" if len(near) > _MANY else ""
-    return f"Runs {'in it' if path.is_dir() and runs_below(path) else 'beside it'}: {', '.join(map(str, near[:_MANY]))}{rest}"
+    return f"Runs {'in it' if inside else 'beside it'}: {', '.join(map(str, near[:_MANY]))}{rest}"
 
 
 def load_run(path: Path | str) -> Run:
