@@ -98,7 +98,7 @@ def _to_resume(out: Path) -> Run:
     if (out / RUN).is_file():
         return load_run(out)
     start = f"Start one: portbev train CONFIG --out {shlex.quote(str(out))}"
-    there = [str(run) for run in runs_below(out) or runs_below(out.parent)]
+    there = [str(run) for run in runs_below(out) or runs_below(out.parent, deep=False)]
     rest = f" and {len(there) - 10} more" if len(there) > 10 else ""
     named = f"; or name one of these: portbev train --resume --out {', '.join(there[:10])}{rest}" if there else ""
     raise PortbevError("there is no run to resume", where=str(out), cure=start + named)

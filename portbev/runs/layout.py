@@ -13,6 +13,7 @@ LOCK = "run.lock"
 SEAL = "seal.json"
 
 
-def runs_below(folder: Path) -> list[Path]:
-    """The run directories in ``folder`` and in its folders."""
-    return sorted(found.parent for pattern in (f"*/{RUN}", f"*/*/{RUN}") for found in folder.glob(pattern))
+def runs_below(folder: Path, *, deep: bool = True) -> list[Path]:
+    """The run directories in ``folder`` and, with ``deep``, in its folders."""
+    patterns = (f"*/{RUN}", f"*/*/{RUN}") if deep else (f"*/{RUN}",)
+    return sorted(found.parent for pattern in patterns for found in folder.glob(pattern))

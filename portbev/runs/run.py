@@ -73,7 +73,7 @@ class Run:
 def _named(path: Path) -> str:
     """Which run may be meant by ``path``, which is none."""
     inside = runs_below(path)
-    near = inside or runs_below(path.parent)
+    near = inside or runs_below(path.parent, deep=False)
     if not near:
         return "Name a directory written by: portbev train --out DIR"
     rest = f" and {len(near) - _MANY} more" if len(near) > _MANY else ""
