@@ -25,6 +25,7 @@ _COMMANDS = {
     "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
     "data": ("portbev.cli.data", "Generate and check data sets."),
     "parity": ("portbev.cli.parity", "Compare runs across devices."),
+    "logs": ("portbev.cli.logs", "Curves, times and tables of training logs, of this project, mmdet and mmengine."),
     "flops": ("portbev.cli.flops", "Count FLOPs, parameters, activations and bytes of a model, without running it."),
     "bench": ("portbev.cli.bench", "Time operators and steps beside other implementations and the device's limits."),
 }
