@@ -21,6 +21,7 @@ _HELP = (
 _COMMANDS = {
     "train": ("portbev.cli.train", "Train a model and write a run directory."),
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
+    "publish": ("portbev.cli.publish", "Write a checkpoint's weights alone, with their hash in the file's name."),
     "viz": ("portbev.cli.viz", "Draw a run's detections in the cameras and from above."),
     "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
     "data": ("portbev.cli.data", "Generate and check data sets."),
