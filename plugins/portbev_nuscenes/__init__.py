@@ -1,8 +1,8 @@
 """nuScenes as a plugin: tables, samples, scoring, pictures, commands, and generated scenes in its format.
 
 ``tables`` reads the tables of a version and ``samples`` makes training and evaluation samples of them; ``metrics`` and
-``benchmark`` score detections, ``views`` draws them, and ``synth`` generates scenes. ``commands`` holds the commands of
-``portbev data``, and ``check`` the one that examines a data root.
+``benchmark`` score detections, ``views`` draws them, and ``synth`` generates scenes. ``nuimages`` converts the data set
+of single pictures. ``commands`` holds the commands of ``portbev data``, ``check`` the one that examines a data root.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def portbev_datasets() -> list[DataSet]:
-    """nuScenes in two forms: key frames with sweeps, and queues of frames."""
+    """nuScenes in two forms, key frames with sweeps and queues of frames; and nuImages, which is converted."""
     from portbev.data.kinds import DataKind, DataSet
     from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
     from portbev_nuscenes.synth.root import SCHEME
@@ -30,7 +30,10 @@ def portbev_datasets() -> list[DataSet]:
         DataKind("nuscenes", NuscenesData, _open_sweeps),
         DataKind("nuscenes_queue", NuscenesQueueData, _open_queue),
     )
-    return [DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME)]
+    return [
+        DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME),
+        DataSet("nuimages", (), commands=_nuimages_commands),
+    ]
 
 
 @hookimpl
@@ -57,3 +60,9 @@ def _commands() -> Mapping[Group, Callable[..., None]]:
     from portbev_nuscenes import commands
 
     return {"synth": commands.synth, "check": commands.check}
+
+
+def _nuimages_commands() -> Mapping[Group, Callable[..., None]]:
+    from portbev_nuscenes.nuimages import commands
+
+    return {"synth": commands.synth, "convert": commands.convert}

@@ -1,0 +1,1 @@
+"""nuImages, nuScenes' data set of single pictures: its tables, their conversion to COCO, and generated ones."""
