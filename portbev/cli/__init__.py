@@ -13,6 +13,7 @@ from portbev.autoload import no_autoload
 from portbev.errors import PortbevError
 
 _SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
+_LIST_OPTIONS = ("--keys", "--legend")
 _SETTING = re.compile(r"^[A-Za-z_][\w-]*(\.[\w-]+)*=")
 _HELP = (
     "BEV perception models from one source for NVIDIA CUDA, AMD ROCm, Huawei Ascend NPU and CPU, and tools that "
@@ -80,7 +81,7 @@ def _is_mine_to_say(error: PortbevError) -> bool:
 
 
 def _one_each(arguments: list[str]) -> list[str]:
-    """``--cfg-options a=1 b=2``, as mmengine's tools take it, with the option before each.
+    """``--cfg-options a=1 b=2`` and ``--keys a b``, as mmengine and mmdet take them, with the option before each.
 
     Raises:
         PortbevError: an option with one dash.
@@ -91,11 +92,11 @@ def _one_each(arguments: list[str]) -> list[str]:
             raise PortbevError("unknown option", where=word, cure=f"Write it with two dashes: -{word}")
         if word.startswith("-"):
             option, _, value = word.partition("=")
-            value_is_next = not value and option in _SETTING_OPTIONS
+            value_is_next = not value and option in (*_SETTING_OPTIONS, *_LIST_OPTIONS)
         elif value_is_next:
             value_is_next = False
-        elif option in _SETTING_OPTIONS and _SETTING.match(word) and not os.path.exists(word):
-            words.append(option)
+        elif option in _LIST_OPTIONS or (option in _SETTING_OPTIONS and _SETTING.match(word)):
+            words += [] if os.path.exists(word) else [option]
         words.append(word)
     return words
 

@@ -124,7 +124,7 @@ def _print(made: pd.DataFrame) -> None:
     fitted, gone = fitting(console, shape, len(names), range(len(names) - 1, 2, -1))
     print_whole(console, fitted)
     if gone:
-        say(console, f"without room for: {', '.join(str(names[column]) for column in sorted(gone))} (--keys, --csv)")
+        say(console, f"left out for width: {', '.join(str(names[column]) for column in sorted(gone))} (--keys, --csv)")
 
 
 def _cell(value: object, name: str) -> str:

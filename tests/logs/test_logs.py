@@ -136,7 +136,8 @@ def test_a_name_at_the_end_of_two_is_asked_for(tmp_path: Path) -> None:
 def test_curves_of_several_logs_are_drawn(tmp_path: Path, kind: str) -> None:
     logs = [str(mmdet(tmp_path / "a.log.json")), str(ours(tmp_path / "c"))]
     out = tmp_path / f"curves.{kind}"
-    assert main(["logs", "plot", *logs, "--keys", "loss,lr", "--title", "both", "--out", str(out)]) == 0
+    legend = ["--legend", "a: loss", "a: lr", "c: loss", "c: lr"]
+    assert main(["logs", "plot", *logs, "--keys", "loss", "lr", "--title", "both", *legend, "--out", str(out)]) == 0
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[kind]
     assert out.read_bytes().startswith(start)
 
