@@ -24,48 +24,87 @@ Bound = tuple[float, float, float]  # lower, upper and step in metres
 
 
 class ImageBackboneSection(Section):
+    """The ResNet of the pictures."""
+
     depth: Literal[18, 34, 50, 101] = 50
+    """Which ResNet."""
     base_channels: int = Field(64, ge=1)
-    frozen_stages: int = Field(0, ge=-1, le=4)  # 0: the stem's weights and batch statistics are fixed
-    weights: str | None = None  # torchvision ResNet weights (.pth or .safetensors) to start from
+    """Channels of the stem; 64 is the original's width."""
+    frozen_stages: int = Field(0, ge=-1, le=4)
+    """Stages whose weights and batch statistics are fixed: -1 none, 0 the stem, 1 to 4 the stages up to there too."""
+    weights: str | None = None
+    """File of torchvision's ResNet weights (.pth or .safetensors) to start from; null: random ones."""
     zero_init_residual: bool = True
+    """Residual branches start at zero."""
 
 
 class ImageNeckSection(Section):
+    """The neck that brings the backbone's four maps to one size."""
+
     out_channels: tuple[int, int, int, int] = (128, 128, 128, 128)
+    """Channels that each of the four maps gets."""
 
 
 class DepthNetSection(Section):
+    """The network that finds depth and context of each feature pixel."""
+
     mid_channels: int = Field(512, ge=1)
+    """Channels inside."""
     blocks: int = Field(3, ge=0)
+    """Residual blocks of the depth branch."""
     use_aspp: bool = True
+    """Dilated convolutions of several reaches after the blocks."""
     use_dcn: bool = True
+    """A deformable convolution at the end."""
     dcn_groups: int = Field(4, ge=1)
+    """Groups of channels of that convolution."""
     dropout: float = Field(0.5, ge=0, lt=1)
+    """Share of values that are dropped after the dilated convolutions."""
 
 
 class HeadSection(Section):
+    """The heads that find centres and boxes in the bird's-eye view."""
+
     tasks: tuple[tuple[str, ...], ...] = TASKS
+    """Classes of each head."""
     trunk_depth: Literal[18, 34, 50] = 18
+    """Which ResNet works on the bird's-eye view."""
     trunk_channels: int = Field(160, ge=1)
+    """Channels of its first stage."""
     trunk_strides: tuple[int, ...] = Field((1, 2, 2), min_length=1, max_length=4)
+    """Stride of each of its stages."""
     neck_channels: tuple[int, ...] = (64, 64, 64, 64)
+    """Channels that the bird's-eye view itself and each stage's map get in the neck."""
     shared_channels: int = Field(64, ge=1)
+    """Channels of the map that all heads share."""
     branch_channels: int = Field(64, ge=1)
-    heatmap_bias: float | None = None  # initial bias of the heatmaps; null: see `quirks`
+    """Channels inside each branch of a head."""
+    heatmap_bias: float | None = None
+    """Initial bias of the heatmaps; null: as `quirks` says."""
 
 
 class TargetSection(Section):
+    """The heatmaps that the heads are trained on."""
+
     min_overlap: float = Field(0.1, gt=0, lt=1)
-    min_radius: int = Field(2, ge=0)  # cells
-    max_objects: int = Field(500, ge=1)  # per task and sample
+    """Overlap (intersection over union) that a centre moved by the radius leaves at least."""
+    min_radius: int = Field(2, ge=0)
+    """Smallest radius of an object's peak. [cells]"""
+    max_objects: int = Field(500, ge=1)
+    """Objects that count at most, per head and sample."""
 
 
 class LossSection(Section):
+    """Weights of the losses."""
+
     heatmap_weight: float = Field(1.0, ge=0)
+    """Weight of the heatmaps' loss (focal)."""
     box_weight: float = Field(0.25, ge=0)
+    """Weight of the boxes' loss (L1)."""
     depth_weight: float = Field(3.0, ge=0)
+    """Weight of the depth's loss (cross entropy with the lidar's depth)."""
     code_weights: tuple[float, ...] = Field((1.0,) * 8 + (0.5, 0.5), min_length=10, max_length=10)
+    """Weight of each number of a box: x, y, z, three sizes, sine and cosine of yaw, two velocities."""
 
 
 class DecodeSection(Section):
@@ -74,29 +113,48 @@ class DecodeSection(Section):
     fields_mean: ClassVar[Meaning] = Meaning.SCORE
 
     nms: Literal["circle", "size_aware_circle", "none"] = "circle"
+    """How double detections are suppressed: by a circle, by one that grows with the size, or not at all."""
     min_radius: tuple[float, ...] = (4.0, 12.0, 10.0, 1.0, 0.85, 0.175)
-    size_scale: tuple[float, ...] = (0.7, 0.4, 0.7, 0.4, 0.7, 1.0)  # for size_aware_circle, one for each task
+    """Squared distance below which a weaker detection of a head goes, one for each head (`circle`). [m^2]"""
+    size_scale: tuple[float, ...] = (0.7, 0.4, 0.7, 0.4, 0.7, 1.0)
+    """Factor of the sizes, one for each head (`size_aware_circle`)."""
     score_threshold: float = Field(0.1, ge=0, lt=1)
-    candidates: int = Field(500, ge=1)  # cells with the highest scores per task, before suppression
+    """Detections with a lower score are dropped."""
+    candidates: int = Field(500, ge=1)
+    """Cells with the highest scores that each head keeps before suppression."""
     max_per_task: int = Field(83, ge=1)
+    """Detections that each head keeps after it."""
     center_range: tuple[float, float, float, float, float, float] = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    """Detections with their centre outside are dropped: x, y, z of the lower and of the upper corner. [m]"""
 
 
 class BevDepthConfig(ModelSection):
     """Defaults are BEVDepth R50 256x704 with a 128x128 BEV and one key frame."""
 
     family: Literal["bevdepth"] = "bevdepth"
+    """This family."""
     variant: Literal["bevdepth", "matrixvt"] = "bevdepth"
+    """`bevdepth`, or `matrixvt`, which pools by matrix products."""
     quirks: Literal["official", "fixed"] = "official"
+    """`official`: as the original does, with its peculiarities; `fixed`: as it was meant."""
     key_frames: int = Field(1, ge=1)
+    """Key frames that are put together, the current one included; as many as `data.sweeps`."""
     depth_aggregation: bool = False
-    final_size: tuple[int, int] = (256, 704)  # (height, width) of the images, as in data.image.final_size
-    downsample: Literal[4, 8, 16, 32] = 16  # image pixels per feature pixel
+    """Refine depth along the rays of neighbouring pixels (the original's `da`)."""
+    final_size: tuple[int, int] = (256, 704)
+    """Height and width of the pictures, as in `data.image.final_size`. [pixels]"""
+    downsample: Literal[4, 8, 16, 32] = 16
+    """Stride of the image features. [pixels]"""
     x_bound: Bound = (-51.2, 51.2, 0.8)
+    """Lower end, upper end and cell of the bird's-eye view along x, forward. [m]"""
     y_bound: Bound = (-51.2, 51.2, 0.8)
+    """The same along y, to the left. [m]"""
     z_bound: Bound = (-5.0, 3.0, 8.0)
+    """The same along z, upwards. [m]"""
     d_bound: Bound = (2.0, 58.0, 0.5)
+    """Lower end, upper end and step of the depth bins. [m]"""
     context_channels: int = Field(80, ge=1)
+    """Channels that each feature pixel lifts into the bird's-eye view."""
     image_backbone: ImageBackboneSection = ImageBackboneSection()
     image_neck: ImageNeckSection = ImageNeckSection()
     depth_net: DepthNetSection = DepthNetSection()

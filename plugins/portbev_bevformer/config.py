@@ -22,65 +22,105 @@ class QuirksSection(Quirks):
     ``quirks: official`` and ``quirks: fixed`` set all of them.
     """
 
-    rotation_center: Choice = "official"  # the BEV is rotated about cell (100, 100) of any grid; fixed: the middle
-    visibility_lists: Choice = "official"  # the queries visible to a camera are those of the batch's first sample
-    temporal_concat: Choice = "official"  # in batches of several samples, history comes from the wrong sample
-    image_size: Choice = "official"  # the padding below and to the right of an image counts as image
+    rotation_center: Choice = "official"
+    """`official` rotates the history about cell (100, 100) of any grid; `fixed` about the middle."""
+    visibility_lists: Choice = "official"
+    """`official`: the queries that a camera sees are those of the batch's first sample."""
+    temporal_concat: Choice = "official"
+    """`official`: in batches of several samples, history comes from the wrong sample."""
+    image_size: Choice = "official"
+    """`official`: the padding below and to the right of a picture counts as picture."""
 
 
 class ImageBackboneSection(Section):
+    """The ResNet of the pictures."""
+
     depth: Literal[18, 34, 50, 101] = 50
+    """Which ResNet."""
     base_channels: int = Field(64, ge=1)
+    """Channels of the stem; 64 is the original's width."""
     style: Literal["pytorch", "caffe"] = "pytorch"
-    deformable_stages: tuple[int, ...] = ()  # stages, from 1, with modulated deformable 3x3 convolutions
-    stages: tuple[int, ...] = Field((4,), min_length=1)  # stages, from 1, whose outputs go to the neck
+    """Where a bottleneck has its stride: in the 3x3 convolution (`pytorch`) or the first 1x1 (`caffe`)."""
+    deformable_stages: tuple[int, ...] = ()
+    """Stages, from 1, with modulated deformable 3x3 convolutions."""
+    stages: tuple[int, ...] = Field((4,), min_length=1)
+    """Stages, from 1, whose outputs go to the neck."""
     frozen_stages: int = Field(1, ge=-1, le=4)
+    """Stages whose weights and batch statistics are fixed: -1 none, 0 the stem, 1 to 4 the stages up to there too."""
     frozen_norms: bool = True
+    """Batch normalisation keeps its statistics in all stages."""
     zero_init_residual: bool = False
-    checkpointing: Annotated[bool, Meaning.HOW] = False  # less memory, about a third more time
-    weights: str | None = None  # torchvision ResNet weights (.pth or .safetensors) to start from
+    """Residual branches start at zero."""
+    checkpointing: Annotated[bool, Meaning.HOW] = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    weights: str | None = None
+    """File of torchvision's ResNet weights (.pth or .safetensors) to start from; null: random ones."""
 
 
 class EncoderSection(Section):
+    """The encoder from pictures and history to the bird's-eye view."""
+
     layers: int = Field(3, ge=1)
-    anchors: int = Field(4, ge=1)  # points of a cell's pillar, at different heights
+    """Layers."""
+    anchors: int = Field(4, ge=1)
+    """Points of a cell's pillar, at different heights."""
     temporal_points: int = Field(4, ge=1)
-    spatial_points: int = Field(8, ge=1)  # per level; a multiple of anchors
+    """Sampling points of a head of attention to the history."""
+    spatial_points: int = Field(8, ge=1)
+    """Sampling points of a head of attention to a level of the pictures; a multiple of `anchors`."""
     checkpointing: Annotated[bool, Meaning.HOW] = False
+    """Recompute activations in the backward pass: less memory, more time."""
 
 
 class LossSection(detr_config.LossSection):
     code_weights: tuple[float, ...] = Field((1.0,) * 8 + (0.2, 0.2), min_length=10, max_length=10)
+    """Weight of each number of a box: two of the centre, two sizes, height of the centre, third size, sine and cosine
+    of yaw, two velocities."""
 
 
 class DecodeSection(Section):
+    """From the network's outputs to detections."""
+
     fields_mean: ClassVar[Meaning] = Meaning.SCORE
 
     max_detections: int = Field(300, ge=1)
+    """Detections of a sample at most."""
     score_threshold: float | None = None
+    """Detections with a lower score are dropped; null: none."""
     center_range: Range = (-61.2, -61.2, -10.0, 61.2, 61.2, 10.0)
+    """Detections with their centre outside are dropped: x, y, z of the lower and of the upper corner. [m]"""
 
 
 class BevFormerConfig(ModelSection):
     """Defaults are BEVFormer-tiny."""
 
     family: Literal["bevformer"] = "bevformer"
+    """This family."""
     quirks: QuirksSection = QuirksSection()
-    # Until July 2023 the original shifted the present frame's reference points together with those of the history.
-    # Checkpoints published before (all of version 1, in 2022) were presumably trained so: set it to evaluate them.
     aliased_reference: bool = False
-    point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)  # metres, LIDAR_TOP frame
-    bev_size: tuple[int, int] = (50, 50)  # cells (rows along y, columns along x)
+    """Shift the present frame's reference points together with those of the history, as the original did until July
+    2023; checkpoints published before (all of version 1, in 2022) were presumably trained so."""
+    point_cloud_range: Range = (-51.2, -51.2, -5.0, 51.2, 51.2, 3.0)
+    """Area of the bird's-eye view, in the lidar's frame: x, y, z of the lower and of the upper corner. [m]"""
+    bev_size: tuple[int, int] = (50, 50)
+    """Rows along y and columns along x of the bird's-eye view. [cells]"""
     channels: int = Field(256, ge=8)
+    """Channels of queries and features; even, and a multiple of `heads`."""
     heads: int = Field(8, ge=1)
-    hidden: int = Field(512, ge=1)  # channels inside the feed-forward layers
+    """Heads of attention."""
+    hidden: int = Field(512, ge=1)
+    """Channels inside the feed-forward layers."""
     dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of values that are dropped in training."""
     cameras: int = Field(6, ge=1)
-    levels: int = Field(1, ge=1)  # number of the neck's maps
+    """Number of pictures of a frame."""
+    levels: int = Field(1, ge=1)
+    """Number of the neck's maps."""
     image_backbone: ImageBackboneSection = ImageBackboneSection()
     encoder: EncoderSection = EncoderSection()
     decoder: detr_config.DecoderSection = detr_config.DecoderSection()
     classes: tuple[str, ...] = DETECTION_CLASSES
+    """Names of the classes, in the order of the outputs."""
     loss: LossSection = LossSection()
     decode: DecodeSection = DecodeSection()
 

@@ -24,6 +24,8 @@ _COMMANDS = {
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
     "publish": ("portbev.cli.publish", "Write a checkpoint's weights alone, with their hash in the file's name."),
     "viz": ("portbev.cli.viz", "Draw a run's detections in the cameras and from above."),
+    "configs": ("portbev.cli.configs", "List the configurations that come with portbev."),
+    "config": ("portbev.cli.config", "Show a configuration as it is resolved, and say what its keys mean."),
     "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
     "data": ("portbev.cli.data", "Generate and check data sets."),
     "parity": ("portbev.cli.parity", "Compare runs across devices."),

@@ -24,9 +24,17 @@ class CommonData(Section):
     """Base of the ``data`` sections; ``kind`` says whose it is (see :class:`portbev.data.kinds.DataKind`)."""
 
     kind: str
-    root: Annotated[Root | None, Meaning.NEITHER] = None  # a folder, or "NAME:?seed=1": generated on first use
+    """Which data set and form of samples; the other keys of `data` are those of its schema."""
+    root: Annotated[Root | None, Meaning.NEITHER] = None
+    """Folder of the data set, or `PREFIX:?OPTIONS` for data that are generated on first use; `--data-root` overrides
+    it."""
     train_split: str = Field("train", min_length=1)
+    """Name of the split that is trained on."""
     eval_split: Annotated[str, Meaning.SCORE] = Field("val", min_length=1)
+    """Name of the split that is evaluated."""
     workers: Annotated[int, Meaning.NEITHER] = Field(4, ge=0, le=1024)
-    eval_stride: Annotated[int, Meaning.WATCH] = Field(1, ge=1)  # evaluate every n-th sample during training only
+    """Processes that load batches; 0: the training's own."""
+    eval_stride: Annotated[int, Meaning.WATCH] = Field(1, ge=1)
+    """Evaluate every so manieth sample during training; the last evaluation takes all. [samples]"""
     augment: bool = True
+    """Augment training samples; false: take them as they are."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from portbev.config.section import flatten
+from portbev.config.shipped import shipped_configs, shipped_root
 from portbev.config.yamls import parse_yaml, read_yaml
 from portbev.errors import ConfigError, nearest
 
@@ -44,6 +45,17 @@ class Layers:
             if (path and key[: len(path)] == path) or (key in kind and key[:1] == path[:1])
         ]
         return " with ".join([next(files, self.source), *inside])
+
+    def says(self, path: Iterable[str]) -> str | None:
+        """Who said the value at ``path``, or a word in the place of its section; None where it is a default."""
+        path, place = tuple(path), self.raw
+        for length, part in enumerate(path, 1):
+            if part not in place:
+                return None
+            place = place[part]
+            if length == len(path) or not isinstance(place, dict):
+                return self.origin(path[:length])
+        return None
 
 
 def read_files(path: Path, _seen: tuple[Path, ...] = ()) -> Layers:
@@ -86,7 +98,7 @@ def find_config(name: Path | str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    shipped = _shipped_root()
+    shipped = shipped_root()
     inner = Path(str(name).removeprefix("configs/"))
     for candidate in (shipped / inner, shipped / f"{inner}.yaml"):
         if candidate.is_file():
@@ -94,8 +106,9 @@ def find_config(name: Path | str) -> Path:
     if (path / "run.json").is_file():
         cure = f"To continue that run: portbev train --resume --out {name}"
         raise ConfigError("is a run, not a configuration", where=str(name), cure=cure)
-    known = [str(p.relative_to(shipped).with_suffix("")) for p in shipped.rglob("*.yaml") if not p.name.startswith("_")]
-    cure = nearest(str(name).removeprefix("configs/").removesuffix(".yaml"), known, label="With portbev come")
+    cure = nearest(
+        str(name).removeprefix("configs/").removesuffix(".yaml"), shipped_configs(), label="With portbev come"
+    )
     what = "is a folder, not a configuration" if path.is_dir() else "no such configuration"
     raise ConfigError(what, where=str(name), cure=cure)
 
@@ -205,10 +218,3 @@ def _paths(value: Mapping[str, Any], above: Path_ = ()) -> Iterable[Path_]:
         yield (*above, key)
         if isinstance(inner, dict):
             yield from _paths(inner, (*above, key))
-
-
-def _shipped_root() -> Path:
-    """Configurations inside the installed package, or those of the source tree in an editable install."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"

@@ -34,12 +34,26 @@ def load_config(
     Raises:
         ConfigError: missing file, circular ``extends``, YAML error, unknown key (with the nearest name), wrong type.
     """
+    return validated(layers_of(source, overrides), among)
+
+
+def layers_of(source: Path | str | Mapping[str, Any], overrides: Iterable[str] = ()) -> Layers:
+    """A configuration as its files and settings say it, before anything is validated (see :func:`load_config`)."""
     if isinstance(source, Mapping):
         layers = Layers(copy.deepcopy(dict(source)), "configuration")
     else:
         layers = read_files(find_config(source))
     override(layers, overrides)
-    raw, found = layers.raw, among or plugins()
+    return layers
+
+
+def validated(layers: Layers, among: Plugins | None = None) -> RunConfig:
+    """The configuration that ``layers`` say.
+
+    Raises:
+        ConfigError: see :func:`load_config`.
+    """
+    raw, found = dict(layers.raw), among or plugins()
     family = _family(layers, found)
     if family is not None:
         raw["model"] = _validate(family.config, raw["model"], layers, ("model",))

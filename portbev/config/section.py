@@ -16,6 +16,9 @@ Key = tuple[str, Any, Meaning]
 class Section(BaseModel):
     """Base of all sections: an unknown key is an error, values are checked when set, numbers are finite.
 
+    The string below a field says what it means, for people: ``portbev config explain`` and docs/configuration.md show
+    it. A unit stands in brackets at its end: ``[m]``.
+
     Attributes:
         fields_mean: what the fields mean that do not say it themselves (see :class:`Meaning`).
     """

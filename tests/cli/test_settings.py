@@ -15,6 +15,7 @@ from portbev.cli import main
     [
         ["train", "bevdepth/tiny_test"],
         ["eval", "{weights}", "--config", "bevdepth/tiny_test"],
+        ["config", "show", "bevdepth/tiny_test"],
         ["parity", "seeds", "bevdepth/tiny_test", "--seeds", "1", "--out", "{out}"],
         ["parity", "dump", "bevdepth/tiny_test", "--out", "{out}"],
         ["bench", "step", "bevdepth/tiny_test"],
