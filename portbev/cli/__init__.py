@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from portbev.autoload import no_autoload
-from portbev.errors import PortbevError
+from portbev.errors import PortbevError, nearest
 
 _SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
 _LIST_OPTIONS = ("--keys", "--legend")
@@ -107,6 +107,8 @@ def _run(arguments: list[str]) -> int:
     import typer
 
     arguments = _one_each(arguments)
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
+        raise PortbevError(f"unknown command {arguments[0]!r}", cure=nearest(arguments[0], _COMMANDS))
     command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
         command.main(args=arguments, prog_name="portbev")

@@ -128,7 +128,7 @@ def _has(name: str, key: Key) -> bool:
     from portbev.plugins import plugins
 
     raw = read_layers(shipped_configs(parts=True)[name])
-    family = (raw.get("model") or {}).get("family")
+    family = str((raw.get("model") or {}).get("family"))
     found = plugins().models().get(family)
     kind = (raw.get("data") or {}).get("kind") or next(iter(found.takes if found else ()), None)
     return f"model.family: {family}" in key.of or f"data.kind: {kind}" in key.of

@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -154,7 +154,7 @@ def _keys(
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def texts(section: type[Section]) -> dict[str, str]:
     """Field -> the string below it in the source of the class, or of the base that has one.
 
@@ -172,9 +172,10 @@ def texts(section: type[Section]) -> dict[str, str]:
         (definition,) = ast.parse(source).body
         assert isinstance(definition, ast.ClassDef)
         for field, below in pairwise(definition.body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                    found[field.target.id] = str(below.value.value)
+            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+                continue
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                found[field.target.id] = str(below.value.value)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from portbev.config.section import flatten
 from portbev.config.shipped import shipped_configs, shipped_root
 from portbev.config.yamls import parse_yaml, read_yaml
-from portbev.errors import ConfigError, nearest
+from portbev.errors import ConfigError
 
 Path_ = tuple[str, ...]
 
@@ -106,9 +107,9 @@ def find_config(name: Path | str) -> Path:
     if (path / "run.json").is_file():
         cure = f"To continue that run: portbev train --resume --out {name}"
         raise ConfigError("is a run, not a configuration", where=str(name), cure=cure)
-    cure = nearest(
-        str(name).removeprefix("configs/").removesuffix(".yaml"), shipped_configs(), label="With portbev come"
-    )
+    asked = str(name).removeprefix("configs/").removesuffix(".yaml")
+    near = difflib.get_close_matches(asked, shipped_configs(), n=1, cutoff=0.5)
+    cure = (f"Did you mean {near[0]!r}? " if near else "") + "What comes with portbev: portbev configs"
     what = "is a folder, not a configuration" if path.is_dir() else "no such configuration"
     raise ConfigError(what, where=str(name), cure=cure)
 

@@ -86,6 +86,7 @@ def test_page_is_the_committed_page(capsys: pytest.CaptureFixture[str]) -> None:
             ["config", "show", "bevdepth/laptop", "--set", "optimizer.rl=1"],
             "unknown key 'optimizer.rl'. Did you mean 'lr'?",
         ),
+        (["confg", "show", "bevdepth/laptop"], "unknown command 'confg'. Did you mean 'config'?"),
         (["config", "explain", "optimizer.lrr"], "unknown key 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
     ],
 )
