@@ -147,7 +147,7 @@ class NuscenesBenchmark:
         ]
         sums = [sum(record["boxes"][kind].values()) for kind in kinds]
         total = ("all", [record["mean_ap"], *(record["tp_errors"][error] for error in errors), *sums])
-        return ClassTable(["AP", *errors.values(), "found", "there"], rows, total)
+        return ClassTable(["AP", *errors.values(), "predicted", "annotated"], rows, total)
 
     def class_figures(self, record: Mapping[str, Any]) -> dict[str, float | None]:
         """AP per class, the mean over the distances."""

@@ -41,7 +41,7 @@ def synth(
     can_bus: bool = typer.Option(True, "--can-bus/--no-can-bus", help="Write the folder can_bus: the ego's motion."),
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
-    """Generate nuScenes-format scenes: six cameras, lidar, all tables. An interrupted call goes on where it stopped."""
+    """Generate nuScenes-format scenes: six cameras, lidar, all tables. The same call continues an interrupted one."""
     from portbev.data.generated.options import parse_image_size
     from portbev_nuscenes.synth import SynthOptions, generate
 

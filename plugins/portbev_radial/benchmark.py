@@ -145,7 +145,7 @@ class RadialBenchmark:
             counts = [fixed["boxes"][count] for count in ("pairs", "predictions", "ground_truth")]
             figures = [official["AP"], fixed["AP"], official["recall"], fixed["recall"]]
             rows.append((_row_name(kind, threshold, name), [*figures, *counts]))
-        columns = ["AP", "AP fixed", "recall", "recall fixed", "pairs", "found", "there"]
+        columns = ["AP", "AP fixed", "recall", "recall fixed", "pairs", "predicted", "annotated"]
         return ClassTable(columns, rows, head="overlap, IoU, range")
 
     def class_figures(self, record: Mapping[str, Any]) -> dict[str, float | None]:

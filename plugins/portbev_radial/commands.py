@@ -28,7 +28,7 @@ def synth(
     jpeg_quality: int = typer.Option(90, "--jpeg-quality", help="10 to 100."),
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
-    """Generate RADIal recordings: a simulated radar, camera, lidar, labels. An interrupted call goes on."""
+    """Generate RADIal recordings: radar, camera, lidar, labels. The same call continues an interrupted one."""
     from portbev.data.generated.options import parse_image_size
     from portbev_radial.synth import RadialSynthOptions, generate
 
@@ -70,7 +70,7 @@ def convert(
 ) -> None:
     """Convert raw RADIal recordings into the KITTI-like layout of EchoFusion.
 
-    An interrupted call goes on where it stopped; parts may be added later. What cannot be read is reported in one line
+    After an interruption the same call continues; parts may be added later. What cannot be read is reported in one line
     each on stderr; exit status 2 when a labelled sample is lost.
     """
     from portbev.data import open_root

@@ -148,7 +148,7 @@ def _print_table(content: ClassTable, title: str, console: Console) -> None:
         terminal.say(console, f"left out for width: {', '.join(names[one] for one in sorted(gone))} (metrics.json)")
 
 
-_COUNTS = ("found", "there")
+_COUNTS = ("predicted", "annotated")
 
 
 def _table(content: ClassTable, kept: Sequence[int], gap: int = 1) -> Table:

@@ -78,9 +78,9 @@ def test_a_narrow_terminal_leaves_out_whole_columns_and_says_which(trained: Path
     assert len(row) == len(head) and "…" not in "".join(lines)
     told = re.search(r"left out for width: ([^(]+) \(", " ".join(line.strip() for line in lines))
     gone = told[1].split(", ") if told else []
-    every = ["class", "AP", "ATE", "ASE", "AOE", "AVE", "AAE", "found", "there"]
+    every = ["class", "AP", "ATE", "ASE", "AOE", "AVE", "AAE", "predicted", "annotated"]
     assert [name for name in every if name not in gone] == head
-    assert (len(gone) > 0) == (columns < 75)
+    assert (len(gone) > 0) == (columns < 83)
 
 
 def test_empty_predictions_score_zero(portbev: Any, data: Path, trained: Path, tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_a_run_is_scored_again_on_the_data_that_it_was_made_on_and_keeps_its_res
     near = json.loads((run / "eval_on_elsewhere_0-30m" / "metrics.json").read_text())
     assert near["within"] == [0, 30] and results_of(run) == before
     assert sum(near["boxes"]["ground_truth"].values()) == sum(
-        ring["there"] for ring in own["by_distance"] if ring["to"] <= 30
+        ring["annotated"] for ring in own["by_distance"] if ring["to"] <= 30
     )
 
 

@@ -37,7 +37,7 @@ def rings(
 
     Returns:
         For each ring ``from``, ``to`` [m], ``mAP`` over the classes with ground truth there (NaN without any), and
-        the numbers of boxes ``found`` and ``there``.
+        the numbers of boxes ``predicted`` and ``annotated``.
     """
     found_at, there_at = ego_distance(kept, truth)[order], ego_distance(truth, truth)
     labels, scores = kept.label[order], kept.score[order]
@@ -56,6 +56,6 @@ def rings(
                 places = np.searchsorted(ranks, of_class)
                 aps.append(curve(scores[ranks], places, int(truths[label]), {}).average_precision(config))
         mean = float(np.mean(aps)) if aps else float("nan")
-        counts = {"found": int(found.sum()), "there": int(there.sum())}
+        counts = {"predicted": int(found.sum()), "annotated": int(there.sum())}
         results.append({"from": near, "to": far, "mAP": mean, **counts})
     return results

@@ -31,7 +31,7 @@ def rings(predictions: FrameBoxes, ground_truth: FrameBoxes) -> list[dict[str, A
 
     Returns:
         For each ring ``from``, ``to`` [m], ``BEV_AP`` [per cent], the mean over the IoU thresholds (NaN without ground
-        truth), and the numbers of boxes ``found`` and ``there``.
+        truth), and the numbers of boxes ``predicted`` and ``annotated``.
     """
     predicted, truth = padded(predictions), padded(ground_truth)
     predicted = Padded(predicted.boxes, predicted.valid & (predicted.boxes[..., 7] > MIN_SCORE))
@@ -52,5 +52,5 @@ def rings(predictions: FrameBoxes, ground_truth: FrameBoxes) -> list[dict[str, A
             ranked = hits[np.argsort(-scores, kind="stable")]
             aps.append(100 * average_precision(ranked, truths) if len(ranked) else 0.0)
         mean = float(np.mean(aps)) if aps else float("nan")
-        results.append({"from": near, "to": far, "BEV_AP": mean, "found": int(found.sum()), "there": truths})
+        results.append({"from": near, "to": far, "BEV_AP": mean, "predicted": int(found.sum()), "annotated": truths})
     return results

@@ -33,7 +33,7 @@ def ops(
 ) -> None:
     """Judge every operator that the models call, forward and each gradient, against its float64 definition.
 
-    A file that an interrupted call left is gone on with. Exit status 1: something is a fault.
+    The same call continues an interrupted one. Exit status 1: an error is a fault.
     """
     from portbev import terminal
     from portbev.errors import PortbevError

@@ -29,7 +29,7 @@ def seeds(
     kernel: list[str] = typer.Option([], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator; repeatable."),  # noqa: B008
     processes: int = typer.Option(1, "--processes", min=1, help="Processes of each run, a device each."),
 ) -> None:
-    """Train with several seeds on several backends into one folder; a second call goes on where the first was ended."""
+    """Train with several seeds on several backends into one folder; a second call continues the series."""
     from portbev import terminal
     from portbev.errors import PortbevError
     from portbev.parity.series import Device

@@ -64,7 +64,7 @@ def test_two_samples_by_hand() -> None:
     far = evaluate(found, truth, DetectionConfig().within(30, np.inf))
     assert (far.ground_truth_counts["car"], far.prediction_counts["car"]) == (1, 1)
     assert far.mean_dist_aps["car"] == pytest.approx(1)
-    assert [(ring["from"], ring["there"], ring["found"]) for ring in near.by_distance] == [
+    assert [(ring["from"], ring["annotated"], ring["predicted"]) for ring in near.by_distance] == [
         (0, 1, 1),
         (10, 0, 1),
         (20, 1, 0),
@@ -83,8 +83,8 @@ def test_a_ring_is_an_evaluation_of_its_distances_alone(seed: int) -> None:
         present = [name for name in DETECTION_CLASSES if alone.ground_truth_counts[name]]
         mean = np.mean([alone.mean_dist_aps[name] for name in present]) if present else np.nan
         assert ring["mAP"] == pytest.approx(mean, abs=1e-12, nan_ok=True)
-        assert ring["there"] == sum(alone.ground_truth_counts.values())
-        assert ring["found"] == sum(alone.prediction_counts.values())
+        assert ring["annotated"] == sum(alone.ground_truth_counts.values())
+        assert ring["predicted"] == sum(alone.prediction_counts.values())
 
 
 def test_class_ranges_still_apply() -> None:

@@ -296,7 +296,9 @@ def test_distances_by_hand():
     assert (middle.ground_truth, middle.predictions) == (1, 2)
     assert middle.fixed.mean_ap("bev") == pytest.approx(50)  # the one car is found second
     rings = evaluate_arrays(predictions, truth).by_distance
-    assert [(ring["from"], ring["there"], ring["found"]) for ring in rings if ring["there"] or ring["found"]] == [
+    assert [
+        (ring["from"], ring["annotated"], ring["predicted"]) for ring in rings if ring["annotated"] or ring["predicted"]
+    ] == [
         (20, 1, 1),
         (40, 0, 1),
         (50, 1, 1),
@@ -312,4 +314,4 @@ def test_a_ring_is_an_evaluation_of_its_distances_alone(seed):
     for ring in evaluate(found, there).by_distance:
         alone = evaluate(found, there, (ring["from"], ring["to"]))
         expected = alone.fixed.mean_ap("bev") if alone.ground_truth else np.nan
-        assert ring["BEV_AP"] == pytest.approx(expected, nan_ok=True) and ring["there"] == alone.ground_truth
+        assert ring["BEV_AP"] == pytest.approx(expected, nan_ok=True) and ring["annotated"] == alone.ground_truth
