@@ -18,7 +18,6 @@ every record, dtype and device.
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from statistics import median
 
 import torch
@@ -79,13 +78,12 @@ def half_ulp(sketch: Sketch) -> float:
 def is_sparse(a: Sketch, b: Sketch, band: float = 0.0) -> bool:
     """Whether the tensors differ in so few elements, of so many, that an edge that was crossed explains it.
 
-    Of a difference in one element all 16 differences of projections have the same size, of one in two elements there
-    are two sizes, in three four. Sizes of dense differences are all different. It is asked of tensors of more than 32
-    elements. All other elements differ by rounding, which blurs the sizes by about the ``band``.
+    An element belongs to one of 16 projections, so that three elements change three of them at most, and a dense
+    difference nearly all. It is asked of tensors of more than 32 elements. All other elements differ by rounding, which
+    changes every projection by about the ``band`` or less.
     """
     if min(a.count, b.count) <= 32 or not (a.projections and b.projections):
         return False
-    sizes = sorted(abs(p - q) for p, q in zip(a.projections, b.projections, strict=True))
-    slack = max(1e-3 * sizes[-1], band)
-    groups = 1 + sum(later - earlier > slack for earlier, later in pairwise(sizes))
-    return math.isfinite(sizes[-1]) and groups <= 4
+    sizes = [abs(p - q) for p, q in zip(a.projections, b.projections, strict=True)]
+    slack = max(1e-3 * max(sizes), band)
+    return math.isfinite(max(sizes)) and sum(size > slack for size in sizes) <= 3

@@ -14,13 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 PROJECTIONS = 16
-COLUMNS = 512
-"""An element's sign is that of its row times that of its column, in rows of so many elements."""
-WORDS = 1 << 17
+WIDTH = 37
+"""Columns of a projection: a prime, so that the strides of tensors do not fall into the same columns again and again."""
+COLUMNS = PROJECTIONS * WIDTH
+"""Elements of a row: an element's sign is that of its row in its projection times that of its column."""
+ROWS = 222
+"""Rows that are worked on at once."""
+SMALL = 1 << 14
+"""A tensor of no more elements has a sign and a projection of its own for each."""
+WORDS = ROWS * COLUMNS // 2
 """A word's multiplier is that of its block times that of its place in it, in blocks of so many words."""
 _GOLDEN = 0x9E3779B97F4A7C15
 _ALL = (1 << 64) - 1
-_COLUMN, _ROW, _PLACE, _BLOCK = (1 << 60, 2 << 60, 3 << 60, 4 << 60)  # streams that never meet
+_COLUMN, _ROW, _PLACE, _BLOCK, _ELEMENT = (n << 60 for n in range(1, 6))  # streams that never meet
 
 
 def mix64(counters: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -35,33 +41,39 @@ def _words(stream: int, count: int) -> NDArray[np.uint64]:
     return mix64(np.arange(1, count + 1, dtype=np.uint64) + np.uint64(stream))
 
 
-def _signs(stream: int, count: int) -> Tensor:
-    """(PROJECTIONS, count) of +-1, float64: bit k of the counter's word is the sign of projection k."""
-    bits = (_words(stream, count) >> np.arange(PROJECTIONS, dtype=np.uint64)[:, None]) & np.uint64(1)
-    return torch.from_numpy(1.0 - 2.0 * bits.astype(np.float64))
-
-
 @lru_cache(maxsize=8)
 def column_signs(device: torch.device) -> Tensor:
-    """(PROJECTIONS, COLUMNS) of +-1, float64."""
-    return _signs(_COLUMN, COLUMNS).to(device)
+    """(PROJECTIONS, WIDTH) of +-1, float64: of the columns of each projection."""
+    signs = 1.0 - 2.0 * (_words(_COLUMN, COLUMNS) & np.uint64(1)).astype(np.float64)
+    return torch.from_numpy(signs).view(PROJECTIONS, WIDTH).to(device)
 
 
 def row_signs(first: int, rows: int, device: torch.device) -> Tensor:
-    """(PROJECTIONS, rows) of +-1, float64, of the rows from ``first`` on."""
+    """(PROJECTIONS, 1, rows) of +-1, float64, of the rows from ``first`` on: each projection has its own."""
     needed = 1 << max(10, (first + rows - 1).bit_length())
-    return _all_row_signs(needed, device)[:, first : first + rows]
+    return _all_row_signs(needed, device)[:, None, first : first + rows]
 
 
 @lru_cache(maxsize=32)
 def _all_row_signs(rows: int, device: torch.device) -> Tensor:
-    return _signs(_ROW, rows).to(device)
+    bits = (_words(_ROW, rows) >> np.arange(PROJECTIONS, dtype=np.uint64)[:, None]) & np.uint64(1)
+    return torch.from_numpy(1.0 - 2.0 * bits.astype(np.float64)).to(device)
 
 
 @lru_cache(maxsize=1)
-def small_signs() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same as arrays: (PROJECTIONS, COLUMNS), and (PROJECTIONS, 1024) of the first rows."""
-    return _signs(_COLUMN, COLUMNS).numpy(), _signs(_ROW, 1024).numpy()
+def element_signs() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(SMALL,) the projection that an element belongs to, and (SMALL,) its sign."""
+    words = _words(_ELEMENT, SMALL)
+    return (words >> np.uint64(60)).astype(np.int64), 1.0 - 2.0 * (words & np.uint64(1)).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def element_matrix(device: torch.device) -> Tensor:
+    """(PROJECTIONS, SMALL) float64: the same as a matrix, for a device."""
+    places, signs = element_signs()
+    matrix = torch.zeros(PROJECTIONS, SMALL, dtype=torch.float64)
+    matrix[torch.from_numpy(places), torch.arange(SMALL)] = torch.from_numpy(signs)
+    return matrix.to(device)
 
 
 @lru_cache(maxsize=1)
