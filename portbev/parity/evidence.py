@@ -10,7 +10,7 @@ from typing import Any
 from portbev.digests import file_digest, json_digest
 from portbev.errors import PortbevError
 from portbev.parity.runs import EMULATED
-from portbev.parity.seal import check_hash
+from portbev.parity.seal import HASH, check_hash
 from portbev.parity.verdicts import Evidence
 from portbev.runs.reading import read_object
 
@@ -25,6 +25,11 @@ KINDS = {
     "portbev.bench.step": "steps timed",
     "portbev.bench.roofline": "limits of the device",
 }
+_HASHED = {
+    **dict.fromkeys(("portbev.dump", "portbev.dump-comparison", "portbev.parity-bisect"), "hash"),
+    **dict.fromkeys(("portbev.parity-ops", "portbev.parity-curves", "portbev.parity-report"), HASH),
+}
+"""The entry that holds the hash of a kind's content; benchmarks have none."""
 _HEADERS = ("header.json", "ops.json", "compare.json", "bisect.json", "curves.json", "report.json")
 
 
@@ -44,7 +49,7 @@ def read_evidence(path: Path | str) -> Evidence:
             cure="Name a JSON file that a command of portbev parity or portbev bench wrote",
         )
     check_hash(content, path)
-    _check_dump_hash(content, path)
+    _check_hash_is_there(content, schema, path)
     backend, emulated = _backend(content)
     if backend is not None and emulated and EMULATED not in backend:
         backend = f"{backend} {EMULATED}"
@@ -61,11 +66,13 @@ def read_evidence(path: Path | str) -> Evidence:
     )
 
 
-def _check_dump_hash(content: Mapping[str, Any], path: Path) -> None:
-    """Dumps, and what compares them, have a hash of their own."""
-    if not isinstance(content.get("hash"), str):
-        return
-    if content["hash"] != json_digest(content, "hash"):
+def _check_hash_is_there(content: Mapping[str, Any], schema: str, path: Path) -> None:
+    """What is written with a hash has it still; dumps, and what compares them, call it another name."""
+    name = _HASHED.get(schema.rpartition("/")[0])
+    if name is not None and not content.get(name):
+        what = f"was edited after it was written: it has no {name} any more"
+        raise PortbevError(what, where=str(path), cure="Make it again")
+    if isinstance(content.get("hash"), str) and content["hash"] != json_digest(content, "hash"):
         raise PortbevError("was edited after it was written", where=str(path), cure="Make it again")
 
 

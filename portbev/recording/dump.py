@@ -94,9 +94,10 @@ def record_step(step: RecordedStep, out: Path, plan: Plan, *, say: Callable[[str
     writer = writing.RankWriter(out, comm.rank)
     base = _Base(writer)
     say(f"recording {plan.kind} step {step.number} ({plan.level})")
-    seconds = step.take(Recorder(base, plan.level, plan.tensors, on_host=on_host))
+    seconds, ended = step.take(Recorder(base, plan.level, plan.tensors, on_host=on_host))
     kernels = KERNELS.ledger.snapshot()
-    reruns = _rerun(step, base, writer, on_host, say) if plan.bands and plan.level == "sketch" else []
+    again = plan.bands and plan.level == "sketch" and not ended
+    reruns = _rerun(step, base, writer, on_host, say) if again else []
     files = comm.gather(writer.close())
     tokens = [list(map(str, batch["tokens"])) for batch in step.batches]
     name = parts.backend.device_name(local_device(parts.backend))
@@ -114,6 +115,7 @@ def record_step(step: RecordedStep, out: Path, plan: Plan, *, say: Callable[[str
         ranks=[Rank.model_validate(rank) for rank in ranks],
         reruns=reruns,
         seconds=seconds,
+        ended=ended,
         files={name: File.model_validate(facts) for mine in files for name, facts in mine.items()},
     )
     comm.on_main(lambda: writing.finish(out, header))
@@ -184,7 +186,7 @@ def _rerun(
     for rerun, seed, way in ways:
         say(f"again: {rerun.how}")
         responses = _Responses(base)
-        rerun.seconds = step.take(Recorder(responses, on_host=on_host), moved=seed, within=way)
+        rerun.seconds, _ = step.take(Recorder(responses, on_host=on_host), moved=seed, within=way)
         found.append(responses)
     for record in base.known.values():
         moved = [one.moved.get(record.n) for one in found] if record.sketch is not None else []

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from portbev import comm as comms
 from portbev.backend import Backend
@@ -31,6 +31,7 @@ from portbev.runs.layout import RUN
 from portbev.runtime import activate
 from portbev.train.batches import step_batches
 from portbev.train.checkpointing import restore
+from portbev.train.nonfinite import NonFiniteError
 from portbev.train.parts import Parts
 from portbev.train.setup import build_parts
 from portbev.train.step import OptimizerStep
@@ -64,6 +65,13 @@ def read_source(what: str, overrides: Sequence[str] = ()) -> Source:
     return Source(load_config(what, overrides))
 
 
+class Taken(NamedTuple):
+    """How a step went: its seconds, and where it ended before its update, if a value was not finite."""
+
+    seconds: float
+    ended: str = ""
+
+
 @dataclass
 class RecordedStep:
     """A step that can be taken again and again: each time from the same state, with the same batches.
@@ -87,8 +95,10 @@ class RecordedStep:
 
     def take(
         self, recorder: Recorder, *, moved: int | None = None, within: AbstractContextManager[Any] | None = None
-    ) -> float:
-        """Take the step from the state that it was prepared with; returns its seconds. The state is put back after it.
+    ) -> Taken:
+        """Take the step from the state that it was prepared with. The state is put back after it.
+
+        A loss or a gradient that is not finite ends the step; what came before is recorded, and tells why.
 
         Args:
             recorder: gets the records.
@@ -102,14 +112,9 @@ class RecordedStep:
                 recorder.add(DATA, name, "draw", index, as_tensor(value))
             started = time.perf_counter()
             moving = None if moved is None else (lambda batch, micro: moved_batch(batch, moved, micro))
-            if self.kind == "train":
-                watcher = StepWatcher(self.parts.model, recorder, moving)
-                with watcher.inside():
-                    OptimizerStep(self.parts, lambda: False, watcher).take(self.batches, self.number)
-            else:
-                self._infer(recorder, moving)
+            ended = self._train(recorder, moving) if self.kind == "train" else self._infer(recorder, moving)
             self.parts.backend.synchronize()
-            return time.perf_counter() - started
+            return Taken(time.perf_counter() - started, ended)
 
     def plain(self) -> float:
         """Take the step without recording anything; returns its seconds."""
@@ -122,7 +127,19 @@ class RecordedStep:
             self.parts.backend.synchronize()
             return time.perf_counter() - started
 
-    def _infer(self, recorder: Recorder | None, moving: Callable[[Batch, int], Batch] | None) -> None:
+    def _train(self, recorder: Recorder, moving: Callable[[Batch, int], Batch] | None) -> str:
+        """Returns what ended it early."""
+        watcher = StepWatcher(self.parts.model, recorder, moving)
+        try:
+            with watcher.inside():
+                OptimizerStep(self.parts, lambda: False, watcher).take(self.batches, self.number)
+        except NonFiniteError as error:
+            if self.parts.comm.size > 1 and error.__cause__ is not None:  # a loss of this process alone refused it
+                raise
+            return error.what
+        return ""
+
+    def _infer(self, recorder: Recorder | None, moving: Callable[[Batch, int], Batch] | None) -> str:
         parts = self.parts
         with evaluating(parts.model):
             for number, batch in enumerate(self.batches):
@@ -143,6 +160,7 @@ class RecordedStep:
                         recorder.add(DETECTIONS, name, "detections", index, as_tensor(getattr(sample, name)))
         if recorder is not None:
             recorder.flush()
+        return ""
 
 
 def prepare_step(

@@ -42,8 +42,8 @@ class StepWatcher(Watcher):
                     open_.callback(parameter.register_hook(self._local_grad(name, parameter)).remove)
             open_.enter_context(watched_modules(self.model, self.recorder, LOSSES))
             open_.enter_context(OperatorCalls(self.recorder))
+            open_.callback(self.recorder.flush)  # a step that ends early, too
             yield
-        self.recorder.flush()
 
     def batch(self, moved: Batch, micro: int) -> Batch:
         moved = moved if self._moving is None else self._moving(moved, micro)
@@ -74,6 +74,9 @@ class StepWatcher(Watcher):
                 change = parameter.detach() - self._before.pop(name)
                 self.recorder.add(name, "", "update", 0, change, inputs, consumes=False)
         self.state("parameter.after", "buffer.after")
+
+    def refused(self) -> None:
+        self.recorder.listening = False
 
     def state(self, parameters: str, buffers: str) -> None:
         """Record all parameters and buffers under these roles."""

@@ -58,6 +58,9 @@ class Watcher:
     def updated(self) -> None:
         """The optimizer has made its update, or left it out."""
 
+    def refused(self) -> None:
+        """A loss refused outputs that are not finite: the step ends, and what is computed now looks for the cause."""
+
 
 class _RefusedLossError(Exception):
     """A loss raised an error over outputs that are not finite."""
@@ -133,6 +136,7 @@ class OptimizerStep:
         try:
             terms = self.forward(batches[micro], micro)
         except _RefusedLossError as error:
+            self.watcher.refused()
             module = None if self._search_needs_all() else self._first_nonfinite(batches)
             text = f"a model output (the loss said: {' '.join(str(error).split())[:120]})"
             raise nonfinite.describe(self.step + 1, {}, _tokens(batches), module, what=text) from error

@@ -67,6 +67,8 @@ def dump(
         size = sum(facts.bytes for facts in header.files.values()) / 1e6
         records = sum(rank.records for rank in header.ranks)
         print(f"dump of {header.run.name} on {header.label}: {records} records, {size:.1f} MB")
+        if header.ended:
+            print(f"the step ended early, without bands: {header.ended}")
         print(f"the step took {header.seconds:.1f} s; bands {sum(rerun.seconds for rerun in header.reruns):.1f} s more")
         print(f"written: {folder}")
 

@@ -177,6 +177,7 @@ def _side(dump: Dump) -> dict[str, Any]:
         "configuration": header.run.name,
         "step": header.step.model_dump(),
         "level": header.level,
+        "ended": header.ended,
         "hash": header.hash,
     }
 

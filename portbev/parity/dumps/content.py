@@ -2,9 +2,9 @@
 
 The content's bytes in logical order are taken as 64-bit words. Each word is combined with the bytes that lie five
 further on (``w[i] ^ w[i + 5]``, byte by byte), multiplied by an odd random number of its place, and all are added up
-modulo 2**64: a multilinear hash (Dietzfelbinger et al. 1997), a sum of integers, which no order changes. The combination
-is one to one. It is there because a product modulo 2**64 hands on no more than the last bits of a word's upper half,
-where the sign and the exponent of every other float32 lie: they now lie in the lower half of some word as well.
+modulo 2**64: a multilinear hash (Dietzfelbinger et al. 1997), a sum of integers, which no order changes. The
+combination is one to one. It is there because a product modulo 2**64 hands on no more than the last bits of a word's
+upper half, where the sign and the exponent of every other float32 lie: they now lie in some word's lower half as well.
 
 One element that differs always changes the hash; several cancel by chance in less than one of 2**25 cases, and mostly
 of 2**40. It finds differences of computations. It is no protection from a forger: that is what the SHA-256 of a dump's

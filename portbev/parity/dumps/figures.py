@@ -4,9 +4,9 @@ A projection is the sum of some of the elements, each with a random sign; every 
 tensors the sum of the squared differences of their projections estimates the squared distance without bias and with a
 relative standard deviation of a third (Charikar, Chen and Farach-Colton 2002).
 
-Elements of a small tensor are dealt out one by one. A large one is read in rows of 16 times 37 elements: a projection has
-37 neighbouring columns, and a sign is that of the row, in that projection, times that of the column, so that the sums
-are products of vectors and matrices.
+Elements of a small tensor are dealt out one by one. A large one is read in rows of 16 times 37 elements: a projection
+has 37 neighbouring columns, and a sign is that of the row, in that projection, times that of the column, so that the
+sums are products of vectors and matrices.
 """
 
 from __future__ import annotations

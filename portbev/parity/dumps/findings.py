@@ -7,7 +7,7 @@ explained is the cause: all that it was computed from agrees within rounding, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from math import inf
 
@@ -130,14 +130,22 @@ class _Judge:
     def _pair(self, record: Record, before: State) -> State:
         """The state of a record that both dumps have."""
         result, other = self.result, self._other(record)
-        if record.same is not None and other.same is not None:
+        mine, yours = self.a.content(record), self.b.content(other)
+        if record.same is not None and other.same is not None and self.partner.get(mine.n) == yours.n:
             result.ratios[record.n] = result.ratios[record.same]
             return result.states[record.same]
-        one, two = self.a.sketch(record), self.b.sketch(other)
+        one, two = mine.sketch, yours.sketch
         arguments = _other_arguments(record, other)
         if one is None or two is None:
             return before if arguments is None or before >= State.EDGE else self._find(record)
-        state, far, allowed = _state(record, other, one, two, before, self.bands)
+        state, far, allowed = _state(
+            replace(record, responses=mine.responses),
+            replace(other, responses=yours.responses),
+            one,
+            two,
+            before,
+            self.bands,
+        )
         self._measured[record.n] = (far, allowed)
         result.ratios[record.n] = ratio = 0.0 if not far else far / allowed if allowed else inf
         if state != State.EQUAL and result.first_bit is None:

@@ -65,6 +65,7 @@ class Header(Part):
         tensors: which tensors are kept whole; empty for none.
         reruns: in the order of each record's responses.
         seconds: of the recorded step itself.
+        ended: why the step ended before its update, if a value was not finite; it has no bands then.
         files: digests of the dump's other files.
         hash: SHA-256 of all else in the header.
     """
@@ -80,6 +81,7 @@ class Header(Part):
     ranks: list[Rank]
     reruns: list[Rerun] = Field(default_factory=list)
     seconds: float
+    ended: str = ""
     files: dict[str, File] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
     hash: str = ""

@@ -35,11 +35,15 @@ class RankRecords:
     def by_key(self) -> dict[Key, Record]:
         return {record.key: record for record in self.records}
 
-    def sketch(self, record: Record) -> Sketch | None:
-        """The record's sketch, or that of the record whose content it has."""
+    def content(self, record: Record) -> Record:
+        """The record that has the sketch of this one's content: itself, or the one whose content it has."""
         while record.sketch is None and record.same is not None:
             record = self.records[record.same]
-        return record.sketch
+        return record
+
+    def sketch(self, record: Record) -> Sketch | None:
+        """The record's sketch, or that of the record whose content it has."""
+        return self.content(record).sketch
 
     def inputs(self, record: Record) -> list[Record]:
         """What it was computed from."""

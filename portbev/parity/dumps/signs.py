@@ -15,7 +15,7 @@ from torch import Tensor
 
 PROJECTIONS = 16
 WIDTH = 37
-"""Columns of a projection: a prime, so that the strides of tensors do not fall into the same columns again and again."""
+"""Columns of a projection: a prime, so that what lies a stride apart in a tensor does not lie in one column."""
 COLUMNS = PROJECTIONS * WIDTH
 """Elements of a row: an element's sign is that of its row in its projection times that of its column."""
 ROWS = 222

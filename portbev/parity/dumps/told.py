@@ -18,6 +18,9 @@ def lines(found: Comparison) -> Iterator[str]:
     a, b = found.a.header, found.b.header
     yield f"A  {found.a.label}: {a.run.name}, {a.step.kind} step {a.step.number}, on {a.label}"
     yield f"B  {found.b.label}: {b.run.name}, {b.step.kind} step {b.step.number}, on {b.label}"
+    for side, header in (("A", a), ("B", b)):
+        if header.ended:
+            yield f"{side} ended early: {header.ended}"
     yield from _verdict(found)
     for rank in found.ranks:
         counts = rank.counts

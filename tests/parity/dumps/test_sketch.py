@@ -7,6 +7,10 @@ import math
 import pytest
 import torch
 
+from portbev.parity.dumps.bands import is_sparse
+from portbev.parity.dumps.content import Content, small_sums
+from portbev.parity.dumps.figures import Figures, small_figures
+from portbev.parity.dumps.signs import WORDS, place_multipliers
 from portbev.parity.dumps.sketch import Sketch, distance, sketch
 
 SIZES = [1, 7, 8, 511, 513, 131_073, 262_147]
@@ -98,3 +102,83 @@ def test_a_sketch_is_the_same_with_another_number_of_threads() -> None:
         assert sketch(x).hash == alone
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.bfloat16, torch.float32, torch.cfloat, torch.int64])
+@pytest.mark.parametrize("size", [1, 3, 8, 37, 4099, 16_384])
+def test_a_device_and_the_host_sketch_small_tensors_alike(dtype: torch.dtype, size: int) -> None:
+    flat = (torch.randn(size) * 3).to(dtype)
+    if dtype == torch.float32 and size > 8:
+        flat[5], flat[6] = math.nan, -math.inf
+    content = Content(flat)
+    content.take(0, flat.numel() * flat.element_size())
+    assert content.sums().tolist() == small_sums(flat).tolist()
+    figures = Figures(flat)
+    figures.take(0, size)
+    told = torch.from_numpy(small_figures(flat))
+    torch.testing.assert_close(figures.result(), told, rtol=1e-12, atol=1e-9)
+
+
+def test_devices_without_a_dot_product_of_integers_hash_alike() -> None:
+    flat = torch.randint(-(2**62), 2**62, (200_003,))
+    words = (flat.view(torch.uint8) ^ torch.cat([flat.view(torch.uint8)[5:], torch.zeros(5, dtype=torch.uint8)])).view(
+        torch.int64
+    )
+    sums = [(part * place_multipliers(flat.device)[: len(part)]).sum() for part in words.split(WORDS)]
+    content = Content(flat)
+    content.take(0, 8 * len(flat))
+    assert content.sums().tolist() == torch.stack(sums).tolist()
+
+
+@pytest.mark.parametrize("coarse", ["sign", "bfloat16", "last byte"])
+def test_pairs_of_coarse_changes_do_not_cancel_in_the_hash(coarse: str) -> None:
+    x = torch.randn(300_000).bfloat16().float()
+    seen = {sketch(x, "hashes").hash}
+    places = [1, 3, 5, 8, 131_073, 131_075, 131_425, 262_145]
+    for number, first in enumerate(places):
+        for second in places[:number]:
+            other = x.clone()
+            if coarse == "sign":
+                other[[first, second]] *= -1
+            elif coarse == "bfloat16":
+                other[[first, second]] *= 1 + 2**-7
+                other = other.bfloat16().float()
+            else:
+                other.view(torch.int32)[[first, second]] ^= 1
+            seen.add(sketch(other, "hashes").hash)
+    assert len(seen) == 1 + len(places) * (len(places) - 1) // 2
+
+
+@pytest.mark.parametrize("where", ["one channel", "last channels", "one row", "one place", "offset", "ramp"])
+@pytest.mark.parametrize("channels", [16, 64, 256, 592])
+def test_the_distance_of_a_regular_difference_is_estimated_too(where: str, channels: int) -> None:
+    torch.manual_seed(0)
+    shape = (2, 40, 50, channels)
+    x, d = torch.randn(shape), torch.zeros(shape)
+    if where == "one channel":
+        d[..., 5] = 1e-3
+    elif where == "last channels":
+        d[..., -3:] = torch.randn(2, 40, 50, 3)
+    elif where == "one row":
+        d[1, 7] = torch.randn(50, channels)
+    elif where == "one place":
+        d[1, 7, 9, 11] = 3.0
+    elif where == "offset":
+        d += 1e-3
+    else:
+        d += torch.arange(channels) * 1e-3
+    told = distance(sketch(x), sketch(x + d))
+    assert told is not None
+    assert 0.3 < told / float(((x + d).double() - x.double()).norm()) < 3
+
+
+@pytest.mark.parametrize("size", [40, 10_000, 500_000])
+def test_few_elements_that_changed_are_told_from_many(size: int) -> None:
+    torch.manual_seed(size)
+    x = torch.randn(size)
+    few, many = x.clone(), x + 1e-3 * torch.randn(size)
+    few[[3, 17, 39]] += torch.tensor([1.0, -2.0, 0.5])
+    assert is_sparse(sketch(x), sketch(few))
+    assert not is_sparse(sketch(x), sketch(many))
+    noise = 1e-6 * torch.randn(size)
+    assert is_sparse(sketch(x), sketch(few + noise), float(noise.norm()))
