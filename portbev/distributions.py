@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distributions, version
 
 
@@ -23,20 +24,24 @@ def installed(*prefixes: str) -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
+def overwriting(names: Iterable[str]) -> dict[str, list[str]]:
+    """Which of these distributions overwrite each other's folder: folder -> their names."""
+    every = sorted(names)
+    groups = {
+        "cupy": [name for name in every if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm"))],
+        "triton": [name for name in every if name in _TRITONS or name.startswith("pytorch-triton")],
+        "cv2": [name for name in every if name.startswith(("opencv-python", "opencv-contrib"))],
+    }
+    return {folder: found for folder, found in groups.items() if len(found) > 1}
+
+
 def shadowed() -> list[str]:
     """Messages about distributions that overwrite each other's folder, which ``pip check`` does not report."""
-    groups = {
-        "cupy": [name for name in installed("cupy") if name == "cupy" or name.startswith(("cupy-cuda", "cupy-rocm"))],
-        "triton": [
-            name for name in installed("triton", "pytorch-triton") if name in _TRITONS or name.startswith("pytorch")
-        ],
-        "cv2": list(installed("opencv-python", "opencv-contrib")),
-    }
+    found = overwriting(installed("cupy", "triton", "pytorch-triton", "opencv-"))
     return [
         f"{' and '.join(names)} overwrite each other's {folder}/ folder. "
         f"pip uninstall {' '.join(names)}, then install the one that you need"
-        for folder, names in groups.items()
-        if len(names) > 1
+        for folder, names in found.items()
     ]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from portbev.bench.models import BenchModel
     from portbev.bench.peers import Peer
     from portbev.data.kinds import DataSet
+    from portbev.doctor import Checkup
     from portbev.evaluate.benchmark import Benchmark
     from portbev.kernels import Kernel
     from portbev.models import ModelFamily
@@ -69,3 +70,9 @@ def portbev_bench_models() -> list[BenchModel]:  # type: ignore[empty-body]
 @hookspec
 def portbev_peers() -> list[Peer]:  # type: ignore[empty-body]
     """Other libraries' forms of operators, which ``portbev bench ops`` times beside ours."""
+
+
+@hookspec
+def portbev_checkups() -> list[Checkup]:  # type: ignore[empty-body]
+    """What ``portbev doctor`` looks at and which messages it knows, on behalf of a device or a library. Must not import
+    torch: a torch that cannot be imported is one of the conditions."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from portbev.bench.models import BenchModel
     from portbev.bench.peers import Peer
     from portbev.data.kinds import DataKind, DataSet
+    from portbev.doctor import Checkup
     from portbev.evaluate.benchmark import Benchmark
     from portbev.kernels import Kernel
     from portbev.models import ModelFamily
@@ -138,6 +139,10 @@ class Plugins:
     def peers(self) -> list[Peer]:
         """Other libraries' forms of operators."""
         return self.collect("portbev_peers")
+
+    def checkups(self) -> list[Checkup]:
+        """What ``portbev doctor`` looks at on behalf of plugins."""
+        return self.collect("portbev_checkups")
 
     def _by_name(self, hook: str, what: str) -> dict[str, Any]:
         return _by_name(self.collect(hook), what)

@@ -8,6 +8,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.backend import Backend
+    from portbev.doctor import Checkup
     from portbev.kernels import Kernel
 
 
@@ -25,3 +26,11 @@ def portbev_kernels() -> list[Kernel]:
     from portbev_cuda import cupy_fft, deformops_triton, mmcv_ops
 
     return [cupy_fft.KERNEL, *deformops_triton.KERNELS, *mmcv_ops.KERNELS]
+
+
+@hookimpl
+def portbev_checkups() -> list[Checkup]:
+    """NVIDIA's GPU, driver, libraries and toolkit, for ``portbev doctor``."""
+    from portbev_cuda.checkup import CHECKUP
+
+    return [CHECKUP]

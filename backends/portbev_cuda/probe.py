@@ -8,6 +8,7 @@ import warnings
 import torch
 
 from portbev.probing import Availability, MissingError, Stage, staged
+from portbev_cuda.archs import serves
 from portbev_cuda.driver import Driver, Gpu
 
 
@@ -71,24 +72,12 @@ def _runtime() -> Stage:
 
 
 def _kernels(gpus: list[Gpu]) -> Stage:
-    """Binary kernels run on the same major version from their minor on; PTX on anything newer."""
     stages: list[Stage] = []
     with staged(stages, "kernels for the device", "Install a torch built for this GPU's architecture") as said:
         built = torch.cuda.get_arch_list()
         for gpu in gpus:
-            if not any(_serves(arch, gpu.capability) for arch in built):
+            if not any(serves(arch, gpu.capability) for arch in built):
                 major, minor = gpu.capability
                 raise MissingError(f"{gpu.name} is sm_{major}{minor}; this torch has {', '.join(built)}")
         said.append(", ".join(sorted({"sm_{}{}".format(*gpu.capability) for gpu in gpus})))
     return stages[0]
-
-
-def _serves(arch: str, capability: tuple[int, int]) -> bool:
-    kind, _, text = arch.partition("_")
-    digits = "".join(c for c in text if c.isdigit())  # sm_90a
-    if not digits:
-        return False
-    major, minor = int(digits[:-1]), int(digits[-1])
-    if kind == "compute":
-        return capability >= (major, minor)
-    return capability[0] == major and capability[1] >= minor

@@ -12,6 +12,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.backend import Backend
+    from portbev.doctor import Checkup
     from portbev.kernels import Kernel
 
 
@@ -29,3 +30,11 @@ def portbev_kernels() -> list[Kernel]:
     from portbev_npu.kernels import KERNELS
 
     return list(KERNELS)
+
+
+@hookimpl
+def portbev_checkups() -> list[Checkup]:
+    """Ascend's chips, driver, CANN and packages, for ``portbev doctor``."""
+    from portbev_npu.checkup import CHECKUP
+
+    return [CHECKUP]

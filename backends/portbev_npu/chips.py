@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from portbev_npu.vendor import DRIVER
+
 _INFERENCE = frozenset({"multi_scale_deformable_attn", "bev_pool_v3", "bev_pool_v3_backward"})
 """What the wheel has for the 310P of everything that portbev asks for."""
 
@@ -24,7 +26,6 @@ _CHIPS: tuple[tuple[str, frozenset[str] | None], ...] = (  # the first pattern f
 )
 _A5 = re.compile(r"Ascend910_95|Ascend950")
 _KERNELS = {False: ("customize", "mx-driving"), True: ("customize_arch35", "mx-driving-a5")}
-DRIVER = "libdrvdsmi_host.so"
 
 
 def chip_name() -> str:

@@ -2,14 +2,14 @@
 
 Read in the published wheels: torch_npu of every release asks for torch of the same one; mx_driving's wheels for Python
 3.10 and 3.11 ask for torch below 2.9 (their C++ symbols are those of 2.8). No device was at hand.
+``portbev doctor`` reads these rows without torch, which may be what cannot be imported.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-
-import torch
+from collections.abc import Callable
 
 from portbev.combinations import ABSENT, Combination
 from portbev.distributions import version_of
@@ -82,6 +82,8 @@ def installed() -> dict[str, str | None]:
     torch_npu = version_of("torch-npu")
     if torch_npu is None:
         return {}
+    import torch
+
     return {
         "torch": torch.__version__,
         "torch-npu": torch_npu,
@@ -93,17 +95,32 @@ def installed() -> dict[str, str | None]:
 
 
 def cann_version() -> str | None:
-    """What the toolkit's ``version.cfg`` or ``ascend_toolkit_install.info`` says; None without a toolkit."""
-    home = os.environ.get("ASCEND_HOME_PATH")
+    """What the toolkit of this shell says; None without a toolkit."""
+    return cann_release(os.environ.get("ASCEND_HOME_PATH"), _text, platform.machine())
+
+
+def cann_release(home: str | None, read: Callable[[str], str | None], architecture: str) -> str | None:
+    """What the ``version.cfg`` or ``ascend_toolkit_install.info`` below ``home`` says; None without it.
+
+    Args:
+        home: ``$ASCEND_HOME_PATH``.
+        read: gives the text of a file; None: it cannot be read.
+        architecture: of the machine; the files may be in a folder for it.
+    """
     if not home:
         return None
     for name in ("version.cfg", "ascend_toolkit_install.info"):
-        for folder in (home, os.path.join(home, f"{os.uname().machine}-linux")):
-            try:
-                with open(os.path.join(folder, name), encoding="utf-8") as handle:
-                    lines = [line.strip() for line in handle if "version" in line.lower()]
-            except OSError:
-                continue
-            if lines:
-                return lines[0].split("=", 1)[-1].strip("[] ")
+        for folder in (home, f"{home}/{architecture}-linux"):
+            lines = [line.strip() for line in (read(f"{folder}/{name}") or "").splitlines()]
+            said = [line for line in lines if "version" in line.lower()]
+            if said:
+                return said[0].split("=", 1)[-1].strip("[] ")
     return None
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return None

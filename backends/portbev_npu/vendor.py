@@ -26,6 +26,8 @@ from portbev import autoload
 AUTOLOAD = autoload.VARIABLE
 CANN_LIBRARIES = ("libascendcl.so", "libhccl.so", "libacl_op_compiler.so", "libge_runner.so", "libgraph.so")
 """What torch_npu's library is linked with: without any of them ``import torch_npu`` fails."""
+DRIVER = "libdrvdsmi_host.so"
+"""The driver's library by which mx_driving tells the chip."""
 TRANSFER = "torch_npu.contrib.transfer_to_npu"
 KERNEL_PATH = "ASCEND_CUSTOM_OPP_PATH"
 _kernel_paths: list[str] = []

@@ -11,6 +11,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.backend import Backend
+    from portbev.doctor import Checkup
 
 
 @hookimpl
@@ -19,3 +20,11 @@ def portbev_backends() -> list[Backend]:
     from portbev_rocm.backend import RocmBackend
 
     return [RocmBackend()]
+
+
+@hookimpl
+def portbev_checkups() -> list[Checkup]:
+    """AMD's GPU, driver and libraries, for ``portbev doctor``."""
+    from portbev_rocm.checkup import CHECKUP
+
+    return [CHECKUP]

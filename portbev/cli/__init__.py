@@ -27,6 +27,7 @@ _COMMANDS = {
     "configs": ("portbev.cli.configs", "List the configurations that come with portbev."),
     "config": ("portbev.cli.config", "Show a configuration as it is resolved, and say what its keys mean."),
     "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
+    "doctor": ("portbev.cli.doctor", "Find what will bite on this machine, and explain an error message."),
     "data": ("portbev.cli.data", "Generate and check data sets."),
     "parity": ("portbev.cli.parity", "Compare runs across devices."),
     "logs": ("portbev.cli.logs", "Curves, times and tables of training logs, of this project, mmdet and mmengine."),
