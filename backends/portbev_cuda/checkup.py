@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from portbev.distributions import overwriting
 from portbev.doctor import Checkup, Machine, Seen
 from portbev.doctor.torch_build import release_of, torch_build, torch_import
 from portbev_cuda import linked, smi, toolkit
@@ -41,7 +42,7 @@ def driver(machine: Machine) -> Iterable[Seen]:
     if not devices and (on_bus or loaded):
         where = f"{on_bus[0] if on_bus else '/proc/driver/nvidia/version'}; no /dev/nvidia*"
         if machine.is_container:
-            yield Seen("nvidia-container", where)
+            yield Seen("nvidia-container", where, says="Found no NVIDIA driver on your system")
         elif not loaded:
             yield Seen("nvidia-driver-missing", where, says=complaint)
     closed = [name for name in devices if not machine.allowed(f"/dev/{name}", os.R_OK | os.W_OK)]
@@ -61,9 +62,8 @@ def torch(machine: Machine) -> Iterable[Seen]:
         return
     if _hidden(machine, len(found)):
         value = machine.environment["CUDA_VISIBLE_DEVICES"]
-        yield Seen(
-            "nvidia-hidden", f"CUDA_VISIBLE_DEVICES={value!r}", f"CUDA_VISIBLE_DEVICES={value!r} hides every GPU"
-        )
+        where = f"CUDA_VISIBLE_DEVICES={value!r}"
+        yield Seen("nvidia-hidden", where, f"{where} hides every GPU", says="No CUDA GPUs are available")
         return
     major, newest = release_of(build.cuda)[0], smi.driver_major(machine)
     if newest and major > newest:
@@ -86,7 +86,7 @@ def torch(machine: Machine) -> Iterable[Seen]:
 def cupy(machine: Machine) -> Iterable[Seen]:
     """cupy's wheel against torch's CUDA."""
     build = torch_build(machine)
-    if build is None or build.cuda is None:
+    if build is None or build.cuda is None or overwriting(machine.packages).get("cupy"):
         return
     for major in ("11", "12", "13"):
         for name in (f"cupy-cuda{major}x", *(f"cupy-cuda{major}{minor}" for minor in range(9))):

@@ -36,7 +36,10 @@ def compiling(machine: Machine) -> Iterable[Seen]:
     have, wanted = release_of(version), release_of(build.cuda)
     if have != wanted:
         row = "nvcc-other-minor" if have[0] == wanted[0] else "nvcc-other-cuda"
-        says = f"The detected CUDA version ({version}) mismatches the version that was used to compile PyTorch ({build.cuda})"
+        says = (
+            f"The detected CUDA version ({version}) mismatches the version that was used to compile PyTorch "
+            f"({build.cuda})"
+        )
         what = f"nvcc is of CUDA {version}, torch is built for CUDA {build.cuda}"
         cure = f"export CUDA_HOME=/usr/local/cuda-{build.cuda} PATH=/usr/local/cuda-{build.cuda}/bin:$PATH"
         yield Seen(row, nvcc, what, cure, "" if have[0] == wanted[0] else says)

@@ -38,7 +38,7 @@ def driver(machine: Machine) -> Iterable[Seen]:
         yield Seen("npu-permission", ", ".join(closed[:4]))
     limit = machine.environment.get("ASCEND_RT_VISIBLE_DEVICES")
     if devices and limit is not None and not limit.strip():
-        yield Seen("npu-hidden", "ASCEND_RT_VISIBLE_DEVICES=''")
+        yield Seen("npu-hidden", "ASCEND_RT_VISIBLE_DEVICES=''", says="No NPU devices are available")
 
 
 def packages(machine: Machine) -> Iterable[Seen]:
@@ -51,9 +51,9 @@ def packages(machine: Machine) -> Iterable[Seen]:
         if _devices(machine):
             yield Seen("npu-package-missing", f"/dev/davinci*, torch {build.version}", cure=_install(release))
         return
-    driving = [machine.package(name) for name in ("mx-driving", "mx-driving-a5")]
-    if all(driving):
-        yield Seen("npu-driving-twice", ", ".join(f"{one.name} {one.version}" for one in driving if one))
+    driving = {name: machine.package(name) for name in ("mx-driving", "mx-driving-a5")}
+    if all(driving.values()):
+        yield Seen("npu-driving-twice", ", ".join(f"{one.name} {one.version}" for one in driving.values() if one))
         return
     if release_of(npu.version) != release_of(build.version):
         what = f"torch_npu {npu.version} is not for torch {build.version}"
@@ -64,7 +64,7 @@ def packages(machine: Machine) -> Iterable[Seen]:
         {
             "torch": build.version,
             "torch-npu": npu.version,
-            **{name: one.version if one else None for name, one in zip(("mx-driving", "mx-driving-a5"), driving)},
+            **{name: one.version if one else None for name, one in driving.items()},
             "CANN": _cann(machine),
             "Python": machine.python,
         },
@@ -120,5 +120,12 @@ def _install(release: str) -> str:
 
 
 def _as_command(cure: str) -> str:
-    """The table's cure with pip in front: ``install 'torch==2.8.*' in place of 2.9``."""
-    return "\n".join(f"pip {step}" if step.startswith("install") else step for step in cure.split("; "))
+    """As commands, one a line, what the table says: ``install 'torch==2.8.*' in place of 2.9; pip uninstall ...``."""
+    steps = []
+    for step in cure.split("; "):
+        wanted, _, instead = step.partition(" in place of ")
+        if wanted.startswith("install 'Python"):
+            steps.append(f"{wanted.split(chr(39))[1]} (not {instead}): python3.11 -m venv .venv, and install into it")
+        else:
+            steps.append(f"pip {wanted}{f'  # in place of {instead}' if instead else ''}".replace("pip pip", "pip"))
+    return "\n".join(steps)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from portbev.distributions import overwriting
 from portbev.doctor import Checkup, Machine, Seen
 from portbev.doctor.torch_build import release_of, torch_build, torch_import
 
 _KFD, _NODES = "/dev/kfd", "/sys/class/kfd/kfd/topology/nodes"
+_NONE = "RuntimeError: No HIP GPUs are available"
 _LIMITS = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
 
@@ -39,7 +41,7 @@ def driver(machine: Machine) -> Iterable[Seen]:
         return
     if not machine.exists(_KFD):
         row = "amd-container" if machine.is_container and gpu_archs(machine) else "amd-driver-missing"
-        yield Seen(row, f"no {_KFD}")
+        yield Seen(row, f"no {_KFD}", says=_NONE)
     elif not machine.allowed(_KFD, os.R_OK | os.W_OK):
         yield Seen("amd-permission", _KFD)
 
@@ -52,12 +54,12 @@ def torch(machine: Machine) -> Iterable[Seen]:
     if build.hip is None:
         if build.cuda is None:
             what = f"there is an AMD GPU ({found[0]}) with its driver, and this torch is built {build.kind}"
-            yield Seen("amd-torch-without", f"torch {build.version}", what)
+            yield Seen("amd-torch-without", f"torch {build.version}", what, says="Torch not compiled with CUDA enabled")
         return
     hidden = [name for name in _LIMITS if machine.environment.get(name, "0").strip() in ("", "-1")]
     if hidden:
         where = ", ".join(f"{name}={machine.environment[name]!r}" for name in hidden)
-        yield Seen("amd-hidden", where, f"{where} hides every AMD GPU", f"unset {' '.join(hidden)}")
+        yield Seen("amd-hidden", where, f"{where} hides every AMD GPU", f"unset {' '.join(hidden)}", _NONE)
         return
     built = torch_import(machine).archs
     missing = sorted(set(found) - set(built))
@@ -69,7 +71,7 @@ def torch(machine: Machine) -> Iterable[Seen]:
 def cupy(machine: Machine) -> Iterable[Seen]:
     """cupy's wheel against torch's ROCm, or its CUDA."""
     build = torch_build(machine)
-    if build is None or build.kind.endswith("alone"):
+    if build is None or not (build.cuda or build.hip) or overwriting(machine.packages).get("cupy"):
         return
     for name, (one, *_) in machine.packages.items():
         rocm = re.fullmatch(r"cupy-rocm-(\d+)-\d+", name)

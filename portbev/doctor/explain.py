@@ -42,7 +42,7 @@ def nearest(text: str, rows: Sequence[Row]) -> list[Row]:
 
     A word counts the more, the fewer rows have it; a misspelt one counts too.
     """
-    messages = [(row, set(_words(says))) for row in rows for says in row.says]
+    messages = [(row, set(_words(says))) for row in rows if not row.weak for says in row.says]
     usual = Counter(word for _, words in messages for word in words)
     best: dict[str, float] = {}
     for line in _ESCAPES.sub("", text).splitlines()[-_LONGEST:]:
@@ -66,8 +66,9 @@ def _place(text: str, row: Row) -> int | None:
 
 
 def _expressions(row: Row) -> list[re.Pattern[str]]:
-    literal = [re.compile(_expression(says), re.IGNORECASE) for says in row.says if not row.patterns or not row.weak]
-    return [*literal, *(re.compile(pattern, re.MULTILINE) for pattern in row.patterns)]
+    if row.patterns:
+        return [re.compile(pattern, re.MULTILINE) for pattern in row.patterns]
+    return [re.compile(_expression(says), re.IGNORECASE) for says in row.says]
 
 
 def _expression(says: str) -> str:

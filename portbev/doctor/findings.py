@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from portbev.doctor.explain import explain
 from portbev.doctor.machine import Machine
 from portbev.doctor.table import Row, Severity, load
 
@@ -108,15 +109,17 @@ def examine(machine: Machine, checkups: Iterable[Checkup]) -> Report:
     facts: dict[str, str] = {}
     findings: list[Finding] = []
     failed: list[str] = []
-    for checkup in checkups:
-        rows = {row.id: row for row in checkup.rows}
+    tables = [(checkup, checkup.rows) for checkup in checkups]
+    known = [row for _, rows in tables for row in rows]
+    for checkup, table in tables:
+        rows = {row.id: row for row in table}
         try:
             facts.update(checkup.facts(machine))
         except Exception as error:
             failed.append(f"{checkup.name}, facts: {type(error).__name__}: {error}")
         for check in checkup.checks:
             try:
-                findings += [_finding(seen, rows[seen.id]) for seen in check(machine)]
+                findings += [_finding(seen, rows[seen.id], known) for seen in check(machine)]
             except Exception as error:
                 name = getattr(check, "__name__", str(check))
                 failed.append(f"{checkup.name}, {name}: {type(error).__name__}: {error}")
@@ -125,8 +128,12 @@ def examine(machine: Machine, checkups: Iterable[Checkup]) -> Report:
     return Report(facts, findings, failed)
 
 
-def _finding(seen: Seen, row: Row) -> Finding:
+def _finding(seen: Seen, row: Row, known: Sequence[Row]) -> Finding:
+    """A row without messages of its own has that of another program: what the tables know of it explains it."""
     if row.severity is None:
         raise ValueError(f"row {row.id} has no severity")
-    says = seen.says or next(iter(row.says), "")
-    return Finding(row.id, row.severity, seen.what or row.what, seen.where, row.why, says, seen.cure or row.cure)
+    says, why, cure = seen.says or next(iter(row.says), ""), row.why, seen.cure or row.cure
+    behind = explain(says, known) if says and not row.says and not seen.cure else []
+    if behind:
+        why, cure = f"{why} {behind[0].row.why}", behind[0].row.cure
+    return Finding(row.id, row.severity, seen.what or row.what, seen.where, why, says, cure)

@@ -14,9 +14,7 @@ from portbev.doctor.machine import Machine
 from portbev.doctor.torch_build import parsed, release_of, torch_build, torch_import
 
 OLDEST_TORCH, PYTHONS = (2, 8), ((3, 10), (3, 13))
-_WATCHED = re.compile(
-    r"portbev|torch|triton|cupy|numpy|numba|mmcv|mmengine|mmdet|xformers|deformops|pandas|scipy|opencv"
-)
+_WATCHED = re.compile(r"portbev|torch|triton|cupy|numpy|numba|mmcv|mmengine|mmdet|xformers|pandas|scipy|opencv")
 _SHOWN = ("torch", "torch-npu", "mx-driving", "mx-driving-a5", "triton", "triton-ascend", "numpy", "mmcv")
 
 
@@ -161,4 +159,4 @@ def _out_of(first: Package, second: Package) -> str:
     variable = "PYTHONNOUSERSITE=1" if "/.local/" in first.folder else ""
     if variable:
         return f"export {variable} (the user's own folder then no longer comes first)"
-    return f"python -m pip uninstall {first.name}, with the Python that owns {first.folder}, or take {second.folder} out of PYTHONPATH"
+    return f"take {first.folder} out of PYTHONPATH, or uninstall {first.name} there"

@@ -74,9 +74,7 @@ def cache(machine: Machine) -> Iterable[Seen]:
         yield from _room(machine, machine.cache, CACHE_ENOUGH)
     temporary = machine.environment.get("TMPDIR", "/tmp")
     if machine.exists(temporary):
-        yield from _room(
-            machine, temporary, TEMPORARY_ENOUGH, f"export TMPDIR=FOLDER_ON_ANOTHER_DISK (now {temporary})"
-        )
+        yield from _room(machine, temporary, TEMPORARY_ENOUGH, "export TMPDIR=FOLDER_ON_ANOTHER_DISK")
 
 
 def kernels(machine: Machine) -> Iterable[Seen]:

@@ -26,7 +26,7 @@ class Row:
         id: a short name with hyphens.
         what: the condition, in words, without a full stop.
         says: parts of the messages that people see; ``...`` stands for anything on the same line.
-        patterns: regular expressions, where such a part does not do.
+        patterns: regular expressions that are looked for in the place of ``says``, where such a part does not do.
         why: how the condition leads to the message.
         cure: a command where there is one.
         severity: of a condition that a check can find; None for one that only its message tells.
@@ -63,7 +63,7 @@ def load(path: Path) -> list[Row]:
 
 def _row(entry: dict[str, Any]) -> Row:
     severity = entry.pop("severity", None)
-    texts = {key: " ".join(str(entry.pop(key)).split()) for key in ("what", "why")}
-    lists = {key: tuple(map(str, entry.pop(key, ()))) for key in ("says", "patterns")}
-    cure = str(entry.pop("cure")).strip()
-    return Row(**texts, **lists, cure=cure, severity=None if severity is None else _SEVERITIES[severity], **entry)
+    values: dict[str, Any] = {key: " ".join(str(entry.pop(key)).split()) for key in ("what", "why")}
+    values.update({key: tuple(map(str, entry.pop(key, ()))) for key in ("says", "patterns")})
+    values["cure"] = str(entry.pop("cure")).strip()
+    return Row(**values, severity=None if severity is None else _SEVERITIES[severity], **entry)
