@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from portbev.doctor.explain import Known
     from portbev.doctor.table import Row
 
-_MOST = 64 << 20
+_MOST = 32 << 20
 
 
 def register(app: typer.Typer, name: str, help: str) -> None:

@@ -13,7 +13,7 @@ from portbev.doctor.table import Row
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|[\u200b\ufeff]")
 _QUOTES = "['\"`\u2018\u2019\u201c\u201d]"
 _NEAR, _SIMILAR = 0.5, 0.8
-_LONGEST = 400  # lines that are looked at for a near message
+_LONGEST, _TYPED = 400, 20  # lines that are looked at for a near message; a text of so few may have been typed
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def explain(text: str, rows: Iterable[Row]) -> list[Known]:
     Case, quotation marks, colours and the breaks that a terminal puts into a line make no difference.
     """
     text = _ESCAPES.sub("", text)
-    places = [(place, row) for row in rows if (place := _place(text, row)) is not None]
+    lower = text.lower()
+    places = [(place, row) for row in rows if (place := _place(text, lower, row)) is not None]
     if any(not row.weak for _, row in places):
         places = [(place, row) for place, row in places if not row.weak]
     return [Known(row, text.count("\n", 0, place) + 1, _line(text, place)) for place, row in _ordered(places)]
@@ -40,16 +41,15 @@ def explain(text: str, rows: Iterable[Row]) -> list[Known]:
 def nearest(text: str, rows: Sequence[Row]) -> list[Row]:
     """Rows whose message shares most of its words with a line of ``text``, the nearest first; at most three.
 
-    A word counts the more, the fewer rows have it; a misspelt one counts too.
+    A word counts the more, the fewer rows have it; in a short text a misspelt one counts too.
     """
     messages = [(row, set(_words(says))) for row in rows if not row.weak for says in row.says]
     usual = Counter(word for _, words in messages for word in words)
     best: dict[str, float] = {}
-    for line in _ESCAPES.sub("", text).splitlines()[-_LONGEST:]:
+    lines = [line for line in _ESCAPES.sub("", text).splitlines()[-_LONGEST:] if line.strip()]
+    for line in lines:
         there = set(_words(line))
-        if not there:
-            continue
-        alike = {word: _alike(word, there) for word in usual}
+        alike = {word: _alike(word, there, fuzzy=len(lines) <= _TYPED) for word in usual}
         for row, words in messages:
             whole = sum(1 / usual[word] for word in words)
             shared = sum(alike[word] / usual[word] for word in words)
@@ -59,16 +59,18 @@ def nearest(text: str, rows: Sequence[Row]) -> list[Row]:
     return [named[one] for one in sorted(best, key=lambda one: -best[one])[:3]]
 
 
-def _place(text: str, row: Row) -> int | None:
-    """Where the row's message begins in ``text``."""
-    found = [match.start() for pattern in _expressions(row) if (match := pattern.search(text))]
+def _place(text: str, lower: str, row: Row) -> int | None:
+    """Where the row's message begins in ``text``; ``lower`` is the text in lower case."""
+    found = [match.start() for pattern in _expressions(row, lower) if (match := pattern.search(text))]
     return min(found, default=None)
 
 
-def _expressions(row: Row) -> list[re.Pattern[str]]:
+def _expressions(row: Row, lower: str) -> list[re.Pattern[str]]:
+    """What to search for: a message only if its longest word is there at all, which is quickly seen in a long log."""
     if row.patterns:
         return [re.compile(pattern, re.MULTILINE) for pattern in row.patterns]
-    return [re.compile(_expression(says), re.IGNORECASE) for says in row.says]
+    there = (says for says in row.says if max(_words(says), key=len, default="") in lower)
+    return [re.compile(_expression(says), re.IGNORECASE) for says in there]
 
 
 def _expression(says: str) -> str:
@@ -93,9 +95,9 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9_]{2,}", text.lower())
 
 
-def _alike(word: str, there: set[str]) -> float:
-    """1 for a word that is there, less for one that is nearly, 0 for none."""
+def _alike(word: str, there: set[str], *, fuzzy: bool) -> float:
+    """1 for a word that is there, less for one that is nearly (``fuzzy``), 0 for none."""
     if word in there:
         return 1.0
-    near = difflib.get_close_matches(word, there, n=1, cutoff=_SIMILAR) if len(word) > 3 else []
+    near = difflib.get_close_matches(word, there, n=1, cutoff=_SIMILAR) if fuzzy and len(word) > 3 else []
     return difflib.SequenceMatcher(None, word, near[0]).ratio() if near else 0.0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 from pathlib import Path
 
 import pytest
+from doctor_machines import CPU, Plan
 
+from portbev.doctor import examine
 from portbev.doctor.checkups import all_rows, checkups
 from portbev.doctor.document import BEGIN, renewed
 from portbev.doctor.explain import explain, nearest
@@ -167,6 +171,23 @@ def test_the_page_has_todays_tables() -> None:
     text = page.read_text(encoding="utf-8")
     assert BEGIN in text
     assert renewed(text) == text, "python -m portbev.doctor.document docs/doctor.md"
+
+
+def test_the_printed_checkup_finds_what_it_is_for(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "doctor.md"
+    if not page.exists():
+        pytest.skip("the documentation is not part of this installation")
+    blocks = dict(
+        re.findall(r"<!-- (checkup|messages) -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    )
+    (tmp_path / "plugin.py").write_text(blocks["checkup"], encoding="utf-8")
+    (tmp_path / "messages.yaml").write_text(blocks["messages"], encoding="utf-8")
+    found = runpy.run_path(str(tmp_path / "plugin.py"))["portbev_checkups"]()
+    report = examine(CPU.with_(Plan(packages={"speedy 1.0": []})).machine(tmp_path / "machine"), found)
+    assert [(finding.id, finding.says) for finding in report.findings] == [
+        ("speedy-licence", "SpeedyError: no licence")
+    ]
+    assert report.stops and not report.failed
 
 
 def test_every_plugin_with_a_device_brings_its_own() -> None:

@@ -179,7 +179,7 @@ def test_printed_programs_compile_and_import_what_is_there(fence: Fence) -> None
 @pytest.mark.parametrize("fence", of("yaml"))
 def test_printed_yaml_has_keys_of_a_configuration(fence: Fence) -> None:
     said = yaml.safe_load(fence.text)
-    if "schema" in said:
+    if "schema" in said or fence.mark == "messages":  # tests/doctor has the printed table of messages
         return  # another kind of file
     known = {"extends", *type(load_config("bevdepth/laptop")).model_fields}
     assert said.keys() <= known, f"{fence.where}: no section {said.keys() - known}"
