@@ -1,4 +1,4 @@
-"""Moments and projections of a tensor, from one reading of it.
+"""Moments and projections of a tensor. Least and greatest come first: they say whether all is finite.
 
 A projection is the sum of some of the elements, each with a random sign; every element belongs to one of the 16. Of two
 tensors the sum of the squared differences of their projections estimates the squared distance without bias and with a
