@@ -11,7 +11,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
 
 
 def configs(
-    word: str = typer.Argument("", metavar="WORD", help="List those whose name has this in it: bevformer, laptop."),
+    word: str = typer.Argument("", metavar="WORD", help="List those whose name has this in it: laptop, tiny."),
 ) -> None:
     """List the configurations that come with portbev, a line each."""
     from portbev.config.layers import read_layers

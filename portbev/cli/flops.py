@@ -21,7 +21,7 @@ LEAST_IMPORTANT = (4, 5, 2, 6, 3)
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the command to ``app``."""
-    app.command(name, help=help, epilog="Example: portbev flops bevformer/tiny --depth 2")(flops)
+    app.command(name, help=help, epilog="Example: portbev flops mine.yaml --depth 2")(flops)
 
 
 def flops(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the command to ``app``."""
-    example = "Example: portbev publish runs/bevformer --out weights/bevformer_tiny"
+    example = "Example: portbev publish runs/mine --out weights/mine"
     app.command(name, help=help, epilog=example)(publish)
 
 
