@@ -109,7 +109,7 @@ def figure(value: float) -> str:
     """A number in five characters where that will do, so that what follows it stays in its place."""
     if not 0.01 <= abs(value) < 1e5:
         return f"{value:.2e}" if value else "0.000"
-    digits = max(1, len(f"{abs(value):.0f}"))
+    digits = max(1, len(f"{abs(value):.0f}")) if abs(value) >= 0.1 else 0
     return f"{value:.{max(0, 4 - digits)}f}"
 
 
@@ -172,14 +172,15 @@ def say_markdown(console: Console, text: str, *, drop: Sequence[str] = ()) -> No
         console.print(Text(text), end="", soft_wrap=True)
         return
     rows: list[list[str]] = []
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("|"):
+    for line in [*text.splitlines(), None]:
+        if line is not None and line.startswith("|"):
             rows.append([cell.strip() for cell in line.strip("|").split(" | ")])
             continue
         if rows:
             _print_rows(console, rows[0], rows[2:], drop)
             rows = []
-        say(console, line)
+        if line is not None:
+            say(console, line)
 
 
 def _print_rows(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]], drop: Sequence[str]) -> None:

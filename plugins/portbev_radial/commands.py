@@ -59,7 +59,9 @@ def synth(
 def convert(
     root: str = typer.Argument(..., metavar="ROOT", help="Raw recordings, or synthetic-radial:?..."),
     out: Path = typer.Argument(..., metavar="OUT", help="Folder to make, or to go on with."),  # noqa: B008
-    parts: str = typer.Option("all", "--parts", help="Some of images,lidars,adc,rt,rd,ra,pcd,labels,labels_x,infos."),
+    parts: str = typer.Option(
+        "all", "--parts", help="Some of images, lidars, adc, rt, rd, ra, pcd, labels, labels_x, infos; with commas."
+    ),
     boxes: Path | None = typer.Option(  # noqa: B008
         None, "--boxes", help="The re-annotated boxes; default: radial_bbox_labels.csv in ROOT."
     ),

@@ -49,6 +49,8 @@ def _main(arguments: list[str] | None) -> int:
         arguments.remove("--debug")
     try:
         return _run(arguments)
+    except SystemExit as stop:
+        return int(bool(stop.code)) if not isinstance(stop.code, int) else stop.code
     except PortbevError as error:
         return _tell(error, debug=debug)
     except (RuntimeError, MemoryError, OSError) as error:
@@ -112,17 +114,38 @@ def _run(arguments: list[str]) -> int:
         raise PortbevError(f"unknown command {arguments[0]!r}", cure=nearest(arguments[0], _COMMANDS))
     command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
-        command.main(args=arguments, prog_name="portbev")
-    except SystemExit as stop:  # how Typer ends, after usage errors too
-        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-    return 0
+        ended = command.main(args=arguments, prog_name="portbev", standalone_mode=False)
+    except Exception as error:
+        raise _misused(error) from error
+    return ended if isinstance(ended, int) else 0
+
+
+def _misused(error: Exception) -> BaseException:
+    """An error of Typer's about the command line as one of ours, with the command that tells more; others as they are.
+
+    Its classes are Click's or Typer's own, by Typer's version: they are known by what they can do.
+    """
+    message = getattr(error, "format_message", None)
+    if message is None:
+        return error
+    context = getattr(error, "ctx", None)
+    if context is not None and type(error).__name__ == "NoArgsIsHelpError":
+        print(context.get_help())
+        return SystemExit(2)
+    said = " ".join(message().split()).rstrip(".?")
+    command = "portbev" if context is None else context.command_path
+    where = command.removeprefix("portbev").strip()
+    return PortbevError(f"{said[:1].lower()}{said[1:]}", where=where, cure=f"What there is: {command} --help")
 
 
 def build_app(only: str | None = None) -> Any:
     """Typer application; with ``only``, the other commands are listed but not imported."""
     import typer
 
+    from portbev.cli.listing import Listing
+
     app = typer.Typer(
+        cls=Listing,
         name="portbev",
         help=_HELP,
         no_args_is_help=True,

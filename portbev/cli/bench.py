@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from portbev.cli.bar import Bar
+from portbev.cli.listing import Listing
 
 if TYPE_CHECKING:
     from portbev.bench.document import Document
@@ -25,7 +26,7 @@ CONFIGS = typer.Argument(None, metavar="CONFIG", help="Default: those that the m
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the group of commands to ``app``."""
-    group = typer.Typer(help=help, no_args_is_help=True)
+    group = typer.Typer(cls=Listing, help=help, no_args_is_help=True)
     group.command("ops")(ops)
     group.command("step")(step)
     group.command("roofline")(roofline)

@@ -6,6 +6,7 @@ from typing import get_args
 
 import typer
 
+from portbev.cli.listing import Listing
 from portbev.data.kinds import Group
 from portbev.plugins import plugins
 
@@ -19,12 +20,12 @@ _HELP: dict[Group, str] = {
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the group of commands to ``app``."""
     groups: dict[Group, typer.Typer] = {
-        group: typer.Typer(help=_HELP[group], no_args_is_help=True) for group in get_args(Group)
+        group: typer.Typer(cls=Listing, help=_HELP[group], no_args_is_help=True) for group in get_args(Group)
     }
     for data_set in plugins().datasets().values():
         for group, function in data_set.commands().items():
             groups[group].command(data_set.name)(function)
-    data = typer.Typer(help=help, no_args_is_help=True)
+    data = typer.Typer(cls=Listing, help=help, no_args_is_help=True)
     for group, commands in groups.items():
         if commands.registered_commands:
             commands.callback()(_group)

@@ -75,14 +75,41 @@ def train(
         if _rank() != 0:
             raise typer.Exit(130)
         progress = run.record.progress
-        print(f"interrupted at step {progress.step} of {progress.total_steps}; continue with:")
-        print(f"  {resume_command(sys.argv)}")
+        print(f"interrupted at step {progress.step} of {progress.total_steps}", flush=True)
+        _say_last(f"continue with:\n  {resume_command(sys.argv)}\n")
         raise typer.Exit(130)
     if _rank() != 0:
         return
     _show(run, commands=not report)
     if report:
         _report(run)
+
+
+_WAIT = """
+import sys, time
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    try:
+        with open(f"/proc/{sys.argv[1]}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] in "ZX":
+                break
+    except OSError:
+        break
+    time.sleep(0.02)
+sys.stdout.write(sys.argv[2])
+"""
+"""Waits for the end of a process, and prints."""
+
+
+def _say_last(text: str) -> None:
+    """Print ``text``; under torchrun, which ends with a traceback of its own, once torchrun has ended."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or not os.path.exists(f"/proc/{os.getppid()}/stat"):
+        print(text, end="", flush=True)
+        return
+    import subprocess
+
+    words = [sys.executable, "-I", "-S", "-c", _WAIT, str(os.getppid()), text]
+    subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
 def _to_resume(out: Path) -> Run:
@@ -100,7 +127,7 @@ def _to_resume(out: Path) -> Run:
     start = f"Start one: portbev train CONFIG --out {shlex.quote(str(out))}"
     there = [str(run) for run in runs_below(out) or runs_below(out.parent, deep=False)]
     rest = f" and {len(there) - 10} more" if len(there) > 10 else ""
-    named = f"; or name one of these: portbev train --resume --out {', '.join(there[:10])}{rest}" if there else ""
+    named = f"; or name a run that is there: {', '.join(there[:10])}{rest}" if there else ""
     raise PortbevError("there is no run to resume", where=str(out), cure=start + named)
 
 

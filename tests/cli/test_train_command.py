@@ -243,3 +243,40 @@ def test_a_loss_that_is_not_finite_is_one_line(portbev: Any, data: Path, tmp_pat
         "--set", "optimizer.lr=1e30", "--set", "train.clip_grad_norm=null", "--set", "optimizer.name=sgd",
     )  # fmt: skip
     assert_one_line(done, "not finite at step", "module")
+
+
+USAGE_FAULTS = {
+    "unknown command": (["trian"], "no such command 'trian'. Did you mean 'train'", "portbev --help"),
+    "unknown option": (["train", "x", "--data_root", "y"], "no such option: --data_root", "portbev train --help"),
+    "no value": (["train", "--backend"], "option '--backend' requires an argument", "portbev --help"),
+    "nothing named": (["parity", "report"], "missing argument 'RUN'", "portbev parity report --help"),
+}
+
+
+@pytest.mark.parametrize("fault", USAGE_FAULTS)
+def test_a_misused_command_is_one_line_that_names_its_help(fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from portbev.cli import main
+
+    words, said, cure = USAGE_FAULTS[fault]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and cure in line
+
+
+def test_what_cannot_be_resumed_or_evaluated_is_told_with_what_to_type(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from portbev.cli import main
+
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "one").symlink_to(trained)
+    for words, said in (
+        (["train", "--resume", "--out", str(tmp_path / "none")], f"portbev train CONFIG --out {tmp_path / 'none'}"),
+        (["train", "--resume", "--out", str(runs)], f"a run that is there: {runs / 'one'}"),
+        (["eval", str(runs)], f"portbev eval {runs / 'one'}; or compare them: portbev parity report {runs / 'one'}"),
+        (["eval", str(trained / "checkpoints")], f"portbev eval {trained}; --checkpoint STEP"),
+    ):
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line

@@ -21,7 +21,7 @@ def add(group: typer.Typer) -> None:
 
 def bisect(
     a: Path = typer.Argument(..., metavar="A", help="A dump, of the device that is trusted."),  # noqa: B008
-    b: Path | None = typer.Argument(None, metavar="[B]", help="A dump of the same step on the other device."),  # noqa: B008
+    b: Path | None = typer.Argument(None, metavar="B", help="A dump of the same step on the other device."),  # noqa: B008
     backend: str = typer.Option("", "--backend", help="b's device, at hand; default: that of b, if it is here."),
     emulate: bool = typer.Option(False, "--emulate", help="Use the emulated device of that backend."),
     files: bool = typer.Option(False, "--files", help="Compute nothing again: the files alone."),

@@ -13,7 +13,7 @@ def add(group: typer.Typer) -> None:
 
 
 def report(
-    runs: list[Path] = typer.Argument(..., metavar="RUN...", help="Run directories, or folders of parity seeds."),  # noqa: B008
+    runs: list[Path] = typer.Argument(..., metavar="RUN", help="Run directories, or folders of parity seeds."),  # noqa: B008
     out: Path | None = typer.Option(None, "--out", help="Where to write; default: report/ in the first run."),  # noqa: B008
     published: list[str] = typer.Option(  # noqa: B008
         [], "--published", metavar="NAME|FILE", help="Published figures to show beside the runs; repeatable."

@@ -15,7 +15,7 @@ def add(group: typer.Typer) -> None:
 
 
 def seeds(
-    config: str = typer.Argument("", metavar="[CONFIG]", help="Configuration; left out: that of the series in --out."),
+    config: str = typer.Argument("", metavar="CONFIG", help="Configuration; left out: that of the series in --out."),
     count: int = typer.Option(0, "--seeds", metavar="N", help="Seeds 0 to N-1 in all; a larger N later adds runs."),
     backend: list[str] = typer.Option(  # noqa: B008
         [], "--backend", metavar="B", help="A backend; repeatable, the first is the baseline."
