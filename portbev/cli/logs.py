@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from portbev.cli.listing import Listing
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,7 +21,7 @@ MODE = typer.Option("", "--mode", help="train or eval; default: train for curves
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the group of commands to ``app``."""
-    group = typer.Typer(help=help, no_args_is_help=True)
+    group = typer.Typer(cls=Listing, help=help, no_args_is_help=True)
     group.command("plot", epilog="Example: portbev logs plot runs/a runs/b --keys loss --out loss.png")(plot)
     group.command("time", epilog="Example: portbev logs time work_dirs/20260101.log.json")(time)
     group.command("table", epilog="Example: portbev logs table runs/a runs/b --keys mAP --keys NDS")(table)
