@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from portbev.cli.listing import Listing
+
 if TYPE_CHECKING:
     from portbev.config import RunConfig
     from portbev.config.keys import Key
@@ -20,7 +22,7 @@ _SETTINGS = typer.Option(
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the commands to ``app``."""
-    group = typer.Typer(no_args_is_help=True, help=help)
+    group = typer.Typer(cls=Listing, no_args_is_help=True, help=help)
     group.command("show")(show)
     group.command("explain")(explain)
     group.command("page")(page)
