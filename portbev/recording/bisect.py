@@ -24,10 +24,11 @@ from portbev.parity.bisect.files import Suspect, from_files
 from portbev.parity.bisect.verdict import Verdict
 from portbev.parity.dumps.likeness import check_comparable
 from portbev.parity.dumps.reading import Dump
-from portbev.parity.dumps.sketch import distance, sketch
+from portbev.parity.dumps.record import Record
 from portbev.recording.capture import Call, captured, mapped
 from portbev.recording.dump import Plan, dump
-from portbev.recording.replay import WRONG, Replay, host_of, replay
+from portbev.recording.judgement import accuse, acquit
+from portbev.recording.replay import Replay, host_of, replay
 from portbev.recording.step import RecordedStep, Source, activated, prepare_step
 from portbev.recording.values import tensors_in
 from portbev.runtime import find_backend
@@ -157,36 +158,103 @@ def step_of(
 
 def examine(suspect: Suspect, step: RecordedStep) -> None:
     """Compute the suspects again and write into the verdict what that says."""
-    verdict, pair = suspect.verdict, suspect.pair
-    assert pair is not None
-    keys = {(call.key.module, call.key.operator, call.key.call) for call in suspect.calls}
-    modules = {call.key.module for call in suspect.calls} or {verdict.module}
-    calls = captured(step, modules)
+    verdict = suspect.verdict
+    nearby = {_name_of(call): backward for call, backward in suspect.nearby}
+    accused = {_name_of(call) for call in suspect.calls}
+    modules = {module for module, _, _ in accused} or ({verdict.module} if suspect.pair is not None else set())
+    if suspect.pair is not None and verdict.stage == "backward":
+        modules.add(suspect.pair.b.key.module)  # what it does to its own result
+    calls = captured(step, modules | {module for module, _, _ in nearby})
     verdict.live = f"{step.parts.backend.label}: {step.parts.backend.device_name()}"
     twin = clean_twin(step)
+    right: list[Call] = []
+    if suspect.pair is not None and _examine_accused(suspect, calls, accused, modules, twin, right):
+        return
+    if _examine_nearby(suspect, calls, nearby, twin):
+        return
+    if suspect.pair is not None:
+        acquit(suspect, right)
+
+
+def _name_of(call: Call | Record) -> tuple[str, str, int]:
+    return call.key.module, call.key.operator, call.key.call
+
+
+def _examine_accused(
+    suspect: Suspect,
+    calls: list[Call],
+    accused: set[tuple[str, str, int]],
+    modules: set[str],
+    twin: nn.Module,
+    right: list[Call],
+) -> bool:
+    """The operators that the files accuse, then their modules; whether one of them is wrong.
+
+    Args:
+        right: gets the operators that are not.
+    """
+    verdict = suspect.verdict
     backward = verdict.stage == "backward"
-    operators = [c for c in calls if (c.key.module, c.key.operator, c.key.call) in keys]
+    operators = [c for c in calls if _name_of(c) in accused]
     for call in operators if backward else [refed(one, suspect) for one in operators]:
         made = _try(call, backward, twin, verdict)
         if made is not None and made.is_wrong:
-            _accuse(suspect, call, made)
-            return
+            accuse(suspect, call, made)
+            return True
+        if made is not None:
+            right.append(call)
     for name in sorted(modules, key=lambda name: name != verdict.module):
         for call in (c for c in calls if c.key.module == name and not c.key.operator):
             if suspect.calls and not backward and call.key.call != _module_call(suspect, name):
                 continue
-            made = _try(call, backward, twin, verdict)
-            if made is None or not made.is_wrong:
-                continue
-            inside = [c for c in calls if c.key.module == name and c.key.operator][:INSIDE]
-            tried = [(one, _try(one, backward, twin, None)) for one in inside]
-            wrong = next(((one, its) for one, its in tried if its is not None and its.is_wrong), None)
-            if wrong is not None:
-                _accuse(suspect, *wrong)
-            else:
-                _accuse(suspect, call, made, right=[one for one, its in tried if its is not None])
-            return
-    _acquit(suspect, operators, twin)
+            if _examine_module(suspect, call, calls, backward, twin):
+                return True
+    return False
+
+
+def _examine_module(suspect: Suspect, call: Call, calls: list[Call], backward: bool, twin: nn.Module) -> bool:
+    """A module as a whole, and if it is wrong the operators in it; whether it is."""
+    made = _try(call, backward, twin, suspect.verdict)
+    if made is None or not made.is_wrong:
+        return False
+    inside = [c for c in calls if c.key.module == call.key.module and c.key.operator][:INSIDE]
+    tried = [(one, _try(one, backward, twin, None)) for one in inside]
+    wrong = next(((one, its) for one, its in tried if its is not None and its.is_wrong), None)
+    if wrong is not None:
+        accuse(suspect, *wrong)
+    else:
+        accuse(suspect, call, made, right=[one for one, its in tried if its is not None])
+    return True
+
+
+def _examine_nearby(
+    suspect: Suspect, calls: list[Call], nearby: dict[tuple[str, str, int], bool], twin: nn.Module
+) -> bool:
+    """What stands out a little: each is fed its own inputs, so that what is wrong by itself is a cause.
+
+    Of several, the one that is furthest from right.
+    """
+    worst: tuple[float, Call, Replay] | None = None
+    for call in calls:
+        name = _name_of(call)
+        if name not in nearby:
+            continue
+        made = _try(call, nearby[name], twin, None)
+        if made is not None and made.is_wrong and (worst is None or made.ratio > worst[0]):
+            worst = made.ratio, call, made
+    if worst is None:
+        return False
+    _, call, made = worst
+    verdict = suspect.verdict
+    place = call.key.module or "the model"
+    if suspect.pair is None:
+        verdict.kind = "kernel"
+        verdict.evidence = ["no record differs by more than rounding did to the step so far"]
+    else:
+        verdict.evidence.insert(0, f"what is there is right for what it is given; before it, {place} is not")
+    verdict.stage, verdict.record = made.what, str(call.key)
+    accuse(suspect, call, made)
+    return True
 
 
 def _module_call(suspect: Suspect, name: str) -> int:
@@ -236,70 +304,6 @@ def _try(call: Call, backward: bool, twin: nn.Module, verdict: Verdict | None) -
         if verdict is not None:
             verdict.evidence.append(f"{what} cannot be computed again by itself ({type(error).__name__}: {text})")
         return None
-
-
-def _accuse(suspect: Suspect, call: Call, made: Replay, right: list[Call] | None = None) -> None:
-    """The device's result is wrong for the inputs that it was given."""
-    verdict, pair = suspect.verdict, suspect.pair
-    assert pair is not None
-    verdict.module, verdict.side = call.key.module, "b"
-    who = call.key.operator or "the module as a whole"
-    if call.key.operator:
-        verdict.operator = call.key.operator
-        wrong = [p.name for p in made.providers if p.side == "device" and (p.ratio is None or p.ratio > WRONG)]
-        served = call.provider.split(",")[0]
-        verdict.provider = served if not wrong or served in wrong else wrong[0]
-    else:
-        verdict.operator = verdict.provider = ""
-        if right:
-            told = f"the operators that it calls there are right by themselves: {_names(right)}"
-            verdict.evidence.append(f"{told}: it is the layer's own code" if not made.rounded else told)
-    verdict.providers = made.providers
-    if verdict.kind != "random draw":
-        verdict.kind = "reduced precision" if made.rounded else "kernel"
-    fine = [p for p in made.providers if p.ratio is not None and p.ratio <= WRONG]
-    plain = f"{fine[-1].name} on the {fine[-1].side}" if fine else "the same in its dtype on the CPU"
-    lines = [f"{who}, {made.what}, fed its inputs by itself: {made.error:.1e} from float64; {plain}: {made.plain:.1e}"]
-    if made.rounded:
-        lines.append(f"float64 with {made.rounded} gives its result to {made.left:.1e}")
-    verdict.evidence[:0] = lines
-
-
-def _names(calls: list[Call]) -> str:
-    names = list(dict.fromkeys(call.key.operator for call in calls))
-    return ", ".join(names[:6]) + (" ..." if len(names) > 6 else "")
-
-
-def _acquit(suspect: Suspect, operators: list[Call], twin: nn.Module) -> None:
-    """Nothing here is wrong by itself: it may be the other side, or the code between the operators."""
-    verdict, pair, aligned = suspect.verdict, suspect.pair, suspect.aligned
-    assert pair is not None and aligned is not None
-    if not operators or verdict.stage == "backward":
-        verdict.evidence.append("computed again by itself, nothing on this device is wrong there")
-        return
-    call = operators[-1]
-    one, two = aligned.a.sketch(pair.a), aligned.b.sketch(pair.b)
-    result = call.results[pair.b.key.slot] if pair.b.key.slot < len(call.results) else None
-    if one is None or two is None or result is None:
-        return
-    exact = sketch(result.cpu())
-    far = {side: distance(exact, there) for side, there in (("a", one), ("b", two))}
-    told = {side: value / exact.norm for side, value in far.items() if value is not None and exact.norm}
-    extra = aligned.only("b", verdict.module) or aligned.only("a", verdict.module)
-    if extra:
-        names = ", ".join(dict.fromkeys(record.key.operator for record in extra))
-        line = f"{verdict.operator} is right for what it is given: the layer's own code differs ({names})"
-        verdict.evidence.insert(0, line)
-        verdict.provider = verdict.operator = ""
-        return
-    if len(told) == 2 and told["a"] > 16 * max(told["b"], 1e-7):
-        verdict.side = "a"
-        verdict.provider = pair.a.provider.split(",")[0]
-        verdict.evidence.insert(
-            0,
-            f"with the same inputs this device gives b's result to {told['b']:.1e}, which is right; a's is "
-            f"{told['a']:.1e} from it",
-        )
 
 
 @torch.no_grad()

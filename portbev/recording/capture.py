@@ -117,6 +117,7 @@ class _Capturing(Recorder):
         for call in reversed(self.pending):
             if call.key.operator == key.operator and (tensor is None or any(tensor is one for one in call.results)):
                 call.key, call.provider = key, provider
+                call.results = [one.detach().clone() for one in call.results]  # later operators may write into them
                 if len(self.calls) < MOST:
                     self.calls.append(call)
                 break

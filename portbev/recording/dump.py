@@ -24,6 +24,7 @@ from portbev.parity.dumps.bands import ULP_STEPS
 from portbev.parity.dumps.header import File, Header, Rank, Rerun, StepFacts
 from portbev.parity.dumps.record import Key, Record
 from portbev.parity.dumps.sketch import Level, distance
+from portbev.recording.modules import module_settings
 from portbev.recording.recorder import Recorder
 from portbev.recording.step import Kind, RecordedStep, Source, activated, local_device, prepare_step
 from portbev.runs.ledger import LedgerPage
@@ -111,6 +112,8 @@ def record_step(step: RecordedStep, out: Path, plan: Plan, *, say: Callable[[str
         level=plan.level,
         weights=base.weights(),
         optimizer=_groups(step) if plan.kind == "train" else [],
+        average={} if parts.ema is None else {"decay": parts.ema.decay, "ramp": parts.ema.ramp},
+        modules=module_settings(step.parts.model),
         tensors=list(plan.tensors),
         ranks=[Rank.model_validate(rank) for rank in ranks],
         reruns=reruns,

@@ -67,3 +67,31 @@ class _Modules:
         n = recorder.add(name, "", "output", index, tensor, inputs)
         recorder.known.put(tensor, n)
         recorder.follow(tensor, n, (name, "", index))
+
+
+_WAYS = frozenset({"inplace", "step", "rank", "rows", "seed", "site"})
+"""Attributes that say how or for which draw something is computed, and not what."""
+
+
+def module_settings(model: nn.Module) -> list[dict[str, Any]]:
+    """What the modules of ``model`` are set to: their plain public attributes; modules alike are one entry.
+
+    Returns:
+        Dictionaries with ``class`` and ``modules`` (qualified names), and ``settings``: attribute -> value.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, module in model.named_modules():
+        settings = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in sorted(vars(module).items())
+            if not key.startswith("_") and key not in _WAYS and _is_plain(value)
+        }
+        entry = {"class": type(module).__name__, "modules": [], "settings": settings}
+        found.setdefault(repr((entry["class"], settings)), entry)["modules"].append(name)
+    return list(found.values())
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_plain(one) for one in value)
+    return value is None or isinstance(value, (bool, int, float, str))

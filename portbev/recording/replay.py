@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from portbev.kernels import KERNELS, Kernel
 from portbev.ops.operator import OPERATORS, BackwardOperator
+from portbev.parity.bisect.differences import FEWEST, MOST, SHIFTED
 from portbev.parity.bisect.verdict import Provider
 from portbev.recording.capture import Call, mapped, set_modes
 from portbev.recording.values import tensors_in
@@ -174,6 +175,31 @@ def apart(found: Sequence[Tensor | None], exact: Sequence[Tensor | None]) -> flo
         length = difference[finite].abs().square().sum().sqrt().item()
         worst = max(worst, length / size if size else (0.0 if length == 0 else math.inf))
     return worst
+
+
+def is_noise(found: Results, exact: Results) -> bool:
+    """Whether what the results are off by looks like rounding: everywhere, of both signs, and no multiple of them."""
+    pairs = [
+        (x.detach().cpu().double(), y.double()) for x, y in zip(found, exact, strict=False) if _real(x) and _real(y)
+    ]
+    if not pairs:
+        return False
+    x, truth = (torch.cat([one[side].flatten() for one in pairs]) for side in (0, 1))
+    error = x - truth
+    kept = (truth != 0) & error.isfinite()
+    error, truth = error[kept], truth[kept]
+    if error.numel() < 64:
+        return False
+    size, length = error.square().mean().sqrt(), truth.square().mean().sqrt()
+    if not FEWEST < float(size / length) < MOST:
+        return False
+    touched = (error.abs() > 1e-6 * truth.abs()).double().mean()
+    shift, likeness = error.mean() / size, (error * truth).mean() / (size * length)
+    return float(touched) > 0.5 and abs(float(shift)) < SHIFTED and abs(float(likeness)) < SHIFTED
+
+
+def _real(x: Tensor | None) -> TypeGuard[Tensor]:
+    return x is not None and x.is_floating_point()
 
 
 def _floor(call: Call) -> float:

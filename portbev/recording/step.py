@@ -129,7 +129,7 @@ class RecordedStep:
 
     def _train(self, recorder: Recorder, moving: Callable[[Batch, int], Batch] | None) -> str:
         """Returns what ended it early."""
-        watcher = StepWatcher(self.parts.model, recorder, moving)
+        watcher = StepWatcher(self.parts.model, recorder, moving, self.parts.ema)
         try:
             with watcher.inside():
                 OptimizerStep(self.parts, lambda: False, watcher).take(self.batches, self.number)

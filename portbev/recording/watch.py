@@ -14,6 +14,7 @@ from portbev.recording.calls import OperatorCalls
 from portbev.recording.modules import watched_modules
 from portbev.recording.recorder import Recorder
 from portbev.recording.values import as_tensor, as_text, leaves
+from portbev.train.ema import Ema
 from portbev.train.step import Watcher
 
 BATCH, LOSSES = "(batch)", "(losses)"
@@ -25,10 +26,13 @@ class StepWatcher(Watcher):
 
     Args:
         moving: what a batch is replaced by before it is used: (batch, its number) -> batch.
+        ema: the average of the weights, if there is one.
     """
 
-    def __init__(self, model: nn.Module, recorder: Recorder, moving: Moving | None = None) -> None:
-        self.model, self.recorder, self._moving = model, recorder, moving
+    def __init__(
+        self, model: nn.Module, recorder: Recorder, moving: Moving | None = None, ema: Ema | None = None
+    ) -> None:
+        self.model, self.recorder, self._moving, self._ema = model, recorder, moving, ema
         self._local: dict[str, list[int]] = {}
         self._before: dict[str, Tensor] = {}
 
@@ -62,12 +66,14 @@ class StepWatcher(Watcher):
         for name, parameter in self.model.named_parameters():
             if parameter.grad is not None:
                 local = self._local.get(name, [])
-                self.recorder.add(name, "", "parameter.grad", 0, parameter.grad, local, consumes=False)
+                n = self.recorder.add(name, "", "parameter.grad", 0, parameter.grad, local, consumes=False)
+                self.recorder.known.put(parameter.grad, n)
             if parameter.requires_grad:
                 self._before[name] = parameter.detach().clone()
 
     def updated(self) -> None:
-        grads = self.recorder.places("parameter.grad")
+        self._clipped()
+        grads = self.recorder.places("parameter.clipped")
         for name, parameter in self.model.named_parameters():
             if name in self._before:
                 inputs = [grads[name]] if name in grads else []
@@ -77,6 +83,25 @@ class StepWatcher(Watcher):
 
     def refused(self) -> None:
         self.recorder.listening = False
+
+    def averaged(self) -> None:
+        recorder, places = self.recorder, self.recorder.places
+        weights = {**places("parameter.after"), **places("buffer.after")}
+        for name, value in ({} if self._ema is None else self._ema.state).items():
+            inputs = [weights[name]] if name in weights else []
+            recorder.add(name, "", "average.after", 0, value, inputs, consumes=False)
+
+    def _clipped(self) -> None:
+        """Record what the optimizer gets: by how much it was clipped follows from all gradients."""
+        recorder = self.recorder
+        places = recorder.places("parameter.grad")
+        norm = recorder.add("", "", "host", 0, None, places.values(), consumes=False)
+        for name, parameter in self.model.named_parameters():
+            if parameter.grad is not None and name in places:
+                same = recorder.known.exact(parameter.grad)
+                content = parameter.grad if same is None else None
+                inputs = [places[name], norm]
+                recorder.add(name, "", "parameter.clipped", 0, content, inputs, same=same, consumes=False)
 
     def state(self, parameters: str, buffers: str) -> None:
         """Record all parameters and buffers under these roles."""

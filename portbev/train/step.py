@@ -61,6 +61,9 @@ class Watcher:
     def refused(self) -> None:
         """A loss refused outputs that are not finite: the step ends, and what is computed now looks for the cause."""
 
+    def averaged(self) -> None:
+        """The weights were taken into their moving average, where there is one."""
+
 
 class _RefusedLossError(Exception):
     """A loss raised an error over outputs that are not finite."""
@@ -175,6 +178,7 @@ class OptimizerStep:
         parts.optimizer.zero_grad(set_to_none=True)
         if parts.ema is not None:
             parts.ema.update(parts.model)
+            self.watcher.averaged()
         return skipped
 
     def _check_finite(self, losses: dict[str, float], batches: list[Batch]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from portbev.parity.dumps.alignment import align
 from portbev.parity.dumps.bands import FACTOR, common_band
-from portbev.parity.dumps.findings import Finding, judge
+from portbev.parity.dumps.findings import Finding, Judgement, judge
 from portbev.parity.dumps.reading import Dump, RankRecords
 from portbev.parity.dumps.record import Record
 from portbev.parity.dumps.sketch import distance
@@ -57,14 +58,61 @@ class Aligned:
         return None if at is None else self.pairs.get(at)
 
     @cached_property
+    def runs(self) -> tuple[Counter[str], Counter[str]]:
+        """How many times each module was run, in a and in b."""
+        a, b = (
+            Counter(r.key.module for r in side.records if r.key[1:4] == ("", "output", 0)) for side in (self.a, self.b)
+        )
+        return a, b
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """What :mod:`portbev.parity.dumps` says of each record."""
+        return judge(self.a, self.b, self.alignment, bands=self._bands)
+
+    @cached_property
     def causes(self) -> list[Pair]:
         """Findings that nothing explains, in the order of a's step; what was drawn goes before what was made of it."""
-        found = judge(self.a, self.b, self.alignment, bands=self._bands).findings
+        found = self.judgement.findings
         first: dict[tuple[object, ...], int] = {}
         for finding in found:
             first.setdefault(_call_of(finding), finding.a.n)
         found = sorted(found, key=lambda one: (first[_call_of(one)], one.a.key.role != "draw", one.a.n))
-        return [self.pairs.get(one.a.n) or Pair(self.rank, one.a, one.b, math.inf, 0.0) for one in found]
+        pairs = [self.pairs.get(one.a.n) or Pair(self.rank, one.a, one.b, math.inf, 0.0) for one in found]
+        return [self.given(pair) or pair for pair in pairs]
+
+    def given(self, pair: Pair) -> Pair | None:
+        """The input that each side made by other operators, if there is one and it differs; None otherwise.
+
+        Such results have other keys and were not compared: what uses them is the first that was.
+        """
+        if pair.a.key.role not in ("output", "written") or len(pair.a.inputs) != len(pair.b.inputs):
+            return None
+        for n, m in zip(pair.a.inputs, pair.b.inputs, strict=True):
+            one, two = _content(self.a, n), _content(self.b, m)
+            if self.alignment.partner.get(one.n) == two.n or {one.key.role, two.key.role} - {"output", "written"}:
+                continue
+            found = self._pair(one, two)
+            if found is not None and found.differs:
+                return found
+        return None
+
+    def before(self, record: Record) -> set[int]:
+        """The places in a of ``record`` and of all that it follows from."""
+        seen, waiting = {record.n}, [record.n]
+        while waiting:
+            one = self.a.records[waiting.pop()]
+            for n in one.inputs if one.same is None else (*one.inputs, one.same):
+                if n not in seen:
+                    seen.add(n)
+                    waiting.append(n)
+        return seen
+
+    def maker(self, record: Record) -> Record:
+        """The operator's result of b that the module's result ``record`` is; ``record`` where it is none."""
+        while not record.key.operator and record.same is not None:
+            record = self.b.records[record.same]
+        return record
 
     def differing(self, role: str) -> list[Pair]:
         """Pairs of a role that differ by more than rounding."""
@@ -87,7 +135,10 @@ class Aligned:
             differs = one.key.role == "batch" and one.arguments != two.arguments
             return Pair(self.rank, one, two, math.inf if differs else 0.0, 0.0)
         apart = distance(sa, sb)
-        allowed = 0.0 if one.key.role == "draw" else common_band((one, sa), (two, sb))
+        mine, yours = (  # what was measured is told of the record that has the content
+            replace(record, responses=side.content(record).responses) for side, record in ((self.a, one), (self.b, two))
+        )
+        allowed = 0.0 if one.key.role == "draw" else common_band((mine, sa), (yours, sb))
         return Pair(self.rank, one, two, math.inf if apart is None else apart, allowed or 0.0)
 
 
@@ -100,6 +151,14 @@ def aligned(a: Dump, b: Dump) -> list[Aligned]:
         two = yours if b.header.reruns else _with_responses(yours, mine)
         ranks.append(Aligned(one, two, bands=sketched and bool(a.header.reruns or b.header.reruns)))
     return ranks
+
+
+def _content(records: RankRecords, n: int) -> Record:
+    """Record ``n``, or what it is a view or a copy of."""
+    record = records.records[n]
+    while record.sketch is None and (record.same is not None or record.inputs):
+        record = records.records[record.inputs[0] if record.same is None else record.same]
+    return record
 
 
 def _with_responses(side: RankRecords, other: RankRecords) -> RankRecords:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from math import inf
 
 from portbev.parity.dumps.alignment import Alignment
+from portbev.parity.dumps.arguments import same_arguments
 from portbev.parity.dumps.bands import FACTOR, SUSPECT, common_band, is_sparse
 from portbev.parity.dumps.reading import RankRecords
 from portbev.parity.dumps.record import Key, Record
@@ -34,13 +35,16 @@ KINDS = {
     "buffer": "stale state",
     "buffer.after": "stale state",
     "parameter.grad": "communication",
+    "parameter.clipped": "configuration",
     "update": "configuration",
     "parameter.after": "configuration",
+    "average.after": "configuration",
 }
 """What a cause with such a role points to; with any other it is ``operator``: a kernel or its precision."""
 WIDE = 0.1
 """Share of a tensor's norm from which on a difference that is allowed says nothing."""
 _EXACT = ("batch", "draw")
+_SUMS = ("grad", "parameter.local", "parameter.grad", "parameter.clipped", "update")
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,8 @@ class _Judge:
     def judged(self) -> Judgement:
         result = self.result
         for record in self.a.records:
-            before = max((result.states[n] for n in record.inputs), default=State.EQUAL)
-            result.ratios[record.n] = max((result.ratios[n] for n in record.inputs), default=0.0)
+            before = max((result.states[n] for n in _followed(record)), default=State.EQUAL)
+            result.ratios[record.n] = max((result.ratios[n] for n in _followed(record)), default=0.0)
             result.states[record.n] = before if record.n not in self.partner else self._pair(record, before)
         result.findings.sort(key=lambda finding: finding.a.n)
         return result
@@ -134,6 +138,16 @@ class _Judge:
         if record.same is not None and other.same is not None and self.partner.get(mine.n) == yours.n:
             result.ratios[record.n] = result.ratios[record.same]
             return result.states[record.same]
+        state = self._judged(record, other, before)
+        if record.same is not None and record.key.role == "output":  # each side made it in its own way
+            result.states[record.same] = max(result.states[record.same], state)
+            result.ratios[record.same] = max(result.ratios[record.same], result.ratios[record.n])
+        return state
+
+    def _judged(self, record: Record, other: Record, before: State) -> State:
+        """The state of a pair with a content of its own."""
+        result = self.result
+        mine, yours = self.a.content(record), self.b.content(other)
         one, two = mine.sketch, yours.sketch
         arguments = _other_arguments(record, other)
         if one is None or two is None:
@@ -228,12 +242,17 @@ def _state(  # noqa: PLR0911  (a reason each)
         return State.WITHIN, far, allowed
     if not one.is_floating and before == State.EQUAL:
         return State.DIFFERS, far, allowed  # equal numbers give equal integers
-    crosses = not one.is_floating or record.key.role in ("grad", "parameter.local", "parameter.grad", "update")
+    crosses = not one.is_floating or record.key.role in _SUMS
     edge = crosses and before > State.EQUAL and is_sparse(one, two, allowed)
     return State.EDGE if edge else State.DIFFERS, far, allowed
 
 
+def _followed(record: Record) -> tuple[int, ...]:
+    """What a record follows from: the module's inputs, and the result inside it that it is."""
+    return record.inputs if record.same is None else (*record.inputs, record.same)
+
+
 def _other_arguments(a: Record, b: Record) -> tuple[str, str] | None:
-    if a.arguments == b.arguments or a.arguments_move or b.arguments_move or a.key.operator == "":
+    if same_arguments(a.arguments, b.arguments) or a.arguments_move or b.arguments_move or a.key.operator == "":
         return None
     return a.arguments, b.arguments

@@ -62,6 +62,8 @@ class Header(Part):
         level: what is kept of each tensor.
         weights: digest of all parameters and buffers before the step.
         optimizer: groups of parameters as the optimizer has them: names and hyperparameters; empty for inference.
+        average: settings of the moving average of the weights; empty without one.
+        modules: what the modules are set to: class, names and plain attributes, modules alike in one entry.
         tensors: which tensors are kept whole; empty for none.
         reruns: in the order of each record's responses.
         seconds: of the recorded step itself.
@@ -77,6 +79,8 @@ class Header(Part):
     level: Level
     weights: str
     optimizer: list[dict[str, Any]] = Field(default_factory=list)
+    average: dict[str, Any] = Field(default_factory=dict)
+    modules: list[dict[str, Any]] = Field(default_factory=list)
     tensors: list[str] = Field(default_factory=list)
     ranks: list[Rank]
     reruns: list[Rerun] = Field(default_factory=list)

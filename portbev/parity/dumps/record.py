@@ -27,9 +27,11 @@ ROLES = {
     "grad": "gradient of the total loss by the result with the same module, operator, slot and call",
     "parameter.local": "a parameter's gradient in one backward pass of this process, before any exchange",
     "parameter.grad": "a parameter's gradient that the optimizer gets before clipping: all passes, all processes",
+    "parameter.clipped": "a parameter's gradient that the optimizer gets, after clipping",
     "update": "a parameter after the step minus before",
     "parameter.after": "a parameter after the step",
     "buffer.after": "a buffer after the step",
+    "average.after": "the moving average of a parameter or buffer after the step",
     "detections": "what inference decodes; the slot is the array's place",
 }
 """All roles, and what they mean."""

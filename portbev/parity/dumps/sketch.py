@@ -20,6 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from portbev.parity.dumps.bits import significant_bits
 from portbev.parity.dumps.content import BYTES, Content, finish_hash, small_sums
 from portbev.parity.dumps.figures import Figures, small_figures
 from portbev.parity.dumps.signs import PROJECTIONS, SMALL
@@ -37,6 +38,7 @@ class Sketch:
         shape, dtype: as torch names them: ``[2, 3]``, ``float32``.
         hash: of the content, 16 hexadecimal digits.
         nan, inf: how many elements are not finite.
+        bits: significant bits of its numbers, where they are float32 or float64 on the host (:mod:`.bits`).
         mean, mean_square: over all elements, what is not finite as zero; ``low`` and ``high`` over the finite ones.
     """
 
@@ -50,6 +52,7 @@ class Sketch:
     low: float | None = None
     high: float | None = None
     projections: tuple[float, ...] = ()
+    bits: int | None = None
 
     @property
     def count(self) -> int:
@@ -75,7 +78,7 @@ class Sketch:
         for name in ("nan", "inf"):
             if getattr(self, name):
                 values[name] = getattr(self, name)
-        for name in ("mean", "mean_square", "low", "high"):
+        for name in ("bits", "mean", "mean_square", "low", "high"):
             if getattr(self, name) is not None:
                 values[name] = getattr(self, name)
         if self.projections:
@@ -132,6 +135,7 @@ class Pending:
         self._bytes = tensor.numel() * tensor.element_size()
         self._sums: Any = None
         self._figures: Any = None
+        self._significant: int | None = None
         if tensor.is_complex() or tensor.is_neg():
             tensor = tensor.resolve_conj().resolve_neg()
         flat = tensor.contiguous().view(-1)
@@ -139,6 +143,8 @@ class Pending:
             return
         if flat.numel() == 1:
             flat = flat.as_strided((1,), (1,))  # along an axis of one element any stride will do; bytes need 1
+        if level == "sketch":
+            self._significant = significant_bits(flat)
         if flat.device.type == "cpu" and flat.numel() <= SMALL:
             self._sums = small_sums(flat)
             self._figures = small_figures(flat) if level == "sketch" else None
@@ -172,4 +178,5 @@ class Pending:
             low=low,
             high=high,
             projections=tuple(projections),
+            bits=self._significant,
         )

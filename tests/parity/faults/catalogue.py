@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults import around, layers, operators
+from faults import around, layers, near, operators
 from faults.fault import Fault
 
 DEFORMABLE = ("model.image_backbone.depth=50", "model.image_backbone.deformable_stages=[4]")
@@ -92,6 +92,65 @@ _ALL = (
         around=around.other_decay_of_biases,
     ),
     Fault("half_pixel_shift", "data", "(batch) images", around=around.shifted_resizing),
+    # what is near the band, between operators, or hardly shows
+    Fault(
+        "leaky_relu",
+        "kernel",
+        "*layer2.1.relu",
+        in_model=layers.replaced("img_backbone.layer2.1.relu", near.leaks),
+    ),
+    Fault(
+        "results_in_fp16",
+        "reduced precision",
+        "*layer2.0.conv2",
+        config="bevdepth/tiny_test",
+        in_model=layers.replaced("backbone.img_backbone.layer2.0.conv2", near.results_in(near.to_fp16)),
+    ),
+    Fault(
+        "a_hundred_thousandth_too_large",
+        "kernel",
+        "*layer1.1.conv2",
+        in_model=layers.replaced("img_backbone.layer1.1.conv2", near.times(1 + 1e-5)),
+    ),
+    Fault(
+        "gradient_in_bf16",
+        "reduced precision",
+        "img_neck.fpn_convs.0.conv",
+        in_model=layers.replaced("img_neck.fpn_convs.0.conv", near.gradient(layers.to_bf16)),
+    ),
+    Fault(
+        "sums_in_fp16",
+        "reduced precision",
+        "*feed_forward.layers.1",
+        in_model=layers.replaced("encoder.layers.0.feed_forward.layers.1", near.sums_in_fp16),
+        live=False,
+    ),
+    Fault("softmax_in_half", "reduced precision", "*.self_attention", around=near.softmax_in_half, live=False),
+    Fault(
+        "momentum_of_a_norm",
+        "configuration",
+        "*layer2.0.bn1",
+        in_model=near.other_setting("img_backbone.layer2.0.bn1", momentum=0.2),
+        live=False,
+    ),
+    Fault(
+        "rate_of_dropout",
+        "configuration",
+        "*cross_attention.dropout",
+        in_model=near.other_setting("decoder.layers.0.cross_attention.dropout", p=0.2),
+        live=False,
+    ),
+    Fault("no_history", "configuration", "", around=near.no_history, live=False),
+    Fault("parameter_left_out", "configuration", "(optimizer)", around=near.a_parameter_left_out, live=False),
+    Fault("no_clipping", "configuration", "(clipping)", around=near.no_clipping, live=False),
+    Fault(
+        "other_average",
+        "configuration",
+        "(average)",
+        config="bevdepth/tiny_test",
+        around=near.other_average,
+        live=False,
+    ),
 )
 
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}

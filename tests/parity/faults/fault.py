@@ -33,6 +33,8 @@ class Fault:
         around: entered when the backend is activated in a process of its own, or around the whole of a test: patches
             what belongs to no model.
         ranks: processes that it takes to show.
+        live: ask the device too. Not where ``around`` changes torch itself, which the host would compute with as well,
+            and not where the files decide.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Fault:
     in_model: Callable[[nn.Module], None] = lambda model: None
     around: Callable[[], Any] = nullcontext
     ranks: int = 1
+    live: bool = True
 
 
 class FaultyBackend(CpuBackend):

@@ -33,6 +33,12 @@ class _Rounded(torch.autograd.Function):
         return ctx.round_to(grads[0]), None
 
 
+def rounded(x: Tensor, round_to: Callable[[Tensor], Tensor]) -> Tensor:
+    """``x`` rounded, and its gradient."""
+    result: Tensor = _Rounded.apply(x, round_to)
+    return result
+
+
 def to_bf16(x: Tensor) -> Tensor:
     """To 8 bits of mantissa, to nearest."""
     return x.bfloat16().float()
@@ -48,11 +54,10 @@ def convolution_in(round_to: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
     """A convolution whose inputs are rounded, and whose sums are not."""
 
     def make(module: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def rounded(x: Tensor) -> Tensor:
-            weight = _Rounded.apply(module.weight, round_to)
-            return module._conv_forward(_Rounded.apply(x, round_to), weight, module.bias)
+        def convolved(x: Tensor) -> Tensor:
+            return module._conv_forward(rounded(x, round_to), rounded(module.weight, round_to), module.bias)
 
-        return rounded
+        return convolved
 
     return make
 
