@@ -181,6 +181,7 @@ def join(backend: Backend) -> Iterator[Comm]:
     if dist.is_initialized():  # the calling program owns the group
         yield Group(backend)
         return
+    _LEFT.clear()
     try:
         dist.init_process_group(backend.collective, timeout=timedelta(minutes=30))
     except (RuntimeError, ValueError) as error:
@@ -189,4 +190,10 @@ def join(backend: Backend) -> Iterator[Comm]:
     try:
         yield Group(backend)
     finally:
+        _LEFT.append(dist.group.WORLD)
         dist.destroy_process_group()
+
+
+_LEFT: list[Any] = []
+"""The group that was left, kept until the next one or the end. DistributedDataParallel may outlive the group and then
+drop the last reference to it: torch 2.13 holds Python's lock meanwhile and waits for a thread that may wait for it."""
