@@ -246,7 +246,7 @@ def test_a_loss_that_is_not_finite_is_one_line(portbev: Any, data: Path, tmp_pat
 
 
 USAGE_FAULTS = {
-    "unknown command": (["trian"], "no such command 'trian'. Did you mean 'train'", "portbev --help"),
+    "unknown command": (["trian"], "unknown command 'trian'. Did you mean 'train'", "Known: backends, "),
     "unknown option": (["train", "x", "--data_root", "y"], "no such option: --data_root", "portbev train --help"),
     "no value": (["train", "--backend"], "option '--backend' requires an argument", "portbev --help"),
     "nothing named": (["parity", "report"], "missing argument 'RUN'", "portbev parity report --help"),

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-import portbev
 from portbev.config import Meaning, load_config
 from portbev.config.keys import Group, find_keys, groups
 from portbev.config.load import layers_of, validated
@@ -22,7 +21,7 @@ from portbev.config.written import annotated, origins, written
 from portbev.config.yamls import parse_yaml
 from portbev.errors import ConfigError
 
-ROOT = Path(portbev.__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted(shipped_configs())
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import portbev
 from portbev.config import read_layers
 from portbev.config.schema import OptimizerSection, ScheduleSection
+from portbev.config.shipped import shipped_configs
 from portbev.errors import ConfigError
 from portbev.train.optim import build_optimizer, lr_factor, lr_line, scaled_lr, set_lr
 
@@ -160,10 +159,10 @@ def test_the_start_says_what_becomes_of_the_learning_rate(lr, reference, samples
 
 def test_official_recipes_alone_scale_the_learning_rate_and_say_so_themselves():
     scaling = {}
-    for path in sorted(Path(portbev.__file__).parents[1].joinpath("configs").rglob("[!_]*.yaml")):
-        said = read_layers(path).get("optimizer", {})
-        scaling[path.parent.name, path.stem] = said.get("reference_batch")
-    small = {name: value for name, value in scaling.items() if name[1] == "laptop"}
+    for name, path in shipped_configs().items():
+        scaling[name] = read_layers(path).get("optimizer", {}).get("reference_batch")
+    small = {name: value for name, value in scaling.items() if name.endswith("/laptop")}
+    assert len(small) == 3
     assert set(small.values()) == {None}
     assert all(value for name, value in scaling.items() if name not in small)
 
