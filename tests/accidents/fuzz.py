@@ -94,6 +94,7 @@ def _import_all() -> None:
         *("portbev_bevdepth.model", "portbev_bevformer.model", "portbev_echofusion.model", "torch.utils.data"),
         *("portbev_nuscenes.samples.queue", "portbev_nuscenes.samples.sweeps", "portbev_nuscenes.check"),
         *("portbev_nuscenes.views", "portbev_radial.dataset", "portbev_radial.views", "portbev_radial.check"),
+        "torch._dynamo",  # training imports it, and it brings sympy
     )
     for module in modules:
         importlib.import_module(module)
