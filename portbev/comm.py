@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -192,6 +193,7 @@ def join(backend: Backend) -> Iterator[Comm]:
     finally:
         _LEFT.append(dist.group.WORLD)
         dist.destroy_process_group()
+        time.sleep(0.1)  # without Python's lock, which the group's threads need to let go of their last tensors
 
 
 _LEFT: list[Any] = []
