@@ -81,12 +81,12 @@ class Machine:
     space: Callable[[Path], Space | None]
     may: Callable[[Path, int], bool]
     python: str
+    home: str
+    out: str
+    cache: str
     system: str = "Linux"
     architecture: str = "x86_64"
     interpreter: str = "python"
-    home: str = "/root"
-    out: str = "/work"
-    cache: str = "/root/.cache/portbev"
     data_root: str | None = None
     compiles: bool = False
     _texts: dict[str, str | None] = field(default_factory=dict, compare=False, repr=False)

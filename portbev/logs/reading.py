@@ -90,7 +90,7 @@ def _rows(path: Path, name: str) -> Log:
         }
         for row in steps
     ]
-    return Log(name, "portbev", _frame(rows), _frame([]), "time", per_epoch)
+    return Log(name, "portbev", _frame(rows), _frame([]), per_epoch)
 
 
 def _lines_of(path: Path, name: str) -> Log:
@@ -139,7 +139,7 @@ def _mmdet(path: Path, name: str, lines: list[dict[str, Any]]) -> Log:
         epoch = int(line.get("epoch", 0))
         over_all = epoch * per_epoch if restarts else int(line.get("iter", epoch))
         tests[over_all] = {"iter": over_all, "epoch": float(epoch), **_scalars(line)}
-    return Log(name, "mmdet", _frame(rows.values()), _frame(tests.values()), "time", per_epoch if restarts else None)
+    return Log(name, "mmdet", _frame(rows.values()), _frame(tests.values()), per_epoch if restarts else None)
 
 
 def _mmengine(path: Path, name: str, lines: list[dict[str, Any]]) -> Log:
@@ -160,7 +160,7 @@ def _mmengine(path: Path, name: str, lines: list[dict[str, Any]]) -> Log:
     if per_epoch:
         for row in rows.values():
             row["epoch"] = row["iter"] / per_epoch
-    return Log(name, "mmengine", _frame(rows.values()), _frame(tests.values()), "time", per_epoch)
+    return Log(name, "mmengine", _frame(rows.values()), _frame(tests.values()), per_epoch)
 
 
 def _scalars(line: Mapping[str, Any]) -> dict[str, float]:

@@ -17,9 +17,8 @@ class Log:
         name: for legends: the run's folder, or the file.
         source: ``portbev``, ``mmdet`` or ``mmengine``.
         train: a row per logged step, with ``iter`` (counted over all epochs) and ``epoch`` (with its fraction), and a
-            column per scalar.
+            column per scalar; ``time`` is a step's seconds.
         eval: a row per evaluation, with ``iter`` and ``epoch``, and a column per figure.
-        time: column of ``train`` that holds a step's seconds.
         per_epoch: steps of an epoch, where it is known.
     """
 
@@ -27,7 +26,6 @@ class Log:
     source: str
     train: pd.DataFrame
     eval: pd.DataFrame
-    time: str
     per_epoch: int | None = None
 
     def part(self, mode: str) -> pd.DataFrame:

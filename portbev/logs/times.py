@@ -9,6 +9,8 @@ import pandas as pd
 from portbev.errors import PortbevError
 from portbev.logs.series import Log
 
+TIME = "time"
+
 SPREADS = 6.0
 """Of the middle half's width above its upper end, from which on a step is an outlier (Tukey's far out is 3)."""
 
@@ -45,22 +47,22 @@ def times_of(log: Log, *, outliers: bool = False) -> Times:
     Raises:
         PortbevError: the log has no times.
     """
-    if log.time not in log.train.columns:
+    if TIME not in log.train.columns:
         raise PortbevError("the log has no times of steps", where=log.name, cure="Name a log of training")
-    rows = log.train[["iter", "epoch", log.time]].dropna().sort_values("iter")
+    rows = log.train[["iter", "epoch", TIME]].dropna().sort_values("iter")
     rows = rows.assign(number=_epochs(log, rows))
-    kept = rows if outliers else _usual(rows, log.time)
+    kept = rows if outliers else _usual(rows)
     if kept.empty:
         kept = rows
-    grouped = kept.groupby("number")[log.time]
+    grouped = kept.groupby("number")[TIME]
     epochs = grouped.agg(["count", "mean", "median", "max"]).reset_index()
     epochs.columns = pd.Index(["epoch", "steps", "mean", "median", "slowest"])
     means = epochs["mean"]
-    waited = log.train.loc[kept.index, "data_time"].sum() / kept[log.time].sum() if "data_time" in log.train else None
+    waited = log.train.loc[kept.index, "data_time"].sum() / kept[TIME].sum() if "data_time" in log.train else None
     return Times(
         epochs,
-        float(kept[log.time].mean()),
-        float(kept[log.time].median()),
+        float(kept[TIME].mean()),
+        float(kept[TIME].median()),
         int(epochs["epoch"][means.idxmax()]),
         int(epochs["epoch"][means.idxmin()]),
         float(means.std(ddof=0)),
@@ -76,9 +78,9 @@ def _epochs(log: Log, rows: pd.DataFrame) -> pd.Series:
     return ((rows["iter"] - 1) // log.per_epoch).astype(int) + 1
 
 
-def _usual(rows: pd.DataFrame, time: str) -> pd.DataFrame:
+def _usual(rows: pd.DataFrame) -> pd.DataFrame:
     later = rows[rows.duplicated("number")]
     if later.empty:
         return later
-    low, high = later[time].quantile(0.25), later[time].quantile(0.75)
-    return later[later[time] <= high + SPREADS * max(high - low, 0.01 * high)]
+    low, high = later[TIME].quantile(0.25), later[TIME].quantile(0.75)
+    return later[later[TIME] <= high + SPREADS * max(high - low, 0.01 * high)]

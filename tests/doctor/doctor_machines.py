@@ -98,8 +98,11 @@ class Plan:
             run=run,
             space=space,
             may=lambda path, mode: "/" + str(path.relative_to(root)) not in self.denied,
-            **{"search": (SITE,), "python": "3.11.9", "interpreter": "/env/bin/python", **self.more},
+            **{"search": (SITE,), "python": "3.11.9", "interpreter": "/env/bin/python", **PLACES, **self.more},
         )
+
+
+PLACES = {"home": "/home/user", "out": "/project", "cache": "/home/user/.cache/portbev"}
 
 
 def _write(root: Path, path: str, text: str) -> None:
@@ -116,9 +119,9 @@ CPU = Plan(
         "/proc/self/mounts": MOUNTS,
         "/proc/version": "Linux version 6.8.0 (gcc 13.2)",
         "/sys/class/net/eth0/mtu": "1500",
-        "/work/notes": "",
+        "/project/notes": "",
         "/tmp/x": "",
-        "/root/.cache/x": "",
+        "/home/user/.cache/x": "",
         "/data/nuscenes/v1.0-mini/scene.json": "[]",
         f"{SITE}/torch/version.py": torch_version("2.13.0+cpu"),
     },

@@ -17,7 +17,8 @@ from portbev.errors import DataError
 from portbev.files import atomic_write, write_json
 from portbev_nuscenes.classes import CATEGORY_TO_CLASS
 from portbev_nuscenes.nuimages.masks import cocotools, counts_of, decoded
-from portbev_nuscenes.nuimages.rows import Category, Picture, Surface, Thing, indices_of, rows_of
+from portbev_nuscenes.nuimages.rows import Picture, Surface, Thing, indices_of, rows_of
+from portbev_nuscenes.tables.rows import Named
 
 CLASSES = (
     "car",
@@ -82,7 +83,7 @@ def convert(
         PortbevError: pycocotools is not installed, or a file cannot be written.
     """
     cocotools()
-    names = {row.token: row.name for row in rows_of(root, version, "category", Category)}
+    names = {row.token: row.name for row in rows_of(root, version, "category", Named)}
     indices = indices_of(list(names.values()), f"{root / version / 'category.json'}")
     pictures = [row for row in rows_of(root, version, "sample_data", Picture) if row.is_key_frame]
     for picture in pictures:

@@ -31,11 +31,6 @@ class Mask(msgspec.Struct, gc=False):
     counts: str
 
 
-class Category(msgspec.Struct, gc=False):
-    token: str
-    name: str
-
-
 class Picture(msgspec.Struct, gc=False):
     """A row of ``sample_data``; those of lidar have no size."""
 
