@@ -102,7 +102,7 @@ class Plan:
         )
 
 
-PLACES = {"home": "/home/user", "out": "/project", "cache": "/home/user/.cache/portbev"}
+PLACES = {"home": "/home/u", "out": "/runs", "cache": "/home/u/.cache/portbev"}
 
 
 def _write(root: Path, path: str, text: str) -> None:
@@ -119,9 +119,9 @@ CPU = Plan(
         "/proc/self/mounts": MOUNTS,
         "/proc/version": "Linux version 6.8.0 (gcc 13.2)",
         "/sys/class/net/eth0/mtu": "1500",
-        "/project/notes": "",
+        "/runs/notes": "",
         "/tmp/x": "",
-        "/home/user/.cache/x": "",
+        "/home/u/.cache/x": "",
         "/data/nuscenes/v1.0-mini/scene.json": "[]",
         f"{SITE}/torch/version.py": torch_version("2.13.0+cpu"),
     },

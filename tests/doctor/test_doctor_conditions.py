@@ -80,7 +80,7 @@ def examined(plan: Plan, root: Path) -> Report:
         ),
         pytest.param(
             Plan(commands=CPU.commands, packages=CPU.packages, more={"system": "Darwin"}).with_(
-                Plan(files={f"{SITE}/torch/version.py": torch_version("2.13.0"), "/project/x": "", "/home/user/x": ""})
+                Plan(files={f"{SITE}/torch/version.py": torch_version("2.13.0"), "/runs/x": "", "/home/u/x": ""})
             ),
             id="mac",
         ),
@@ -103,11 +103,7 @@ CONDITIONS: list[tuple[str, Plan]] = [
     ("python-unknown", CPU.with_(Plan(more={"python": "3.14.0"}))),
     (
         "installed-twice",
-        CPU.with_(
-            Plan(
-                packages={"numpy 1.26.4 @ /home/user/.local/lib": []}, more={"search": ("/home/user/.local/lib", SITE)}
-            )
-        ),
+        CPU.with_(Plan(packages={"numpy 1.26.4 @ /home/u/lib": []}, more={"search": ("/home/u/lib", SITE)})),
     ),
     ("installed-twice", CPU.with_(Plan(packages={"numpy 2.0.0": []}))),
     ("half-installed", CPU.with_(Plan(files={f"{SITE}/~orch-2.8.0.dist-info/METADATA": ""}))),
@@ -154,15 +150,15 @@ CONDITIONS: list[tuple[str, Plan]] = [
         CPU.with_(WSL).with_(Plan(files={"/dev/dxg": None, "/proc/self/mounts": "C: /data 9p rw 0 0\n"})),
     ),
     ("data-root-slow", CPU.with_(Plan(files={"/proc/self/mounts": "host:/x /data fuse.sshfs rw 0 0\n"}))),
-    ("out-unwritable", CPU.with_(Plan(denied=frozenset({"/project"})))),
+    ("out-unwritable", CPU.with_(Plan(denied=frozenset({"/runs"})))),
     (
         "out-unwritable",
-        CPU.with_(Plan(files={"/proc/self/mounts": "overlay / overlay rw 0 0\nx /project ext4 ro 0 0\n"})),
+        CPU.with_(Plan(files={"/proc/self/mounts": "overlay / overlay rw 0 0\nx /runs ext4 ro 0 0\n"})),
     ),
-    ("cache-unwritable", CPU.with_(Plan(denied=frozenset({"/home/user/.cache"})))),
-    ("kernels-unwritable", NVIDIA.with_(Plan(denied=frozenset({"/home/user"})))),
-    ("kernels-noexec", NVIDIA.with_(Plan(files={"/proc/self/mounts": "x /home/user ext4 rw,noexec 0 0\n"}))),
-    ("disk-full", CPU.with_(Plan(space={"/project": (100 * GIB, GIB)}))),
+    ("cache-unwritable", CPU.with_(Plan(denied=frozenset({"/home/u/.cache"})))),
+    ("kernels-unwritable", NVIDIA.with_(Plan(denied=frozenset({"/home/u"})))),
+    ("kernels-noexec", NVIDIA.with_(Plan(files={"/proc/self/mounts": "x /home/u ext4 rw,noexec 0 0\n"}))),
+    ("disk-full", CPU.with_(Plan(space={"/runs": (100 * GIB, GIB)}))),
     ("disk-full", CPU.with_(Plan(space={"/tmp": (GIB, 10 * MIB)}))),
     # NVIDIA
     ("nvidia-driver-missing", NVIDIA.with_(NO_DRIVER)),
