@@ -52,6 +52,16 @@ class CheckpointError(PortbevError):
     """A checkpoint that is truncated, foreign or does not fit the model."""
 
 
+class ExportError(PortbevError):
+    """An export that cannot be made, read or run here."""
+
+
+class DisagreementError(ExportError):
+    """What was exported does not compute what the trained model computes; nothing was written."""
+
+    exit_code = 1
+
+
 class ResultsError(PortbevError):
     """Detection results that cannot be scored: missing or extra tokens, NaN, unknown class."""
 

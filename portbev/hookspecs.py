@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from portbev.data.kinds import DataSet
     from portbev.doctor import Checkup
     from portbev.evaluate.benchmark import Benchmark
+    from portbev.export.interface import ModelForms, RequestForm
     from portbev.kernels import Kernel
     from portbev.models import ModelFamily
 
@@ -60,6 +61,16 @@ def portbev_benchmarks() -> list[Benchmark]:  # type: ignore[empty-body]
 @hookspec
 def portbev_published() -> list[Path]:  # type: ignore[empty-body]
     """YAML files of figures that others published, for ``portbev parity report --published NAME`` (the file's stem)."""
+
+
+@hookspec
+def portbev_exports() -> list[ModelForms]:  # type: ignore[empty-body]
+    """Model families as graphs of tensors: what ``portbev export`` writes."""
+
+
+@hookspec
+def portbev_requests() -> list[RequestForm]:  # type: ignore[empty-body]
+    """How pictures and calibration from outside of a data set become batches of a kind of data."""
 
 
 @hookspec

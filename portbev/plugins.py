@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from portbev.data.kinds import DataKind, DataSet
     from portbev.doctor import Checkup
     from portbev.evaluate.benchmark import Benchmark
+    from portbev.export.interface import ModelForms, RequestForm
     from portbev.kernels import Kernel
     from portbev.models import ModelFamily
 
@@ -135,6 +136,14 @@ class Plugins:
     def bench_models(self) -> dict[str, BenchModel]:
         """What is measured of model families, by family."""
         return {model.family: model for model in self.collect("portbev_bench_models")}
+
+    def exports(self) -> dict[str, ModelForms]:
+        """Model families as graphs of tensors, by family."""
+        return {forms.family: forms for forms in self.collect("portbev_exports")}
+
+    def requests(self) -> dict[str, RequestForm]:
+        """How requests become batches, by kind of data."""
+        return {form.kind: form for form in self.collect("portbev_requests")}
 
     def peers(self) -> list[Peer]:
         """Other libraries' forms of operators."""
