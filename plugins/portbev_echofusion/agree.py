@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from portbev.config.agreement import Interval, center_range, disagreement, one_value, settings, shown, wider
 from portbev.config.schema import RunConfig
 from portbev_echofusion.config import EchoFusionConfig
 from portbev_radial.config import RadialData
+from portbev_radial.synth.options import RadialSynthOptions
+
+if TYPE_CHECKING:
+    from portbev.data.generated.options import GeneratedOptions
 
 
 def agree(config: RunConfig) -> list[str]:
@@ -98,3 +102,13 @@ def _quirks(config: RunConfig, model: EchoFusionConfig) -> list[str]:
     }
     what = "every sample of a batch is seen with the calibration of its first one, as in the original"
     return [f"{what} ({settings(values)})"]
+
+
+def radar_sizes(config: RunConfig, generated: GeneratedOptions) -> dict[str, Any]:
+    """The sizes of the maps of generated recordings, where the model takes maps of other sizes: key -> value."""
+    if not isinstance(generated, RadialSynthOptions):
+        return {}
+    radar = cast(EchoFusionConfig, config.model).radar
+    second = "azimuths" if radar.input == "ra" else "chirps"
+    sizes = {name: getattr(generated, name) for name in ("samples", second)}
+    return {f"model.radar.{name}": size for name, size in sizes.items() if getattr(radar, name) != size}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portbev.config.schema import ModelSection, RunConfig
 from portbev.models import DetectionModel, Imported
 from portbev_echofusion.config import EchoFusionConfig
+
+if TYPE_CHECKING:
+    from portbev.data.generated.options import GeneratedOptions
 
 
 class EchoFusionFamily:
@@ -28,6 +31,12 @@ class EchoFusionFamily:
         from portbev_echofusion.agree import agree
 
         return agree(config)
+
+    def needs(self, config: RunConfig, generated: GeneratedOptions) -> dict[str, Any]:
+        """The size of the radar's maps, where that of generated recordings is another: key -> value."""
+        from portbev_echofusion.agree import radar_sizes
+
+        return radar_sizes(config, generated)
 
     def import_state(self, checkpoint: Mapping[str, Any], model: DetectionModel, *, partial: bool = False) -> Imported:
         """Weights of an official checkpoint, see :func:`portbev_echofusion.checkpoint.import_state`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from portbev.comm import Comm
@@ -19,12 +19,16 @@ from portbev.runs.scalars import read_scalars
 def claimed(out: Path, comm: Comm, *, resume: bool) -> Iterator[str]:
     """Hold the directory ``out`` for this run; yields what was unusual about taking it.
 
+    Folders that were made for it and stay empty, because the run could not begin, are removed again.
+
     Raises:
         PortbevError: it cannot be written, another process trains into it, or it holds a run that is not resumed.
     """
     lock = RunLock(out)
+    made: list[Path] = []
 
     def claim() -> str:
+        made.extend(folder for folder in (out, *out.parents) if not folder.exists())
         prepare_folder(out)
         lock.acquire()
         if not resume and _holds_run(out):
@@ -36,6 +40,9 @@ def claimed(out: Path, comm: Comm, *, resume: bool) -> Iterator[str]:
         yield comm.on_main(claim)
     finally:
         lock.release()
+        with suppress(OSError):  # the first that is not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def _holds_run(out: Path) -> bool:

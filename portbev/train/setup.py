@@ -14,6 +14,7 @@ from portbev.config import RunConfig
 from portbev.config.load import agreement
 from portbev.models import DetectionModel, build_model
 from portbev.nn.dropout import prepare_dropout
+from portbev.nn.image_backbone import FrozenRandomError
 from portbev.nn.sync_batchnorm import convert_sync_batchnorm
 from portbev.plugins import plugins
 from portbev.runs import load_run
@@ -21,6 +22,7 @@ from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
 from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
+from portbev.train.generated import fit_generated
 from portbev.train.how import fused_update, transfers, unusual
 from portbev.train.new_record import new_record
 from portbev.train.optim import build_optimizer, scaled_lr
@@ -100,7 +102,8 @@ def build_parts(
         notes: what the record notes of the preparation so far.
     """
     # A file of weights that is not there is told before any data are generated.
-    model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
+    model, told, frozen = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
+    fit_generated(config, data_root, comm, command, frozen)
     data = open_splits(config, data_root, comm)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
@@ -140,20 +143,25 @@ def build_parts(
 
 def _build_model(
     config: RunConfig, comm: Comm, *, init: Path | None, init_partial: bool, resumed: bool
-) -> tuple[DetectionModel, list[str]]:
+) -> tuple[DetectionModel, list[str], FrozenRandomError | None]:
     """The model on the CPU with weights that depend on the seed and the files of the configuration alone, or those of
-    ``init``; and notes about it. A run that is ``resumed`` gets its weights from its checkpoint later.
+    ``init``; notes about it; and why it cannot be trained. A run that is ``resumed`` gets its weights from its
+    checkpoint later.
     """
     family = plugins().models()[config.model.family]
     torch.manual_seed(config.train.seed)
     model = build_model(family, config.model)
-    notes = [] if resumed else load_start(model, family, init, partial=init_partial)
+    notes: list[str] = []
+    try:
+        notes += [] if resumed else load_start(model, family, init, partial=init_partial)
+    except FrozenRandomError as error:
+        return model, notes, error
     prepare_dropout(model, config.train.seed)
     if config.train.sync_batchnorm and comm.size > 1:
         notes.append(
             f"{convert_sync_batchnorm(model)} batch normalisations are synchronised over {comm.size} processes"
         )
-    return model, notes
+    return model, notes, None
 
 
 def _average(config: RunConfig, model: DetectionModel, samples: int) -> Ema | None:

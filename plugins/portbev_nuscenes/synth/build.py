@@ -104,5 +104,5 @@ def _write_tables(scenes: Parts, options: SynthOptions) -> None:
     names = list(scenes.names)
     first = options.scenes - options.validation_count
     write_json(folder / "splits.json", {TRAIN_SPLIT: names[:first], VAL_SPLIT: names[first:]})
-    manifest = options.manifest("portbev.synthetic-nuscenes")
-    write_json(scenes.folder / MANIFEST, {**manifest, "content": digest.hexdigest(), "options": options.as_dict()})
+    known = {"content": digest.hexdigest(), "options": options.as_dict()}
+    write_json(scenes.folder / MANIFEST, {**options.manifest(), **known})

@@ -48,6 +48,7 @@ class SynthOptions(GeneratedOptions):
     """
 
     where: ClassVar[str] = "synthetic data"
+    format: ClassVar[str] = "portbev.synthetic-nuscenes"
     generator_version: ClassVar[int] = 5
 
     scenes: int = 10

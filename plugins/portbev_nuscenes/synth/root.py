@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portbev.data.generated.scheme import Scheme
 from portbev_nuscenes.synth.options import SynthOptions
+
+if TYPE_CHECKING:
+    from portbev.config import RunConfig
 
 
 def _generate(*args: Any, **kwargs: Any) -> Path:
@@ -15,4 +18,16 @@ def _generate(*args: Any, **kwargs: Any) -> Path:
     return generate(*args, **kwargs)
 
 
-SCHEME = Scheme("synthetic:", "nuscenes", "scenes=40&seed=1", SynthOptions, _generate)
+def _needs(options: SynthOptions, config: RunConfig, root: Path | None) -> dict[str, Any]:
+    from portbev_nuscenes.synth.needs import needs
+
+    return needs(options, config, root)
+
+
+def _training_samples(options: SynthOptions) -> int:
+    from portbev_nuscenes.synth.needs import training_samples
+
+    return training_samples(options)
+
+
+SCHEME = Scheme("synthetic:", "nuscenes", "scenes=40&seed=1", SynthOptions, _generate, _needs, _training_samples)

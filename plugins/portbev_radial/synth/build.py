@@ -86,8 +86,7 @@ def _write_tables(sequences: Parts, options: RadialSynthOptions) -> None:
     radar = describe(options)
     if radar != RADIAL_RADAR:
         write_json(folder / RADAR_DESCRIPTION, radar.as_dict())
-    manifest = options.manifest("portbev.synthetic-radial")
-    write_json(folder / MANIFEST, {**manifest, "options": options.as_dict()})
+    write_json(folder / MANIFEST, {**options.manifest(), "options": options.as_dict()})
 
 
 def _save_dict(path: Path, table: dict[str, Any]) -> None:

@@ -51,6 +51,7 @@ class RadialSynthOptions(GeneratedOptions):
     """
 
     where: ClassVar[str] = "synthetic RADIal data"
+    format: ClassVar[str] = "portbev.synthetic-radial"
     generator_version: ClassVar[int] = 2
 
     sequences: int = 4

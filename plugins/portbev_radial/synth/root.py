@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portbev.data.generated.scheme import Scheme
 from portbev_radial.synth.options import RadialSynthOptions
+
+if TYPE_CHECKING:
+    from portbev.config import RunConfig
 
 
 def _generate(*args: Any, **kwargs: Any) -> Path:
@@ -15,4 +18,10 @@ def _generate(*args: Any, **kwargs: Any) -> Path:
     return generate(*args, **kwargs)
 
 
-SCHEME = Scheme("synthetic-radial:", "radial", "sequences=8&frames=4&seed=1", RadialSynthOptions, _generate)
+def _needs(options: RadialSynthOptions, config: RunConfig, root: Path | None) -> dict[str, Any]:
+    from portbev_radial.synth.needs import needs
+
+    return needs(options, config, root)
+
+
+SCHEME = Scheme("synthetic-radial:", "radial", "sequences=8&frames=4&seed=1", RadialSynthOptions, _generate, _needs)

@@ -22,10 +22,12 @@ class GeneratedOptions:
 
     Attributes:
         where: name of the data in messages.
+        format: what the manifest of such data says that they are.
         generator_version: increased whenever the same options would generate other bytes than before.
     """
 
     where: ClassVar[str] = "generated data"
+    format: ClassVar[str] = ""
     generator_version: ClassVar[int] = 1
 
     @classmethod
@@ -64,9 +66,9 @@ class GeneratedOptions:
         text = json.dumps([self.generator_version, self.resolved()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def manifest(self, format: str) -> dict[str, Any]:
+    def manifest(self) -> dict[str, Any]:
         """The first entries of the data set's manifest (see :data:`portbev.data.generated.growing.MANIFEST`)."""
-        return {"format": format, "generator": self.generator_version, "digest": self.digest()}
+        return {"format": self.format, "generator": self.generator_version, "digest": self.digest()}
 
     def check_whole(self, name: str, low: int, high: int) -> None:
         """Raise a ConfigError unless the option is a whole number from ``low`` to ``high``."""

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from portbev.data.cache import cache_folder
+from portbev.data.generated.growing import read_manifest
 from portbev.data.generated.options import GeneratedOptions
 from portbev.data.progress import Progress
 from portbev.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    from portbev.config import RunConfig
+
 OptionsT = TypeVar("OptionsT", bound=GeneratedOptions)
+
+
+def _nothing(options: Any, config: RunConfig, root: Path | None) -> dict[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,9 @@ class Scheme(Generic[OptionsT]):
         example: an example of a query, for messages.
         options: all options that determine the data.
         generate: generates the data set in a folder: ``generate(folder, options, workers=, progress=)``.
+        needs: what a configuration must say of ``data`` to train on such data and does not: key -> value, for
+            ``needs(options, config, folder)``, without a folder where the data are not generated yet.
+        training_samples: how many there are in the split that ``needs`` names for training, at least.
     """
 
     prefix: str
@@ -32,6 +43,8 @@ class Scheme(Generic[OptionsT]):
     example: str
     options: type[OptionsT]
     generate: Callable[..., Path]
+    needs: Callable[[OptionsT, RunConfig, Path | None], dict[str, Any]] = _nothing
+    training_samples: Callable[[OptionsT], int] | None = None
 
     def matches(self, text: str) -> bool:
         """Whether a data root belongs to this scheme."""
@@ -48,6 +61,16 @@ class Scheme(Generic[OptionsT]):
             cure = f"Write {self.prefix} or {self.prefix}?{self.example}"
             raise ConfigError(f"{text!r} is no synthetic data root", where="data root", cure=cure)
         return self.options.from_query(rest[1:])
+
+    def read(self, folder: Path) -> OptionsT | None:
+        """The options of a folder that was generated; None for any other folder."""
+        manifest = read_manifest(folder) or {}
+        if manifest.get("format") != self.options.format or not isinstance(manifest.get("options"), dict):
+            return None
+        try:
+            return self.options.from_dict(manifest["options"])
+        except (ConfigError, TypeError, ValueError):  # of another version, or edited
+            return None
 
     def resolve(self, text: str, *, workers: int = 0, progress: bool | Progress = True) -> Path:
         """The folder of a data root, which is generated in the cache on first use.

@@ -1,0 +1,105 @@
+"""Official configurations on generated data: one error with the whole command, and that command is enough."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from portbev.comm import Comm
+from portbev.config import RunConfig, load_config
+from portbev.config.load import agreement
+from portbev.config.shipped import shipped_configs
+from portbev.errors import ConfigError
+from portbev.nn.image_backbone import FrozenRandomError
+from portbev.train.generated import fit_generated
+from portbev.train.output import claimed
+from portbev.train.splits import open_splits
+from portbev.train.typed import with_settings
+from portbev_radial.synth import RadialSynthOptions
+from portbev_radial.synth import generate as generate_radial
+
+@pytest.fixture
+def comm() -> Comm:
+    return Comm()
+
+
+OFFICIAL = [name for name in shipped_configs() if name.split("/")[1] not in ("laptop", "tiny_test")]
+
+
+@pytest.fixture(scope="module")
+def radial_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = RadialSynthOptions(sequences=2, frames=2, samples=64, chirps=32, azimuths=31, image_size=(96, 54))
+    return generate_radial(tmp_path_factory.mktemp("radial") / "tiny", options)
+
+
+def told(config: RunConfig, root: str, comm: Comm, name: str, frozen: FrozenRandomError | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        fit_generated(config, root, comm, ["/usr/bin/portbev", "train", name, "--data-root", root], frozen)
+    return str(caught.value)
+
+
+def settings(line: str) -> list[str]:
+    """The values of ``--set`` in the command that an error names."""
+    words = shlex.split(line.partition("Type: ")[2].partition(" (with")[0])
+    return [value for option, value in zip(words, words[1:], strict=False) if option == "--set"]
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_an_official_configuration_opens_generated_data_with_what_one_error_names(
+    name: str, tiny_root: Path, radial_root: Path, comm: Comm
+) -> None:
+    root = str(radial_root if name.startswith("echofusion") else tiny_root)
+    config = load_config(name)
+    line = told(config, root, comm, name)
+    assert "\n" not in line and f"Type: portbev train {name} --data-root {root} --set " in line
+    mended = load_config(name, [*settings(line), "data.workers=0"])
+    fit_generated(mended, root, comm, [], None)
+    assert open_splits(mended, root, comm).steps_per_epoch > 0
+    agreement(mended)
+
+
+def test_missing_weights_of_a_frozen_backbone_are_in_the_same_error(tiny_root: Path, comm: Comm) -> None:
+    frozen = FrozenRandomError("no weights")
+    frozen.settings = {"model.image_backbone.frozen_stages": -1}
+    line = told(load_config("bevformer/tiny"), str(tiny_root), comm, "bevformer/tiny", frozen)
+    assert "data.version=v1.0-mini" in settings(line) and "model.image_backbone.frozen_stages=-1" in settings(line)
+    assert "model.image_backbone.weights=FILE in place of" in line
+
+
+def test_data_that_will_be_generated_are_known_before_they_are(comm: Comm) -> None:
+    line = told(load_config("bevformer/tiny"), "synthetic:?scenes=1&version=v1.0-trainval", comm, "bevformer/tiny")
+    assert settings(line) == ["data.train_split=synth_train", "data.eval_split=synth_train"]
+
+
+def test_other_data_keep_the_error_of_the_frozen_backbone(tmp_path: Path, comm: Comm) -> None:
+    config, frozen = load_config("bevformer/tiny"), FrozenRandomError("no weights")
+    fit_generated(config, tmp_path, comm, [], None)
+    with pytest.raises(FrozenRandomError, match="no weights"):
+        fit_generated(config, tmp_path, comm, [], frozen)
+
+
+def test_what_was_typed_of_the_same_keys_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = ["portbev", "train", "x.yaml", "--cfg-options", "a.b=1", "--out", "o", "--set=c=2", "--set", "d=3", "e=4"]
+    assert with_settings(typed, {"a.b": "v1", "c": [1, 2], "d": None}) == (
+        "portbev train x.yaml --out o --set e=4 --set a.b=v1 --set 'c=[1, 2]' --set d=null"
+    )
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert with_settings(typed[:3], {"a": True}) == (
+        "torchrun --nproc-per-node 2 -m portbev train x.yaml --set a=true"
+    )
+
+
+def test_folders_made_for_a_run_that_cannot_begin_are_gone_and_others_stay(tmp_path: Path, comm: Comm) -> None:
+    with pytest.raises(RuntimeError), claimed(tmp_path / "a" / "b", comm, resume=False):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RuntimeError), claimed(tmp_path / "mine", comm, resume=False):
+        raise RuntimeError
+    with pytest.raises(RuntimeError), claimed(tmp_path / "c" / "d", comm, resume=False):
+        (tmp_path / "c" / "d" / "run.json").write_text("{}")
+        raise RuntimeError
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "mine"]
+    assert (tmp_path / "c" / "d" / "run.json").exists()
