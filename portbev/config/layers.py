@@ -38,14 +38,13 @@ class Layers:
         above = [item for key, item in self.settings.items() if key == path[: len(key)]]
         if above:
             return f"--set {above[-1]}"
+        inside = [item for key, item in self.settings.items() if path and key[: len(path)] == path]
+        if inside and path not in self.said:
+            return " ".join(f"--set {item}" for item in inside)
         files = (self.said[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self.said)
         kind = {("model", "family"), ("data", "kind")}  # set: the keys of the file are those of another schema
-        inside = [
-            f"--set {item}"
-            for key, item in self.settings.items()
-            if (path and key[: len(path)] == path) or (key in kind and key[:1] == path[:1])
-        ]
-        return " with ".join([next(files, self.source), *inside])
+        inside += [item for key, item in self.settings.items() if key in kind and key[:1] == path[:1]]
+        return " with ".join([next(files, self.source), *(f"--set {item}" for item in dict.fromkeys(inside))])
 
     def says(self, path: Iterable[str]) -> str | None:
         """Who said the value at ``path``, or a word in the place of its section; None where it is a default."""
@@ -83,6 +82,11 @@ def read_files(path: Path, _seen: tuple[Path, ...] = ()) -> Layers:
     layers.raw = merge(layers.raw, raw)
     layers.said.update(dict.fromkeys(_paths(raw), str(path)))
     return layers
+
+
+def of_mapping(raw: dict[str, Any], source: str) -> Layers:
+    """What ``source`` says, which is no file."""
+    return Layers(raw, source, dict.fromkeys(_paths(raw), source))
 
 
 def read_layers(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from portbev.config.layers import Layers, find_config, override, read_files
+from portbev.config.layers import Layers, find_config, of_mapping, override, read_files
 from portbev.config.meaning import Meaning
 from portbev.config.schema import RunConfig
 from portbev.config.section import keys_of
@@ -40,7 +40,7 @@ def load_config(
 def layers_of(source: Path | str | Mapping[str, Any], overrides: Iterable[str] = ()) -> Layers:
     """A configuration as its files and settings say it, before anything is validated (see :func:`load_config`)."""
     if isinstance(source, Mapping):
-        layers = Layers(copy.deepcopy(dict(source)), "configuration")
+        layers = of_mapping(copy.deepcopy(dict(source)), "configuration")
     else:
         layers = read_files(find_config(source))
     override(layers, overrides)

@@ -64,13 +64,18 @@ def layered(tmp_path: Path) -> Path:
         ("model.family=7", "--set model.family=7: unknown model family 7"),
         (
             "schedule.by_epoch=true",
-            "top.yaml with --set schedule.by_epoch=true: schedule: by_epoch is for cosine",
+            "--set schedule.by_epoch=true: schedule: by_epoch is for cosine",
         ),
     ],
 )
 def test_a_mistake_in_a_setting_is_blamed_on_the_setting(layered: Path, item: str, message: str) -> None:
     text = refusal(layered, "train.log_every=3", item)
     assert message in text and "log_every" not in text.split("Its keys")[0].split("Known")[0]
+
+
+@pytest.mark.parametrize("item", ["optimzer.lr=1", "train.emma.enabled=true", "schedule.by_epoch=true"])
+def test_a_section_that_no_file_has_is_blamed_on_the_setting_alone(layered: Path, item: str) -> None:
+    assert refusal(layered, item).startswith(f"--set {item}: ")
 
 
 @pytest.mark.parametrize(
