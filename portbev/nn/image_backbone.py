@@ -43,7 +43,7 @@ def load_backbone(network: ResNet, section: BackboneSection) -> list[str]:
         stages = network.frozen_stages
         cause = [f"frozen_stages is {stages}"] * (stages >= 0) + ["frozen_norms is true"] * network.frozen_norms
         thaw = ["frozen_stages=-1"] * (stages >= 0) + ["frozen_norms=false"] * network.frozen_norms
-        error = FrozenRandomError(
+        refused = FrozenRandomError(
             f"frozen layers would keep random weights: {' and '.join(cause)}, and weights names no file",
             where=SECTION,
             cure=f"Name torchvision's weights: --set {SECTION}.weights=FILE; or start from a checkpoint: --init; or "
@@ -51,6 +51,6 @@ def load_backbone(network: ResNet, section: BackboneSection) -> list[str]:
         )
         settings = {"frozen_stages": -1} if stages >= 0 else {}
         settings |= {"frozen_norms": False} if network.frozen_norms else {}
-        error.settings = {f"{SECTION}.{key}": value for key, value in settings.items()}
-        raise error
+        refused.settings = {f"{SECTION}.{key}": value for key, value in settings.items()}
+        raise refused
     return []

@@ -10,7 +10,7 @@ from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.section import keys_of
 from portbev.config.written import written
-from portbev.data.generated.known import Generated, generated
+from portbev.data.generated.known import Generated, generated, prefix_of
 from portbev.data.root import lasting_root
 from portbev.errors import ConfigError
 from portbev.nn.image_backbone import SECTION, FrozenRandomError
@@ -43,10 +43,21 @@ def fit_generated(
         if frozen is not None:
             raise frozen
         return
+    _same_data_set(config, data, str(given))
     needed = _needed(config, data, comm)
     thawed = {} if frozen is None else frozen.settings
     if needed or thawed:
         raise ConfigError(_what(config, needed, thawed), where=str(given), cure=_cure(command, needed, thawed))
+
+
+def _same_data_set(config: RunConfig, data: Generated, given: str) -> None:
+    kind = config.data.kind
+    if kind in [one.name for one in data.data_set.kinds]:
+        return
+    prefix = prefix_of(kind)
+    cure = f"Give data of its own: --data-root DIR{f', or --data-root {prefix} to generate some' if prefix else ''}"
+    what = f"these data are generated in the form of {data.data_set.name}, and data.kind of {config.name} is {kind}"
+    raise ConfigError(what, where=given, cure=cure)
 
 
 def _needed(config: RunConfig, data: Generated, comm: Comm) -> dict[str, Any]:

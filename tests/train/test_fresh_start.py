@@ -114,9 +114,9 @@ def test_a_part_of_a_checkpoint_must_have_the_frozen_layers_or_a_file_must(tmp_p
 @pytest.mark.parametrize(
     ("config", "error", "said"),
     [
-        ("bevformer/tiny", ConfigError, "frozen_stages is 1 and frozen_norms is true"),
-        ("echofusion/rt_img", ConfigError, "frozen_stages is 1"),
-        ("bevdepth/r50_256x704_128x128_24e", ConfigError, "frozen_stages is 0"),
+        ("bevformer/tiny", ConfigError, "frozen_stages=-1 model.image_backbone.frozen_norms=false"),
+        ("echofusion/rt_img", ConfigError, "frozen_stages=-1"),
+        ("bevdepth/r50_256x704_128x128_24e", ConfigError, "frozen_stages=-1"),
         ("bevformer/tiny_test", CheckpointError, "gone.pth"),
     ],
 )
@@ -128,5 +128,6 @@ def test_what_is_wrong_with_the_weights_is_told_before_any_data_are_generated(
     changes += ["model.image_backbone.weights=gone.pth"] if "gone" in said else []
     settings = load_config(str(CONFIGS / f"{config}.yaml"), changes)
     with pytest.raises(error, match=said):
-        train(settings, backend="cpu", data_root="synthetic:?scenes=2&seed=77", out=tmp_path / "run")
+        root = "synthetic-radial:?seed=77" if config.startswith("echofusion") else "synthetic:?scenes=2&seed=77"
+        train(settings, backend="cpu", data_root=root, out=tmp_path / "run")
     assert not (tmp_path / "cache").exists()

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from portbev.config import RunConfig
 from portbev.data.generated.options import GeneratedOptions
 from portbev.data.generated.scheme import Scheme
+from portbev.data.kinds import DataSet
 from portbev.plugins import plugins
 
 
 class Generated(NamedTuple):
-    """Generated data: their scheme, their options, and their folder; None where they are not generated yet."""
+    """Generated data: whose, their scheme and options, and their folder; None where they are not generated yet."""
 
+    data_set: DataSet
     scheme: Scheme[Any]
     options: GeneratedOptions
     folder: Path | None
@@ -36,10 +38,22 @@ def generated(source: str | None) -> Generated | None:
     """
     if not source:
         return None
-    schemes = [found.generated for found in plugins().datasets().values() if found.generated is not None]
-    for scheme in schemes:
+    for data_set in plugins().datasets().values():
+        scheme = data_set.generated
+        if scheme is None:
+            continue
         if scheme.matches(source):
-            return Generated(scheme, scheme.parse(source), None)
-    folder = Path(source).expanduser()
-    found = ((scheme, scheme.read(folder)) for scheme in schemes)
-    return next((Generated(scheme, options, folder) for scheme, options in found if options is not None), None)
+            return Generated(data_set, scheme, scheme.parse(source), None)
+        folder = Path(source).expanduser()
+        options = scheme.read(folder)
+        if options is not None:
+            return Generated(data_set, scheme, options, folder)
+    return None
+
+
+def prefix_of(kind: str) -> str:
+    """The data root that generates data of this ``data.kind``; empty if none does."""
+    for data_set in plugins().datasets().values():
+        if data_set.generated is not None and kind in [one.name for one in data_set.kinds]:
+            return data_set.generated.prefix
+    return ""
