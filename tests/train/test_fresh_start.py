@@ -127,7 +127,7 @@ def test_what_is_wrong_with_the_weights_is_told_before_any_data_are_generated(
     changes = ["model.image_backbone.depth=18", "model.image_backbone.base_channels=4"]
     changes += ["model.image_backbone.weights=gone.pth"] if "gone" in said else []
     settings = load_config(str(CONFIGS / f"{config}.yaml"), changes)
+    root = "synthetic-radial:?seed=77" if config.startswith("echofusion") else "synthetic:?scenes=2&seed=77"
     with pytest.raises(error, match=said):
-        root = "synthetic-radial:?seed=77" if config.startswith("echofusion") else "synthetic:?scenes=2&seed=77"
         train(settings, backend="cpu", data_root=root, out=tmp_path / "run")
     assert not (tmp_path / "cache").exists()
