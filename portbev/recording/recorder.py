@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from portbev.parity.dumps.record import Key, Record
+from portbev.parity.dumps.room import Room
 from portbev.parity.dumps.sketch import Level, Pending
 from portbev.recording.identity import Identities
 
@@ -59,6 +60,7 @@ class Recorder:
         self._read: list[int] = []
         self._places: dict[str, dict[str, int]] = defaultdict(dict)
         self._host: int | None = None
+        self._room = Room()
         self.listening = False
         self.place = ""
         self.known = Identities()
@@ -110,7 +112,7 @@ class Recorder:
                 record = replace(record, tensor=self._sink.add_tensor(record, tensor))
             if tensor is not None and self._on_host:
                 tensor = tensor.detach().cpu()
-            self._queue.append((record, None if tensor is None else Pending(tensor, self._level)))
+            self._queue.append((record, None if tensor is None else Pending(tensor, self._level, self._room)))
             if tensor is None or tensor.device.type == "cpu" or len(self._queue) >= _QUEUE:
                 self.flush()
         return n

@@ -164,7 +164,7 @@ def test_an_edited_truncated_or_foreign_dump_is_refused(base_copy: Path) -> None
     header.write_text(text.replace('"emulated": false', '"emulated": true'))
     with pytest.raises(PortbevError, match="altered"):
         load_dump(base_copy)
-    header.write_text(text.replace("portbev.dump/2", "portbev.dump/1"))
+    header.write_text(text.replace("portbev.dump/3", "portbev.dump/2"))
     with pytest.raises(PortbevError, match="version"):
         load_dump(base_copy)
     content = json.loads(text)

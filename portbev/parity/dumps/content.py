@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from portbev.parity.dumps.room import Room
 from portbev.parity.dumps.signs import (
     WORDS,
     block_multipliers,
@@ -38,13 +39,16 @@ class Content:
 
     Args:
         flat: (n,) contiguous, n > 0.
+        room: memory to work in.
     """
 
-    def __init__(self, flat: Tensor) -> None:
+    def __init__(self, flat: Tensor, room: Room | None = None) -> None:
         self._bytes = flat.view(torch.uint8)
-        room = min(WORDS, -(-self._bytes.numel() // 8))
-        self._words = torch.empty(room, dtype=torch.int64, device=flat.device)
+        count = min(WORDS, -(-self._bytes.numel() // 8))
+        self._words = (room or Room()).of(WORDS, count, torch.int64, flat.device)
         self._sums: list[Tensor] = []
+        # One thread computes a dot product of integers, and no device but the host can.
+        self._alone = flat.device.type == "cpu" and torch.get_num_threads() == 1
 
     def take(self, begin: int, end: int) -> None:
         """The bytes from ``begin`` on, up to ``end``; ``begin`` is a multiple of :data:`BYTES`."""
@@ -54,8 +58,7 @@ class Content:
             words = self._words[: -(-(last - first) // 8)]
             self._combine(first, 8 * words.numel(), words.view(torch.uint8))
             many = multipliers[: words.numel()]
-            on_host = words.device.type == "cpu"  # others have no dot product of integers
-            self._sums.append(torch.dot(words, many) if on_host else words.mul_(many).sum())
+            self._sums.append(torch.dot(words, many) if self._alone else words.mul_(many).sum())
 
     def sums(self) -> Tensor:
         """(blocks,) int64."""

@@ -1,4 +1,4 @@
-"""Moments and projections of a tensor. Least and greatest come first: they say whether all is finite.
+"""Moments and projections of a tensor, block by block.
 
 A projection is the sum of some of the elements, each with a random sign; every element belongs to one of the 16. Of two
 tensors the sum of the squared differences of their projections estimates the squared distance without bias and with a
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from portbev.parity.dumps.room import Room
 from portbev.parity.dumps.signs import (
     COLUMNS,
     PROJECTIONS,
@@ -38,55 +39,60 @@ class Figures:
 
     Args:
         flat: (n,) contiguous, n > 0, of any dtype; complex numbers count as pairs, bools as 0 and 1.
+        room: memory to work in.
     """
 
-    def __init__(self, flat: Tensor) -> None:
+    def __init__(self, flat: Tensor, room: Room | None = None) -> None:
         self._pairs = 2 if flat.is_complex() else 1
         self._flat = flat = _real(flat)
-        self.device, self._count = flat.device, flat.numel()
-        self._least, self._greatest = flat.aminmax()
-        self._finite = not flat.is_floating_point() or (
-            self.device.type == "cpu" and math.isfinite(float(self._least)) and math.isfinite(float(self._greatest))
-        )
-        room = min(_BLOCK, -(-self._count // COLUMNS) * COLUMNS)
-        self._room = torch.empty(room, dtype=torch.float64, device=self.device)
-        self._columns = torch.zeros(PROJECTIONS, 1, WIDTH, dtype=torch.float64, device=self.device)
-        self._sums: list[Tensor] = []
-        self._squares: list[Tensor] = []
-        self._strange: list[Tensor] = []
+        self._device, self._count = flat.device, flat.numel()
+        count = min(_BLOCK, -(-self._count // COLUMNS) * COLUMNS)
+        self._room = (room or Room()).of(_BLOCK, count, torch.float64, flat.device)
+        self._zero = self._room.new_zeros(())
+        self._columns = torch.zeros(PROJECTIONS, 1, WIDTH, dtype=torch.float64, device=flat.device)
+        self._told: list[Tensor] = []
 
     def take(self, begin: int, end: int) -> None:
         """The elements from ``begin`` on, up to ``end``; ``begin`` is a multiple of a block's elements."""
         end = end * self._pairs
         for first in range(begin * self._pairs, end, _BLOCK):
             part = self._flat[first : min(first + _BLOCK, end)]
-            filled = -(-part.numel() // COLUMNS) * COLUMNS
-            block = self._room[:filled]
-            block[: part.numel()].copy_(part)
-            if part.numel() < filled:
-                block[part.numel() :].zero_()
-            if not self._finite:
-                self._strange.append(torch.stack([block.isnan().sum(), block.isinf().sum()]))
-                block.nan_to_num_(0.0, 0.0, 0.0)
-            self._sums.append(block.sum())
-            self._squares.append(torch.dot(block, block))
+            block = self._room[: -(-part.numel() // COLUMNS) * COLUMNS]
+            self._told.append(torch.stack(self._read(part, block)))
             if self._count > SMALL:
-                rows = row_signs(first // COLUMNS, filled // COLUMNS, self.device)
+                rows = row_signs(first // COLUMNS, block.numel() // COLUMNS, self._device)
                 self._columns.baddbmm_(rows, block.view(-1, PROJECTIONS, WIDTH).transpose(0, 1))
+
+    def _read(self, part: Tensor, block: Tensor) -> list[Tensor]:
+        """Fill ``block`` with ``part``: zeros for what is not finite, and behind its end.
+
+        Returns:
+            NaNs, infinities, sum, sum of squares, least, greatest; the last two infinite where nothing is finite.
+        """
+        size = part.numel()
+        least, greatest = part.aminmax()
+        block[:size].copy_(part)
+        if size < block.numel():
+            block[size:].zero_()
+        nan = inf = self._zero
+        on_host = self._device.type == "cpu"  # a device is not asked in between
+        if part.is_floating_point() and not (on_host and math.isfinite(least) and math.isfinite(greatest)):
+            finite = block.isfinite()
+            nan, inf = block.isnan().sum().double(), block.isinf().sum().double()
+            least = block.where(finite, math.inf)[:size].amin()
+            greatest = block.where(finite, -math.inf)[:size].amax()
+            block.nan_to_num_(0.0, 0.0, 0.0)
+        return [nan, inf, block.sum(), torch.dot(block, block), least.double(), greatest.double()]
 
     def result(self) -> Tensor:
         """(6 + PROJECTIONS,) float64: NaNs, infinities, sum, sum of squares, least, greatest, projections."""
-        least, greatest, flat = self._least, self._greatest, self._flat
-        if not self._finite:
-            kept = flat[flat.isfinite()] if self.device.type == "cpu" else flat.nan_to_num(0.0, 0.0, 0.0)
-            least, greatest = kept.aminmax() if kept.numel() else (flat.new_zeros(()), flat.new_zeros(()))
+        told = torch.stack(self._told)
+        extremes = torch.stack([told[:, 4].amin(), told[:, 5].amax()]).nan_to_num(0.0, 0.0, 0.0)
         if self._count > SMALL:
-            projections = (self._columns[:, 0] * column_signs(self.device)).sum(1)
+            projections = (self._columns[:, 0] * column_signs(self._device)).sum(1)
         else:
-            projections = element_matrix(self.device)[:, : self._count] @ self._room[: self._count]
-        strange = torch.stack(self._strange).sum(0).double() if self._strange else self._room.new_zeros(2)
-        sums = torch.stack([torch.stack(self._sums).sum(), torch.stack(self._squares).sum()])
-        return torch.cat([strange, sums, torch.stack([least, greatest]).double(), projections])
+            projections = element_matrix(self._device)[:, : self._count] @ self._room[: self._count]
+        return torch.cat([told[:, :4].sum(0), extremes, projections])
 
 
 def small_figures(flat: Tensor) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from portbev.digests import json_digest
 from portbev.parity.dumps.sketch import Level
 from portbev.runs.record import RunRecord
 
-SCHEMA = "portbev.dump/2"
+SCHEMA = "portbev.dump/3"
 HEADER = "header.json"
 
 
@@ -73,7 +73,7 @@ class Header(Part):
     """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True, serialize_by_alias=True)
-    schema_: Literal["portbev.dump/2"] = Field(default="portbev.dump/2", alias="schema")
+    schema_: Literal["portbev.dump/3"] = Field(default="portbev.dump/3", alias="schema")
     run: RunRecord
     step: StepFacts
     level: Level

@@ -5,8 +5,8 @@
   tensors of one shape the sum of ``(p - q)**2`` over the projections estimates the squared distance.
 * count, mean, mean square, least, greatest, numbers of NaN and infinities. What is not finite counts as zero in sums.
 
-Works through the tensor in pieces of a megabyte, which stay in a core's cache: each is hashed and summed up at once. No
-copy is made of the whole unless it is not contiguous.
+Works through the tensor in pieces of two megabytes, which stay in the cores' caches: each is hashed and summed up at
+once. No copy is made of the whole unless it is not contiguous.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from torch import Tensor
 from portbev.parity.dumps.bits import significant_bits
 from portbev.parity.dumps.content import BYTES, Content, finish_hash, small_sums
 from portbev.parity.dumps.figures import Figures, small_figures
+from portbev.parity.dumps.room import Room
 from portbev.parity.dumps.signs import PROJECTIONS, SMALL
 
 Level = Literal["hashes", "sketch"]
 _PACKED = Struct(f"<{PROJECTIONS}d")
-_AT_ONCE = 2 * BYTES
+_AT_ONCE = BYTES
 
 
 @dataclass(frozen=True)
@@ -119,18 +120,18 @@ def distance(a: Sketch, b: Sketch) -> float | None:
 @torch.no_grad()
 def sketch(tensor: Tensor, level: Level = "sketch") -> Sketch:
     """The sketch of ``tensor``, of any shape and of any dtype with a fixed size; the host waits for its device."""
-    return Pending(tensor, level).result()
+    return Pending(tensor, level, Room()).result()
 
 
 class Pending:
     """A sketch whose figures are still on the tensor's device: nobody has waited for it yet."""
 
     @torch.no_grad()
-    def __init__(self, tensor: Tensor, level: Level) -> None:
+    def __init__(self, tensor: Tensor, level: Level, room: Room) -> None:
         with torch._C.DisableTorchFunction():  # nobody need hear of these calls
-            self._begin(tensor.detach(), level)
+            self._begin(tensor.detach(), level, room)
 
-    def _begin(self, tensor: Tensor, level: Level) -> None:
+    def _begin(self, tensor: Tensor, level: Level, room: Room) -> None:
         self.shape, self.dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
         self._bytes = tensor.numel() * tensor.element_size()
         self._sums: Any = None
@@ -149,8 +150,8 @@ class Pending:
             self._sums = small_sums(flat)
             self._figures = small_figures(flat) if level == "sketch" else None
             return
-        content = Content(flat)
-        figures = Figures(flat) if level == "sketch" else None
+        content = Content(flat, room)
+        figures = Figures(flat, room) if level == "sketch" else None
         for begin in range(0, self._bytes, _AT_ONCE):
             end = min(begin + _AT_ONCE, self._bytes)
             content.take(begin, end)

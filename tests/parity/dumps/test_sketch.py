@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from portbev.parity.dumps.bands import is_sparse
-from portbev.parity.dumps.content import Content, small_sums
+from portbev.parity.dumps.content import BYTES, Content, small_sums
 from portbev.parity.dumps.figures import Figures, small_figures
 from portbev.parity.dumps.signs import WORDS, place_multipliers
 from portbev.parity.dumps.sketch import Sketch, distance, sketch
 
-SIZES = [1, 7, 8, 511, 513, 131_073, 262_147]
+SIZES = [1, 7, 8, 511, 513, 131_073, 262_147, 600_001]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -102,6 +102,15 @@ def test_a_sketch_is_the_same_with_another_number_of_threads() -> None:
         assert sketch(x).hash == alone
     finally:
         torch.set_num_threads(before)
+
+
+def test_figures_of_a_tensor_with_a_block_that_has_nothing_finite() -> None:
+    x = torch.randn(2 * BYTES // 4 + 5)
+    x[: BYTES // 4] = math.nan
+    told, rest = sketch(x), x[BYTES // 4 :]
+    assert (told.nan, told.low, told.high) == (BYTES // 4, float(rest.min()), float(rest.max()))
+    nothing = sketch(torch.full((20_000,), math.inf))
+    assert (nothing.inf, nothing.low, nothing.high, nothing.norm) == (20_000, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.bfloat16, torch.float32, torch.cfloat, torch.int64])
