@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from portbev.backend import Backend, Emulator
     from portbev.bench.models import BenchModel
     from portbev.bench.peers import Peer
+    from portbev.convert.config import ConfigReader
     from portbev.data.kinds import DataSet
     from portbev.doctor import Checkup
     from portbev.evaluate.benchmark import Benchmark
@@ -87,3 +88,8 @@ def portbev_peers() -> list[Peer]:  # type: ignore[empty-body]
 def portbev_checkups() -> list[Checkup]:  # type: ignore[empty-body]
     """What ``portbev doctor`` looks at and which messages it knows, on behalf of a device or a library. Must not import
     torch: a torch that cannot be imported is one of the conditions."""
+
+
+@hookspec
+def portbev_config_readers() -> list[ConfigReader]:  # type: ignore[empty-body]
+    """How configurations of a family's original implementation become this project's: ``portbev convert config``."""

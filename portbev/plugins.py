@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from portbev.backend import Backend, Emulator
     from portbev.bench.models import BenchModel
     from portbev.bench.peers import Peer
+    from portbev.convert.config import ConfigReader
     from portbev.data.kinds import DataKind, DataSet
     from portbev.doctor import Checkup
     from portbev.evaluate.benchmark import Benchmark
@@ -152,6 +153,10 @@ class Plugins:
     def checkups(self) -> list[Checkup]:
         """What ``portbev doctor`` looks at on behalf of plugins."""
         return self.collect("portbev_checkups")
+
+    def config_readers(self) -> dict[str, ConfigReader]:
+        """Readers of the originals' configurations, by model family."""
+        return self._by_name("portbev_config_readers", "reader of configurations")
 
     def _by_name(self, hook: str, what: str) -> dict[str, Any]:
         return _by_name(self.collect(hook), what)

@@ -9,6 +9,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.bench.models import BenchModel
+    from portbev.convert.config import ConfigReader
     from portbev.models import ModelFamily
 
 
@@ -32,3 +33,11 @@ def portbev_bench_models() -> list[BenchModel]:
     from portbev_bevdepth.bench import MODEL
 
     return [MODEL]
+
+
+@hookimpl
+def portbev_config_readers() -> list[ConfigReader]:
+    """Configurations of the original."""
+    from portbev_bevdepth.original_config import OriginalConfigs
+
+    return [OriginalConfigs()]

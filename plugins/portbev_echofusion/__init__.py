@@ -8,6 +8,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.bench.models import BenchModel
+    from portbev.convert.config import ConfigReader
     from portbev.models import ModelFamily
 
 
@@ -25,3 +26,11 @@ def portbev_bench_models() -> list[BenchModel]:
     from portbev_echofusion.bench import MODEL
 
     return [MODEL]
+
+
+@hookimpl
+def portbev_config_readers() -> list[ConfigReader]:
+    """Configurations of the original."""
+    from portbev_echofusion.original_config import OriginalConfigs
+
+    return [OriginalConfigs()]
