@@ -43,7 +43,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 
 
 class OriginalConfigs:
-    """Experiments of BEVDepth and MatrixVT: ``bevdepth/exps/nuscenes/{mv,MatrixVT}/*.py`` and what derives from them."""
+    """Experiments of BEVDepth and MatrixVT, ``bevdepth/exps/nuscenes/{mv,MatrixVT}/*.py``, and derived ones."""
 
     name = "bevdepth"
     originals = "BEVDepth's bevdepth/exps/nuscenes/mv/*.py and MatrixVT/*.py"
@@ -181,7 +181,9 @@ def _training(reading: Reading) -> None:
     steps = made.get("MultiStepLR", "")
     reading.set("schedule.name", "multistep" if steps else "constant", steps or "configure_optimizers")
     if steps:
-        reading.take("schedule.milestones", f"{steps}.milestones" if reading.has(f"{steps}.milestones") else _second(steps))
+        reading.take(
+            "schedule.milestones", f"{steps}.milestones" if reading.has(f"{steps}.milestones") else _second(steps)
+        )
     others = [name for name in made if name.endswith(("LR", "Restarts")) and name != "MultiStepLR"]
     if others:
         reading.different.append(("configure_optimizers", others[0], "schedule.name is constant"))
@@ -204,7 +206,9 @@ def _second(call: str) -> str:
 
 def _aside(reading: Reading) -> None:
     started = ("gpus", "data_root", "default_root_dir", "eval_interval", "evaluator", "mode", "predict_info_paths")
-    reading.leave("said where a run is started, or by the run itself", *started, "launch", "trainer", "bases", "defined")
+    reading.leave(
+        "said where a run is started, or by the run itself", *started, "launch", "trainer", "bases", "defined"
+    )
     reading.leave("follows from other settings", "class_names", "downsample_factor", "dbound", "depth_channels")
     reading.leave("taken as it is", "optimizers")
     start = f"{_BACKBONE}.img_backbone_conf.init_cfg"

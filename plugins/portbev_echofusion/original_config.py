@@ -19,6 +19,7 @@ _LEVELS = 3
 
 _FIXED: dict[str, tuple[Any, ...]] = {
     "model.convert_cplx": (True,),
+    "model.use_layer_norm": (True,),
     "model.pts_backbone.type": ("RadarResNet",),
     "model.pts_backbone.num_stages": (4,),
     "model.pts_backbone.out_indices": ((1, 2, 3),),
@@ -93,7 +94,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
 
 
 class OriginalConfigs:
-    """Configurations of EchoFusion on RADIal: ``projects/configs/radial/*.py`` with a radar, and what derives from them."""
+    """Configurations of EchoFusion on RADIal, ``projects/configs/radial/*.py`` with a radar, and derived ones."""
 
     name = "echofusion"
     originals = "EchoFusion's projects/configs/radial/*.py with radar data"
@@ -131,6 +132,7 @@ def _input(model: Any) -> str | None:
 
 def _radar(reading: Reading, radar: str, steps: str) -> None:
     loaded = reading.step(steps, "LoadRadarsFromFile")
+    reading.take("model.radar.log", "model.use_log", bool, default=False)
     sizes = list(reading.get(f"{loaded}.radar_dim", []) if loaded else [])
     place = f"{loaded}.radar_dim"
     if radar == "pc":

@@ -22,6 +22,7 @@ _HELP = (
 _COMMANDS = {
     "train": ("portbev.cli.train", "Train a model and write a run directory."),
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
+    "convert": ("portbev.cli.convert", "Turn configurations and weights of other projects into this project's own."),
     "publish": ("portbev.cli.publish", "Write a checkpoint's weights alone, with their hash in the file's name."),
     "viz": ("portbev.cli.viz", "Draw a run's detections in the cameras and from above."),
     "configs": ("portbev.cli.configs", "List the configurations that come with portbev."),

@@ -15,9 +15,33 @@ from portbev.errors import ConfigError
 from portbev.plugins import plugins
 
 _ROOTS = frozenset(
-    "model data optimizer optimizer_config lr_config runner total_epochs evaluation load_from resume_from fp16 "
-    "custom_hooks checkpoint_config log_config find_unused_parameters momentum_config workflow optim_wrapper "
-    "param_scheduler train_cfg val_cfg test_cfg train_dataloader val_dataloader val_evaluator".split()
+    (
+        "model",
+        "data",
+        "optimizer",
+        "optimizer_config",
+        "lr_config",
+        "runner",
+        "total_epochs",
+        "evaluation",
+        "load_from",
+        "resume_from",
+        "fp16",
+        "custom_hooks",
+        "checkpoint_config",
+        "log_config",
+        "find_unused_parameters",
+        "momentum_config",
+        "workflow",
+        "optim_wrapper",
+        "param_scheduler",
+        "train_cfg",
+        "val_cfg",
+        "test_cfg",
+        "train_dataloader",
+        "val_dataloader",
+        "val_evaluator",
+    )
 )
 """Names of the top level that mean something by themselves; others are helpers where other values take them."""
 _SECTIONS = ("name", "model", "data", "optimizer", "schedule", "train", "eval", "compute")
@@ -120,7 +144,7 @@ def _nested(taken: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
 
 
 def _order(key: str) -> int:
-    section = key.split(".")[0]
+    section = key.partition(".")[0]
     return _SECTIONS.index(section) if section in _SECTIONS else len(_SECTIONS)
 
 

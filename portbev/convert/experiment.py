@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portbev.convert.expressions import Called, Evaluator, Scope, Symbol, Unreadable, parsed
+from portbev.convert.expressions import Called, Evaluator, Scope, Symbol, UnreadableError, parsed
 from portbev.convert.python_file import Follower, PythonFile, follow_file, read_text
 from portbev.convert.source import Source
 from portbev.errors import ConfigError
@@ -170,7 +170,7 @@ def _defaults(file: PythonFile, function: ast.FunctionDef) -> dict[str, Any]:
     for argument, default in named:
         try:
             values[argument.arg] = evaluator.value(default)
-        except Unreadable as error:
+        except UnreadableError as error:
             file.skipped.append(f"line {error.line}: {error.what}")
     return values
 
@@ -220,7 +220,7 @@ def _trainer(reader: _Reader, file: PythonFile, launch: dict[str, Any]) -> dict[
                 try:
                     if keyword.arg is not None:
                         settings[keyword.arg] = evaluator.value(keyword.value)
-                except Unreadable as error:
+                except UnreadableError as error:
                     where.skipped.append(f"line {error.line}: {error.what}")
     return settings
 

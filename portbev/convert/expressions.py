@@ -36,7 +36,7 @@ class Called(dict[str, Any]):
     """A call that is not made: ``type`` is the last part of its name, ``args`` what is not named, and the keywords."""
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """An expression that is no data; the message is a clause."""
 
     def __init__(self, what: str, node: ast.AST) -> None:
@@ -139,22 +139,24 @@ class Evaluator:
         """The value of an expression.
 
         Raises:
-            Unreadable: it is no data, or an error (a name that is not there, a division by zero).
+            UnreadableError: it is no data, or an error (a name that is not there, a division by zero).
         """
         self.steps += 1
         if self.steps > MOST_STEPS:
-            raise Unreadable("more than a configuration computes", node)
+            raise UnreadableError("more than a configuration computes", node)
         rule = getattr(self, f"_{type(node).__name__.lower()}", None)
         if rule is None:
-            raise Unreadable(f"{_said(node)} is not read", node)
+            raise UnreadableError(f"{_said(node)} is not read", node)
         try:
             return _small(rule(node))
-        except Unreadable:
+        except UnreadableError:
             raise
         except RecursionError as error:
-            raise Unreadable("nested too deeply", node) from error
+            raise UnreadableError("nested too deeply", node) from error
         except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, MemoryError) as error:
-            raise Unreadable(f"{_said(node)} cannot be computed ({type(error).__name__}: {error})", node) from error
+            raise UnreadableError(
+                f"{_said(node)} cannot be computed ({type(error).__name__}: {error})", node
+            ) from error
 
     def _constant(self, node: ast.Constant) -> Any:
         return node.value
@@ -172,7 +174,7 @@ class Evaluator:
             return _CONSTANTS.get(name, Symbol(name))
         if isinstance(owner, Scope):
             return owner.attribute(node.attr)
-        raise Unreadable(f"the attribute {node.attr!r} of a value is not read", node)
+        raise UnreadableError(f"the attribute {node.attr!r} of a value is not read", node)
 
     def _list(self, node: ast.List) -> list[Any]:
         return list(self._elements(node.elts))
@@ -193,7 +195,7 @@ class Evaluator:
             parts.append(node.attr)
             node = node.value
         if not isinstance(node, ast.Name) or node.id != "_base_":
-            raise Unreadable("a set in a set", node)
+            raise UnreadableError("a set in a set", node)
         value: Any = self.base
         for part in reversed(parts):
             value = value[int(part) if isinstance(value, list) else part]
@@ -211,7 +213,7 @@ class Evaluator:
     def _mapping(self, node: ast.expr) -> Mapping[Any, Any]:
         value = self.value(node)
         if not isinstance(value, Mapping):
-            raise Unreadable(f"{_said(node)} is no mapping", node)
+            raise UnreadableError(f"{_said(node)} is no mapping", node)
         return value
 
     def _elements(self, nodes: list[ast.expr]) -> Iterator[Any]:
@@ -224,9 +226,9 @@ class Evaluator:
     def _binop(self, node: ast.BinOp) -> Any:
         left, right = self.value(node.left), self.value(node.right)
         if type(node.op) not in _BINARY:
-            raise Unreadable(f"{_said(node)} is not read", node)
+            raise UnreadableError(f"{_said(node)} is not read", node)
         if isinstance(node.op, ast.Mod) and isinstance(left, str):
-            raise Unreadable("text with % is not read", node)
+            raise UnreadableError("text with % is not read", node)
         if isinstance(node.op, ast.Mult):
             sizes = [len(one) if isinstance(one, (str, list, tuple)) else abs(one) for one in (left, right)]
             if any(isinstance(one, (str, list, tuple)) for one in (left, right)) and sizes[0] * sizes[1] > MOST_ITEMS:
@@ -261,7 +263,7 @@ class Evaluator:
     def _subscript(self, node: ast.Subscript) -> Any:
         owner = self.value(node.value)
         if isinstance(owner, Symbol):
-            raise Unreadable(f"what {owner} is, is not known", node)
+            raise UnreadableError(f"what {owner} is, is not known", node)
         if isinstance(node.slice, ast.Slice):
             ends = [None if end is None else self.value(end) for end in _ends(node.slice)]
             return owner[slice(*ends)]
@@ -323,7 +325,7 @@ class Evaluator:
     def _method(self, node: ast.Call, owner: Any, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
         kind = next(one for one in _METHODS if isinstance(owner, one))
         if name not in _METHODS[kind]:
-            raise Unreadable(f"the method {name!r} is not read", node)
+            raise UnreadableError(f"the method {name!r} is not read", node)
         if name == "replace" and len(owner) * max(1, len(str(arguments[-1]))) > MOST_ITEMS:
             _too_much()
         made = getattr(owner, name)(*arguments, **keywords)
@@ -349,7 +351,7 @@ def _bound(target: ast.expr, item: Any) -> dict[str, Any]:
         for one, part in zip(target.elts, item, strict=True):
             bound.update(_bound(one, part))
         return bound
-    raise Unreadable(f"{_said(target)} is not read", target)
+    raise UnreadableError(f"{_said(target)} is not read", target)
 
 
 def _ends(node: ast.Slice) -> tuple[ast.expr | None, ast.expr | None, ast.expr | None]:

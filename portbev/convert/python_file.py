@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portbev.convert.expressions import Called, Evaluator, Scope, Symbol, Unreadable, parsed
+from portbev.convert.expressions import Called, Evaluator, Scope, Symbol, UnreadableError, parsed
 from portbev.errors import ConfigError
 
 LONGEST_FILE = 1 << 20  # bytes
@@ -79,14 +80,14 @@ class Follower:
         for statement in body:
             try:
                 ended, value = self._statement(statement)
-            except Unreadable as error:
+            except UnreadableError as error:
                 self._skip(statement, error)
                 continue
             if ended:
                 return value
         return None
 
-    def _skip(self, statement: ast.stmt, error: Unreadable) -> None:
+    def _skip(self, statement: ast.stmt, error: UnreadableError) -> None:
         text = f"line {error.line or statement.lineno}: {error.what}"
         if self.strict:
             cure = "Write the value out in a copy of the file: it is read, not executed"
@@ -113,17 +114,8 @@ class Follower:
             self._expression(node.value)
         elif isinstance(node, ast.Return):
             return True, None if node.value is None else value(node.value)
-        elif isinstance(node, ast.ClassDef):
-            self.file.classes[node.name] = node
-            self.names[node.name] = Symbol(node.name)
-        elif isinstance(node, ast.FunctionDef):
-            self.file.functions[node.name] = node
-            self.names[node.name] = Symbol(node.name)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                name = alias.asname or alias.name
-                self.file.imports[name] = ("." * node.level + (node.module or ""), alias.name)
-                self.names.pop(name, None)
+        elif isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.ImportFrom)):
+            self._definition(node)
         elif isinstance(node, ast.If):
             return self._branch(node)
         elif isinstance(node, ast.Delete):
@@ -131,14 +123,27 @@ class Follower:
                 self._delete(target)
         elif not isinstance(node, (ast.Import, ast.Pass, ast.Assert, ast.Global)):
             kind = {"With": "a with statement", "For": "a loop", "While": "a loop", "Try": "a try statement"}
-            raise Unreadable(f"{kind.get(type(node).__name__, type(node).__name__)} is not read", node)
+            raise UnreadableError(f"{kind.get(type(node).__name__, type(node).__name__)} is not read", node)
         return False, None
+
+    def _definition(self, node: ast.ClassDef | ast.FunctionDef | ast.ImportFrom) -> None:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = alias.asname or alias.name
+                self.file.imports[name] = ("." * node.level + (node.module or ""), alias.name)
+                self.names.pop(name, None)
+            return
+        if isinstance(node, ast.ClassDef):
+            self.file.classes[node.name] = node
+        else:
+            self.file.functions[node.name] = node
+        self.names[node.name] = Symbol(node.name)
 
     def _branch(self, node: ast.If) -> tuple[bool, Any]:
         test = ast.unparse(node.test).replace('"', "'")
         taken = True if test == "__name__ == '__main__'" else self.evaluator.value(node.test)
         if isinstance(taken, (Symbol, Called)):
-            raise Unreadable(f"`if {test}` depends on what is not known", node)
+            raise UnreadableError(f"`if {test}` depends on what is not known", node)
         for statement in node.body if taken else node.orelse:
             ended, value = self._statement(statement)
             if ended:
@@ -167,21 +172,21 @@ class Follower:
         elif isinstance(target, (ast.Tuple, ast.List)):
             values = list(made) if isinstance(made, (list, tuple)) else []
             if len(values) != len(target.elts):
-                raise Unreadable("an assignment to several names", target)
+                raise UnreadableError("an assignment to several names", target)
             for one, value in zip(target.elts, values, strict=True):
                 self._assign(one, value)
         elif isinstance(target, ast.Attribute):
             owner = self.evaluator.value(target.value)
             if not isinstance(owner, Scope):
-                raise Unreadable(f"an assignment to an attribute ({target.attr})", target)
+                raise UnreadableError(f"an assignment to an attribute ({target.attr})", target)
             owner.attributes[target.attr] = made
         elif isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice):
             owner = self.evaluator.value(target.value)
             if not isinstance(owner, (dict, list)):
-                raise Unreadable("an assignment to a part of what is not known", target)
+                raise UnreadableError("an assignment to a part of what is not known", target)
             owner[self.evaluator.value(target.slice)] = made
         else:
-            raise Unreadable("an assignment to a part of a sequence", target)
+            raise UnreadableError("an assignment to a part of a sequence", target)
 
     def _delete(self, target: ast.expr) -> None:
         if isinstance(target, ast.Name):
@@ -196,14 +201,25 @@ def _loaded(target: ast.expr) -> ast.expr:
     return ast.copy_location(loaded, target)
 
 
-def follow_file(path: Path, base: dict[str, Any] | None = None, *, strict: bool = False) -> PythonFile:
+def follow_file(
+    path: Path,
+    base: dict[str, Any] | None = None,
+    *,
+    strict: bool = False,
+    change: Callable[[str], str] | None = None,
+) -> PythonFile:
     """What a file says.
+
+    Args:
+        base: what ``{{_base_.KEY}}`` looks into.
+        strict: what is no data is an error.
+        change: what is done to the text before it is parsed.
 
     Raises:
         ConfigError: it cannot be read, is no Python, or, with ``strict``, has what is no data.
     """
     file = PythonFile(path)
-    text = read_text(path)
+    text = read_text(path) if change is None else change(read_text(path))
     follower = Follower(file, file.names, base, strict=strict)
     follower.follow(parsed(text, str(path)).body)
     return file

@@ -39,7 +39,7 @@ class Reading:
     _read: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        if sum(1 for _ in leaves(self.source.values, MOST_VALUES + 1)) > MOST_VALUES:
+        if size(self.source.values, {}) > MOST_VALUES:
             raise ConfigError("has more values than a configuration", where=str(self.source.path))
 
     def get(self, path: str, default: Any = None) -> Any:
@@ -62,9 +62,7 @@ class Reading:
         """Whether there is a value."""
         return _at(self.source.values, path) is not MISSING
 
-    def take(
-        self, key: str, path: str, change: Callable[[Any], Any] | None = None, *, default: Any = MISSING
-    ) -> Any:
+    def take(self, key: str, path: str, change: Callable[[Any], Any] | None = None, *, default: Any = MISSING) -> Any:
         """Give this project's ``key`` the value at ``path``; returns it.
 
         Args:
@@ -147,8 +145,19 @@ def _at(values: Any, path: str) -> Any:
     return values
 
 
-def leaves(values: Any, most: int = MOST_VALUES, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Paths and values: what holds no dictionary is one value, and so is an empty one. At most ``most`` of them."""
+def size(value: Any, known: dict[int, int]) -> int:
+    """How many values there are in a nested one, with each repetition; what is shared is counted in no time."""
+    if not isinstance(value, (Mapping, list, tuple)):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1  # of itself, if it holds itself
+        items = value.values() if isinstance(value, Mapping) else value
+        known[id(value)] = 1 + sum(size(item, known) for item in items)
+    return known[id(value)]
+
+
+def leaves(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Paths and values: what holds no dictionary and no list is one value, and so is an empty one."""
     nested = isinstance(values, Mapping) or (
         isinstance(values, (list, tuple)) and any(isinstance(item, (Mapping, list, tuple)) for item in values)
     )
@@ -157,11 +166,7 @@ def leaves(values: Any, most: int = MOST_VALUES, path: str = "") -> Iterator[tup
         return
     items = values.items() if isinstance(values, Mapping) else enumerate(values)
     for key, item in items:
-        for found in leaves(item, most, f"{path}.{key}" if path else str(key)):
-            most -= 1
-            if most < 0:
-                return
-            yield found
+        yield from leaves(item, f"{path}.{key}" if path else str(key))
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -39,8 +39,12 @@ def _read(path: Path, source: Source, above: tuple[Path, ...]) -> dict[str, Any]
         raise ConfigError("inherits from itself", where=str(path), cure=f"Look at its {BASE}")
     if len(above) > MOST_FILES:
         raise ConfigError("inherits through too many files", where=str(path))
-    own = follow_file(path, strict=True) if not above else _file(path)
-    listed = own.names.get(BASE, [])
+
+    def change(text: str) -> str:
+        return _PREDEFINED.sub(lambda found: _predefined(path)[found[1]], text)
+
+    first = follow_file(path, change=change)  # for its _base_: {{_base_.KEY}} is not known yet
+    listed = first.names.get(BASE, [])
     bases = [listed] if isinstance(listed, str) else listed
     if not isinstance(bases, (list, tuple)) or not all(isinstance(one, str) for one in bases):
         raise ConfigError(f"{BASE} names no files", where=str(path), cure="It is a path, or a list of paths")
@@ -57,37 +61,24 @@ def _read(path: Path, source: Source, above: tuple[Path, ...]) -> dict[str, Any]
                 what = f"two files in {BASE} say {key!r}"
                 raise ConfigError(what, where=str(path), cure="mmcv refuses that too: leave one of them out")
             inherited[key] = value
-    if inherited:  # again, with what {{_base_.KEY}} means
-        own = follow_file(path, inherited, strict=True)
+    own = follow_file(path, inherited, strict=True, change=change)
     source.used |= own.used
     values = {
-        name: _substituted(value, path)
+        name: value
         for name, value in own.names.items()
         if not name.startswith("__") and name != BASE and not isinstance(value, Symbol)
     }
     return merge(inherited, values, str(path))
 
 
-def _file(path: Path) -> Any:
-    """A file that is inherited, whose ``{{_base_...}}`` are not known yet."""
-    return follow_file(path)
-
-
-def _substituted(value: Any, path: Path) -> Any:
-    """``value`` with the variables that mmcv defines for every file."""
-    if isinstance(value, str) and not isinstance(value, Symbol) and "{{" in value:
-        known = {
-            "fileDirname": str(path.parent),
-            "fileBasename": path.name,
-            "fileBasenameNoExtension": path.stem,
-            "fileExtname": path.suffix,
-        }
-        return _PREDEFINED.sub(lambda found: known[found[1]], value)
-    if isinstance(value, dict):
-        return type(value)((key, _substituted(item, path)) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return type(value)(_substituted(item, path) for item in value)
-    return value
+def _predefined(path: Path) -> dict[str, str]:
+    """The variables that mmcv defines for every file."""
+    return {
+        "fileDirname": str(path.parent),
+        "fileBasename": path.name,
+        "fileBasenameNoExtension": path.stem,
+        "fileExtname": path.suffix,
+    }
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 INPUTS = {
     "rt": ("RT", "[512, 256, 16]", 64),
-    "rd": ("RD", "[512, 256, 32]", 64),
+    "rd": ("RD", "[512, 256, 16]", 64),
     "ra": ("RA", "[512, 751, 1]", 1),
     "adc": ("ADC", "[512, 256, 16]", 64),
     "pc": ("PCD", "[-1, 4]", 64),
@@ -51,7 +51,7 @@ deformable = dict(type='MultiScaleDeformableAttention', embed_dims=256, num_leve
 feed = dict(feedforward_channels=1024, ffn_dropout=0.1)
 model = dict(
     type='EchoFusion_{radar}{"_IMG" * camera}', use_grid_mask=True, {PILLARS if radar == "PCD" else ""}
-    {"convert_cplx=True," if radar == "ADC" else ""}
+    {"convert_cplx=True," if radar == "ADC" else "use_log=False, use_layer_norm=True," if radar == "RD" else ""}
     pts_backbone=dict(type='RadarResNet', in_channels={channels}, {strides}, **resnet),
     pts_neck=dict(type='FPN', in_channels=[512, 1024, 2048], out_channels=256, num_outs=3,
                   norm_cfg=dict(type='SyncBN', eps=0.001, momentum=0.01)),
