@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from portbev.convert.expressions import Symbol
+from portbev.convert.expressions import Called, Symbol
 from portbev.convert.python_file import follow_file
 from portbev.convert.source import Source
 from portbev.errors import ConfigError
@@ -93,7 +93,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any], where: str) -> dict[
     merged = copy.deepcopy(dict(base))
     for key, value in over.items():
         there = merged.get(key)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or isinstance(value, Called):
             merged[key] = copy.deepcopy(value)
             continue
         fresh = {name: item for name, item in value.items() if name != DELETE}

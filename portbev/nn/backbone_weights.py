@@ -40,7 +40,7 @@ def load_resnet(network: nn.Module, path: str) -> list[str]:
     content = read_weights_file(path)
     if any(_DETECTRON.search(name) for name in all_tensors(content)):
         what = "has the names of detectron2 (stem, res2 to res5), whose networks mostly take blue, green, red"
-        raise CheckpointError(what, where=path, cure="Give torchvision's weights, or a file with torchvision's names")
+        raise CheckpointError(what, where=path, cure=f"Convert it: portbev convert detectron {path} -o NEW.safetensors")
     expected = network.state_dict()
     shapes = {key: value.shape for key, value in expected.items()}
     found = find_weights(content, shapes, prefer_average=False)
