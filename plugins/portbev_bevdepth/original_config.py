@@ -11,7 +11,13 @@ from portbev_nuscenes.original_config import split_from
 _BACKBONE, _HEAD = "backbone_conf", "head_conf"
 _TRAIN, _TEST, _CODER = f"{_HEAD}.train_cfg", f"{_HEAD}.test_cfg", f"{_HEAD}.bbox_coder"
 _MODELS = {"BaseBEVDepth": "bevdepth", "BEVDepth": "bevdepth", "MatrixVT_Det": "matrixvt"}
-_STRIDES = {4: [1, 0.5, 0.25, 0.125], 8: [2, 1, 0.5, 0.25], 16: [4, 2, 1, 0.5], 32: [8, 4, 2, 1]}
+_STRIDES: dict[int, tuple[float, ...]] = {
+    4: (1, 0.5, 0.25, 0.125),
+    8: (2, 1, 0.5, 0.25),
+    16: (4, 2, 1, 0.5),
+    32: (8, 4, 2, 1),
+}
+"""Stride of the features -> strides of the neck's upsampling, as the inverse of what the original writes."""
 
 _FIXED: dict[str, tuple[Any, ...]] = {
     f"{_BACKBONE}.img_backbone_conf.type": ("ResNet",),
@@ -82,7 +88,7 @@ def _lift(reading: Reading) -> None:
     for key in ("depth", "frozen_stages", "base_channels"):
         reading.take(f"model.image_backbone.{key}", f"{_BACKBONE}.img_backbone_conf.{key}")
     reading.take("model.image_neck.out_channels", f"{_BACKBONE}.img_neck_conf.out_channels", list)
-    strides = [1 / stride for stride in _STRIDES.get(reading.taken["model.downsample"][0], [])]
+    strides = [1 / stride for stride in _STRIDES.get(reading.taken["model.downsample"][0], ())]
     reading.same(f"{_BACKBONE}.img_neck_conf.upsample_strides", strides)
     reading.take("model.depth_net.mid_channels", f"{_BACKBONE}.depth_net_conf.mid_channels")
     by_class = "DepthAggregation" in _defined(reading)

@@ -196,9 +196,7 @@ def _data(reading: Reading) -> None:
     reading.take("data.point_cloud_range", f"{ranged}.point_cloud_range", _floats)
     reading.set("data.photometric", bool(reading.step(steps, "PhotoMetricDistortionMultiViewImage")), steps)
     reading.take("data.grid_mask", "model.use_grid_mask", default=False)
-    known = ("LoadMultiViewImageFromFiles", "PhotoMetricDistortionMultiViewImage", "LoadAnnotations3D")
-    known += ("ObjectRangeFilter", "ObjectNameFilter", "DefaultFormatBundle3D", "CustomCollect3D")
-    for kind in (*known, "NormalizeMultiviewImage", "RandomScaleImageMultiViewImage", "PadMultiViewImage"):
+    for kind in _STEPS:
         if place := reading.step(steps, kind):
             reading.mark(place)
     _tested(reading, scaled, normalised, padded)
@@ -209,6 +207,13 @@ def _data(reading: Reading) -> None:
     reading.leave("of the original's data loader", *(f"data.{part}.modality" for part in ("train", "val", "test")))
     reading.leave("of the original's data loader", "data.train.test_mode", "data.test.test_mode", "data.val.test_mode")
     reading.leave("what training says holds", "data.val", "data.test")
+
+
+_STEPS = (
+    *("LoadMultiViewImageFromFiles", "PhotoMetricDistortionMultiViewImage", "LoadAnnotations3D"),
+    *("ObjectRangeFilter", "ObjectNameFilter", "NormalizeMultiviewImage", "RandomScaleImageMultiViewImage"),
+    *("PadMultiViewImage", "DefaultFormatBundle3D", "CustomCollect3D"),
+)
 
 
 def _tested(reading: Reading, *steps: str) -> None:

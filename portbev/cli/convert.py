@@ -20,7 +20,7 @@ _OVERWRITE = typer.Option(False, "--overwrite", help="Write over a file that is 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the group of commands to ``app``."""
     group = typer.Typer(cls=Listing, no_args_is_help=True, help=help)
-    group.command("config", epilog="Example: portbev convert config bevformer_tiny.py -o mine.yaml")(config)
+    group.command("config", epilog="Example: portbev convert config theirs.py -o mine.yaml")(config)
     kinds: dict[Kind, tuple[str, str]] = {
         "backbone": (
             "Take the ResNet out of a detector's checkpoint, as a file with torchvision's names.",
@@ -42,7 +42,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
 
 
 def config(
-    source: Path = typer.Argument(..., metavar="FILE.py", help="Of BEVFormer, BEVDepth, EchoFusion."),  # noqa: B008
+    source: Path = typer.Argument(..., metavar="FILE.py", help="Of the original."),  # noqa: B008
     out: Path | None = typer.Option(  # noqa: B008
         None, "--out", "-o", metavar="OUT.yaml", help="Default: the terminal."
     ),

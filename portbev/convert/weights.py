@@ -88,8 +88,8 @@ def _extract(tensors: dict[str, Tensor]) -> Backbone:
     """A ResNet below the beginning of names where most of one is."""
     roots: dict[str, int] = {}
     for name in tensors:
-        if found := _STAGED.search(name):
-            root = name[: found.start()]
+        if staged := _STAGED.search(name):
+            root = name[: staged.start()]
             roots[root] = roots.get(root, 0) + 1
     roots = {root: count for root, count in roots.items() if f"{root}conv1.weight" in tensors}
     if not roots:
