@@ -1,8 +1,9 @@
 """nuScenes as a plugin: tables, samples, scoring, pictures, commands, and generated scenes in its format.
 
 ``tables`` reads the tables of a version and ``samples`` makes training and evaluation samples of them; ``metrics`` and
-``benchmark`` score detections, ``views`` draws them, and ``synth`` generates scenes. ``nuimages`` converts the data set
-of single pictures. ``commands`` holds the commands of ``portbev data``, ``check`` the one that examines a data root.
+``benchmark`` score detections, ``views`` draws them, ``browse`` draws samples as training sees them, and ``synth``
+generates scenes. ``nuimages`` converts the data set of single pictures. ``commands`` holds the commands of ``portbev
+data``, ``check`` the one that examines a data root.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from portbev.data import DataSet, Dataset, Part
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
+    from portbev.viz.seen import Browser
 
 
 @hookimpl
@@ -27,8 +29,8 @@ def portbev_datasets() -> list[DataSet]:
     from portbev_nuscenes.synth.root import SCHEME
 
     kinds = (
-        DataKind("nuscenes", NuscenesData, _open_sweeps),
-        DataKind("nuscenes_queue", NuscenesQueueData, _open_queue),
+        DataKind("nuscenes", NuscenesData, _open_sweeps, _browse_sweeps),
+        DataKind("nuscenes_queue", NuscenesQueueData, _open_queue, _browse_queue),
     )
     return [
         DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME),
@@ -54,6 +56,18 @@ def _open_queue(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
     from portbev_nuscenes.samples.queue import QueueDataset
 
     return QueueDataset(section, root, part, seed=seed)
+
+
+def _browse_sweeps(dataset: Any) -> Browser:
+    from portbev_nuscenes.browse.sweeps import SweepBrowser
+
+    return SweepBrowser(dataset)
+
+
+def _browse_queue(dataset: Any) -> Browser:
+    from portbev_nuscenes.browse.queue import QueueBrowser
+
+    return QueueBrowser(dataset)
 
 
 def _commands() -> Mapping[Group, Callable[..., None]]:

@@ -1,8 +1,9 @@
 """RADIal as a plugin: raw recordings, their conversion, samples, scoring, pictures, and generated recordings.
 
 ``recordings`` reads the raw recordings and ``converted`` EchoFusion's layout; ``dataset`` makes samples of either.
-``metrics`` and ``benchmark`` score detections, ``views`` draws them, and ``synth`` generates recordings. ``commands``
-holds the commands of ``portbev data``, and ``check`` the one that examines a data root.
+``metrics`` and ``benchmark`` score detections, ``views`` draws them, ``browse`` draws samples as training sees them,
+and ``synth`` generates recordings. ``commands`` holds the commands of ``portbev data``, and ``check`` the one that
+examines a data root.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from portbev.data import DataSet, Dataset, Part
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
+    from portbev.viz.seen import Browser
 
 
 @hookimpl
@@ -26,7 +28,7 @@ def portbev_datasets() -> list[DataSet]:
     from portbev_radial.config import RadialData
     from portbev_radial.synth.root import SCHEME
 
-    return [DataSet("radial", (DataKind("radial", RadialData, _open),), commands=_commands, generated=SCHEME)]
+    return [DataSet("radial", (DataKind("radial", RadialData, _open, _browse),), commands=_commands, generated=SCHEME)]
 
 
 @hookimpl
@@ -41,6 +43,12 @@ def _open(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
     from portbev_radial.dataset import RadialDataset
 
     return RadialDataset(section, root, part, seed=seed)
+
+
+def _browse(dataset: Any) -> Browser:
+    from portbev_radial.browse import RadialBrowser
+
+    return RadialBrowser(dataset)
 
 
 def _commands() -> Mapping[Group, Callable[..., None]]:

@@ -24,7 +24,7 @@ from portbev_radial.batches import RadialBatch
 from portbev_radial.classes import CAR, DETECTION_CLASSES
 from portbev_radial.config import RadialData
 from portbev_radial.looks import SIZE_CURE, facts, picture_size
-from portbev_radial.pictures import network_input
+from portbev_radial.pictures import Augmentation, draw_augmentation, network_input
 from portbev_radial.sources import Source, open_source
 from portbev_radial.truth import counting, told
 
@@ -172,6 +172,13 @@ class RadialDataset:
             digest.update(np.ascontiguousarray(self._read[sample]).tobytes())
         return digest.hexdigest()
 
+    def annotated(self, index: int) -> tuple[Array, Array]:
+        """The boxes of a sample that count, and those that do not, whatever is wrong with them: (n, 9) each."""
+        position = self.samples[index]
+        kept, others = self._boxes[position], self._read[position]
+        known = {row.tobytes() for row in kept}
+        return kept, others[[row.tobytes() not in known for row in others]]
+
     def truth(self, index: int) -> tuple[Array, NDArray[np.int64]]:
         """Ground truth of the evaluation: the boxes (n, 9) of a sample that count, and labels (n,)."""
         boxes = self._boxes[self.samples[index]]
@@ -186,10 +193,11 @@ class RadialDataset:
         training = self.part == "train"
         position = self._refill(int(self.samples[index]), index, epoch)
         number = self.source.numbers[position]
-        rng = generator(self.seed, "radial augment", epoch, index) if training and self.section.augment else None
         image, size = None, (0, 0)
         if self.section.camera:
-            image, size = network_input(self._picture(number), self.section, rng)
+            picture = self._picture(number)
+            augmentation = self.draw_augmentation(_size(picture), index, epoch)
+            image, size = network_input(picture, self.section, augmentation)
         boxes = self._boxes[position].copy()
         if training:
             boxes[:, 6] = wrap_angle(boxes[:, 6])
@@ -206,6 +214,12 @@ class RadialDataset:
             labels=np.full(len(boxes), CAR, np.int64),
             token=self._token(position),
         )
+
+    def draw_augmentation(self, size: tuple[int, int], index: int, epoch: int) -> Augmentation:
+        """How the picture of ``size`` (height, width) of a sample is augmented in ``epoch``."""
+        if self.part == "eval" or not self.section.augment:
+            return Augmentation()
+        return draw_augmentation(size, self.section, generator(self.seed, "radial augment", epoch, index))
 
     def _refill(self, position: int, index: int, epoch: int) -> int:
         """The sample itself; in training, if it has no boxes, a random one that has."""

@@ -13,7 +13,7 @@ from portbev.viz import palette
 from portbev.viz.camera import draw_camera
 from portbev.viz.canvas import Canvas, Image, write
 from portbev.viz.clip import clip_to_rectangle, dashes
-from portbev.viz.page import FOOT, GAP, HEAD, MARGIN, Text, heading, legend
+from portbev.viz.page import GAP, Text, framed, heading, legend
 from portbev.viz.scene import Array, Camera, Objects
 from portbev_radial.classes import DETECTION_CLASSES
 
@@ -42,6 +42,7 @@ class RadialView:
     """One sample of a camera and a radar; boxes are in the radar's frame, the picture is undistorted.
 
     ``camera`` and ``radar`` are None where the data have no picture or no map; ``reach`` is the radar's range [m].
+    ``points`` (n, 2) are what a point cloud of the radar has found, x and y.
     """
 
     token: str
@@ -50,25 +51,33 @@ class RadialView:
     reach: float
     truth: Objects
     found: Objects
+    points: Array | None = None
 
 
 def draw_radial(view: RadialView, *, title: str = "", score: float = 0.3) -> Image:
     """The sample as one picture (H, W, 3) RGB; arguments as in :func:`portbev.viz.draw_view`."""
     detections = view.found.above(score)
+    page = framed(panels(view, detections))
+    texts: list[Text] = heading(title, f"frame {view.token}", page.shape[1])
+    page, below = legend(page, view.truth, detections.labels, score, CLASSES)
+    return write(page, texts + below)
+
+
+def panels(view: RadialView, detections: Objects, below: Image | None = None) -> Image:
+    """The camera's picture, the radar's map beside it, and another picture where the camera's leaves room."""
     radar_width = round(RADAR_HEIGHT * _WIDE)
-    width = 2 * MARGIN + CAMERA_WIDTH + GAP + radar_width
-    page = np.full((HEAD + RADAR_HEIGHT + FOOT, width, 3), palette.PAGE, np.uint8)
+    body = np.full((RADAR_HEIGHT, CAMERA_WIDTH + GAP + radar_width, 3), palette.PAGE, np.uint8)
+    top = 0
     if view.camera is not None:
         picture = draw_camera(view.camera, view.truth, detections, CAMERA_WIDTH, CLASSES.colours, farthest=view.reach)
         picture = picture[:RADAR_HEIGHT]
-        page[HEAD : HEAD + len(picture), MARGIN : MARGIN + CAMERA_WIDTH] = picture
-    left = MARGIN + CAMERA_WIDTH + GAP
-    page[HEAD : HEAD + RADAR_HEIGHT, left : left + radar_width] = draw_radar(
-        view, detections, (radar_width, RADAR_HEIGHT)
-    )
-    texts: list[Text] = heading(title, f"frame {view.token}", width)
-    page, below = legend(page, view.truth, detections.labels, score, CLASSES)
-    return write(page, texts + below)
+        body[: len(picture), :CAMERA_WIDTH] = picture
+        top = len(picture) + GAP
+    if below is not None and RADAR_HEIGHT - top > GAP:
+        size = (CAMERA_WIDTH, RADAR_HEIGHT - top)
+        body[top:, :CAMERA_WIDTH] = cv2.resize(below, size, interpolation=cv2.INTER_NEAREST)
+    body[:, CAMERA_WIDTH + GAP :] = draw_radar(view, detections, (radar_width, RADAR_HEIGHT))
+    return body
 
 
 def to_pixels(points: Array, size: tuple[int, int], reach: float) -> Array:
@@ -85,12 +94,14 @@ def draw_radar(view: RadialView, detections: Objects, size: tuple[int, int]) -> 
     rings = range(20, int(view.reach) + 1, 20)
     for radius in rings:
         canvas.circle((float(origin[0]), float(origin[1])), radius * scale, palette.RING, 0.8)
+    if view.points is not None and len(view.points):
+        colours = np.tile(np.array(palette.SERIES[5], np.uint8), (len(view.points), 1))
+        canvas.dots(to_pixels(view.points, size, view.reach), colours, 0.9)
     for corners, _ in _outlines(view.truth, view.reach, size):
         canvas.lines(dashes(corners, 4, 2.5), palette.TRUTH, 0.9)
-    colours = CLASSES.colours
     for corners, label in _outlines(detections, view.reach, size):
         canvas.lines(corners, palette.SHADOW, 2.6)
-        canvas.lines(corners, colours[label], 1.5)
+        canvas.lines(corners, CLASSES.colours[label], 1.5)
     marks = [(origin[0] + 3, origin[1] - r * scale - 1, f"{r} m", palette.SOFT, 11.0, "lb") for r in rings]
     if view.radar is None:
         marks.append((10.0, 8.0, "the data have no range-azimuth map", palette.SOFT, 13.0, "la"))
@@ -113,10 +124,10 @@ def _heat(radar: AzimuthMap, size: tuple[int, int]) -> Image:
     above = (level - np.median(level, axis=1, keepdims=True)).clip(min=0)
     share = (above / max(above.max(), 1.0)).astype(np.float32)
     shares = cv2.remap(share, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderValue=0)
-    return _coloured(np.asarray(shares, np.float64))
+    return heat(np.asarray(shares, np.float64))
 
 
-def _coloured(share: Array) -> NDArray[np.uint8]:
+def heat(share: Array) -> NDArray[np.uint8]:
     """Colours of values from 0 to 1: from the dark of the panel over blue to a warm white."""
     stops = np.array([palette.PANEL, (30, 62, 98), (48, 128, 160), (222, 226, 205)], np.float64)
     positions = np.linspace(0, 1, len(stops))

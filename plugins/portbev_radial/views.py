@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from portbev.data.pictures.pixels import swap_red_blue
 from portbev.data.root import open_root
 from portbev.errors import DataError, PortbevError
 from portbev.runs.evaluated import Evaluated
@@ -21,6 +22,7 @@ from portbev_radial.dataset import RadialDataset
 from portbev_radial.metrics import read_boxes
 from portbev_radial.page import AzimuthMap, RadialView, draw_radial
 from portbev_radial.recordings.calibration import CameraCalibration
+from portbev_radial.sources import Source
 
 _TO_WORLD = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 """From x forward, y left, z up to the calibration's world: X right, Y forward, Z up."""
@@ -61,21 +63,22 @@ class RadialViews(Views):
         truth, labels = self.dataset.truth(index)
         return RadialView(
             token=token,
-            camera=_camera(source.picture(number), source.camera),
-            radar=self._map(number),
+            camera=undistorted(swap_red_blue(source.picture(number)), source.camera),
+            radar=azimuth_map(source, number),
             reach=source.description.range_max,
             truth=Objects(truth, labels, np.ones(len(truth))),
             found=_objects(self._found[token]),
         )
 
-    def _map(self, number: int) -> AzimuthMap | None:
-        source = self.dataset.source
-        if source.radar_kind != "ra":
-            return None
-        azimuth = read_calibration(source.table_file, source.description).azimuth
-        order = np.argsort(azimuth, kind="stable")
-        amplitude = source.radar(number).astype(np.float64)
-        return AzimuthMap(amplitude[:, order], azimuth[order], source.description.range_max)
+
+def azimuth_map(source: Source, number: int) -> AzimuthMap | None:
+    """The range-azimuth map of a sample; None if the source is not opened for it."""
+    if source.radar_kind != "ra":
+        return None
+    azimuth = read_calibration(source.table_file, source.description).azimuth
+    order = np.argsort(azimuth, kind="stable")
+    amplitude = source.radar(number).astype(np.float64)
+    return AzimuthMap(amplitude[:, order], azimuth[order], source.description.range_max)
 
 
 def open_radial(evaluated: Evaluated, data_root: str | Path | None, version: str | None) -> RadialViews:
@@ -99,8 +102,8 @@ def open_radial(evaluated: Evaluated, data_root: str | Path | None, version: str
     return RadialViews(dataset, dict(zip(found.frames, found.arrays(), strict=True)), title)
 
 
-def _camera(picture: NDArray[np.uint8], calibration: CameraCalibration) -> Camera:
-    """The picture without the lens's distortion, so that straight edges of boxes stay straight."""
+def undistorted(picture: NDArray[np.uint8], calibration: CameraCalibration) -> Camera:
+    """The picture (H, W, 3) RGB without the lens's distortion, so that straight edges of boxes stay straight."""
     straight = cv2.undistort(picture, calibration.intrinsic, calibration.distortion)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = calibration.matrix @ _TO_WORLD, calibration.translation

@@ -29,7 +29,7 @@ _COMMANDS = {
     "config": ("portbev.cli.config", "Show a configuration as it is resolved, and say what its keys mean."),
     "backends": ("portbev.cli.backends", "Show devices, why some are missing, and who serves each operator."),
     "doctor": ("portbev.cli.doctor", "Find what will bite on this machine, and explain an error message."),
-    "data": ("portbev.cli.data", "Generate and check data sets."),
+    "data": ("portbev.cli.data", "Generate, check and look at data sets."),
     "parity": ("portbev.cli.parity", "Compare runs across devices."),
     "logs": ("portbev.cli.logs", "Curves, times and tables of training logs, of this project, mmdet and mmengine."),
     "flops": ("portbev.cli.flops", "Count FLOPs, parameters, activations and bytes of a model, without running it."),

@@ -20,10 +20,14 @@ _SETTINGS = typer.Option(
 )
 
 
+_EXAMPLES = "Example: portbev config print mine.yaml --cfg-options optimizer.lr=1e-4 train.epochs=2"
+
+
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the commands to ``app``."""
     group = typer.Typer(cls=Listing, no_args_is_help=True, help=help)
     group.command("show")(show)
+    group.command("print", help=f"The same as show, by another name.\n\n{_EXAMPLES}")(show)
     group.command("explain")(explain)
     group.command("page")(page)
     app.add_typer(group, name=name)

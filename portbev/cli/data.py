@@ -1,4 +1,4 @@
-"""``portbev data``: generate, check and convert data sets, by the commands that their plugins bring."""
+"""``portbev data``: browse data, and generate, check and convert data sets by the commands that plugins bring."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import get_args
 
 import typer
 
+from portbev.cli.browse import browse
 from portbev.cli.listing import Listing
 from portbev.data.kinds import Group
 from portbev.plugins import plugins
@@ -30,6 +31,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
         if commands.registered_commands:
             commands.callback()(_group)
             data.add_typer(commands, name=group)
+    data.command("browse")(browse)
     app.add_typer(data, name=name, help=help)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from portbev.config.data import CommonData
 from portbev.data.base import Dataset, Part
 from portbev.data.generated.scheme import Scheme
+
+if TYPE_CHECKING:
+    from portbev.viz.seen import Browser
 
 Group = Literal["synth", "check", "convert"]
 """Command groups of ``portbev data``: generate a data set, check one, convert one to another layout."""
@@ -31,11 +34,14 @@ class DataKind:
         name: value of ``data.kind``.
         section: schema of the section; its ``kind`` must allow ``name``.
         open: opens a split that such a section describes.
+        browse: draws the samples of an opened split as training sees them, for ``portbev data browse``; None: nothing
+            does.
     """
 
     name: str
     section: type[CommonData]
     open: Opener
+    browse: Callable[[Any], Browser] | None = None
 
 
 def _no_commands() -> Mapping[Group, Callable[..., None]]:

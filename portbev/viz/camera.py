@@ -19,6 +19,15 @@ Array = NDArray[np.float64]
 FRONT = (0, 1, 5, 4)
 """Corner indices of a box's front face."""
 
+NEAR_TO_FAR: tuple[palette.Colour, ...] = (
+    (255, 96, 80),
+    (255, 214, 92),
+    (120, 226, 140),
+    (86, 170, 255),
+    (70, 84, 190),
+)
+"""Colours of points, by their depth."""
+
 FARTHEST = 80.0
 """Boxes farther away than this are not drawn; metres."""
 
@@ -59,6 +68,9 @@ def draw_camera(
     size = (width, round(high * scale))
     canvas = Canvas(camera.image, size)
     intrinsic = scaled(camera.intrinsic, scale)
+    if camera.depths is not None and len(camera.depths):
+        pixels = camera.depths[:, :2] * scale + (scale - 1) / 2
+        canvas.dots(pixels, depth_colours(camera.depths[:, 2], farthest), 0.85)
     for corners, _ in _sorted_by_distance(truth, camera, farthest):
         canvas.lines(dashes(box_segments(corners, intrinsic, size), 5, 3), palette.TRUTH, 0.9)
     for corners, label in _sorted_by_distance(predictions, camera, farthest):
@@ -70,6 +82,14 @@ def draw_camera(
         canvas.lines(lines, palette.SHADOW, 2.6)
         canvas.lines(lines, colours[label], 1.5)
     return canvas.finish()
+
+
+def depth_colours(depth: Array, farthest: float) -> NDArray[np.uint8]:
+    """(n, 3) RGB of depths (n,) in metres: from a warm near to a cold far."""
+    share = np.sqrt(np.clip(depth / farthest, 0, 1))
+    places = np.linspace(0, 1, len(NEAR_TO_FAR))
+    stops = np.array(NEAR_TO_FAR, np.float64)
+    return np.stack([np.interp(share, places, stops[:, channel]) for channel in range(3)], -1).astype(np.uint8)
 
 
 def scaled(intrinsic: Array, scale: float) -> Array:

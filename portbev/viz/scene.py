@@ -6,6 +6,7 @@ Boxes are rows [x y z dx dy dz yaw vx vy] (see :mod:`portbev.boxes`) in the glob
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera's name and its ``image`` (H, W, 3) RGB, ``intrinsic`` (3, 3) and ``global2camera`` (4, 4)."""
+    """A camera's name and its ``image`` (H, W, 3) RGB, ``intrinsic`` (3, 3) and ``global2camera`` (4, 4).
+
+    ``depths`` (n, 3) [u v depth], pixels and metres, are points that are drawn on the picture.
+    """
 
     channel: str
     image: NDArray[np.uint8]
     intrinsic: Array
     global2camera: Array
+    depths: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @classmethod
+    def of(cls, boxes: NDArray[np.floating[Any]], labels: NDArray[np.int64]) -> Objects:
+        """Annotations, whose score is 1."""
+        return cls(np.asarray(boxes, np.float64).reshape(-1, 9), np.asarray(labels, np.int64), np.ones(len(labels)))
 
     def above(self, score: float) -> Objects:
         """The objects with at least this score, sorted by rising score, so that the best are drawn on top."""

@@ -8,8 +8,8 @@ from portbev.viz import palette
 from portbev.viz.bev import draw_bev
 from portbev.viz.camera import draw_camera
 from portbev.viz.canvas import Image, write
-from portbev.viz.page import FOOT, GAP, HEAD, MARGIN, Text, heading, legend
-from portbev.viz.scene import View
+from portbev.viz.page import GAP, HEAD, MARGIN, Text, framed, heading, legend
+from portbev.viz.scene import Objects, View
 
 PANEL_WIDTH = 560  # pixels
 
@@ -22,26 +22,34 @@ def draw_view(view: View, *, title: str = "", score: float = 0.3) -> Image:
         score: predictions with a lower score are not drawn.
     """
     predictions = view.predictions.above(score)
+    body, texts = panels(view, predictions)
+    page = framed(body)
+    texts = [*texts, *heading(title, f"{view.scene}   sample {view.token}", page.shape[1])]
+    page, legend_texts = legend(page, view.truth, predictions.labels, score, view.classes)
+    return write(page, texts + legend_texts)
+
+
+def panels(view: View, predictions: Objects) -> tuple[Image, list[Text]]:
+    """The cameras in rows with the bird's-eye view beside them, and the texts that belong on a page that is
+    :func:`portbev.viz.page.framed` around them.
+    """
     rows, columns = len(view.layout), max(map(len, view.layout))
     height = _panel_height(view)
     side = rows * (height + GAP) - GAP
-    left = MARGIN + columns * (PANEL_WIDTH + GAP)
-    width = left + side + MARGIN
-    page = np.full((HEAD + side + FOOT, width, 3), palette.PAGE, np.uint8)
+    left = columns * (PANEL_WIDTH + GAP)
+    body = np.full((side, left + side, 3), palette.PAGE, np.uint8)
     texts: list[Text] = []
     for row, channels in enumerate(view.layout):
         for column, channel in enumerate(channels):
-            u, v = MARGIN + column * (PANEL_WIDTH + GAP), HEAD + row * (height + GAP)
+            u, v = column * (PANEL_WIDTH + GAP), row * (height + GAP)
             camera = view.cameras.get(channel)
             if camera is not None:
                 drawn = draw_camera(camera, view.truth, predictions, PANEL_WIDTH, view.classes.colours)[:height]
-                page[v : v + len(drawn), u : u + PANEL_WIDTH] = drawn
+                body[v : v + len(drawn), u : u + PANEL_WIDTH] = drawn
             name = channel.removeprefix("CAM_").replace("_", " ").lower()
-            texts += _shaded(u + 10, v + 8, name)
-    page[HEAD : HEAD + side, left : left + side] = draw_bev(view, view.truth, predictions, side)
-    texts += heading(title, f"{view.scene}   sample {view.token}", width)
-    page, legend_texts = legend(page, view.truth, predictions.labels, score, view.classes)
-    return write(page, texts + legend_texts)
+            texts += _shaded(MARGIN + u + 10, HEAD + v + 8, name)
+    body[:, left:] = draw_bev(view, view.truth, predictions, side)
+    return body, texts
 
 
 def _panel_height(view: View) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from portbev.data import Part
 from portbev.errors import DataError
+from portbev.geometry import inverse_pose, transform
 from portbev_nuscenes.checks import frames
 from portbev_nuscenes.checks.problem import refuse
 from portbev_nuscenes.classes import DETECTION_CLASSES, Categories, counts
@@ -35,10 +36,12 @@ class KeyFrames:
         augmented: whether samples are augmented at random.
         root, version, split, part, seed: the data root, its version, the split, ``train`` or ``eval``, the seed.
         notes: repairs and omissions, for the run's record.
+        keep: which of the boxes that count are trained on.
         categories, min_points: which boxes count: the keys ``data.categories`` and ``data.min_points``.
     """
 
     benchmark = "nuscenes"
+    keep = truth.SEEN
     no_lidar = ""  # cure for tables without LIDAR_TOP
     classes: tuple[str, ...] = DETECTION_CLASSES
 
@@ -174,9 +177,27 @@ class KeyFrames:
     def _file(self, frame: int) -> Path:
         return self.root / str(self._index.frame_file[frame].decode())
 
-    def _boxes(
-        self, sample: int, frame2global: NDArray[np.float64], keep: truth.Keep = truth.SEEN
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def frame2global(self, sample: int) -> NDArray[np.float64]:
+        """(4, 4) pose of the frame that the sample's boxes are in, without augmentation; ``sample`` of the index."""
+        raise NotImplementedError
+
+    def annotation_rows(self, sample: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of the index with a sample's boxes that are trained on, and with its others."""
+        index, rows = self._index, slice(*self._index.box_start[sample : sample + 2])
+        centres = transform(inverse_pose(self.frame2global(sample)), index.box_translation[rows])
+        kept = self.keep(self._labels[index.box_category[rows]], self._counted[rows], centres)
+        every = np.arange(rows.start, rows.stop)
+        return every[kept], every[~kept]
+
+    def enough_points(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(n,) whether boxes have the points that ``data.min_points`` asks for, by their rows of the index."""
+        return np.asarray(self._counted[rows], bool)
+
+    def labels_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) detection class of boxes by their rows of the index, -1 for none."""
+        return np.asarray(self._labels[self._index.box_category[rows]], np.int64)
+
+    def _boxes(self, sample: int, frame2global: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Ground truth (m, 9) and labels (m,) of a sample in the frame whose pose is given."""
         index, rows = self._index, slice(*self._index.box_start[sample : sample + 2])
         return truth.ground_truth(
@@ -187,5 +208,5 @@ class KeyFrames:
             index.box_rotation[rows],
             index.box_velocity[rows],
             self._counted[rows],
-            keep,
+            self.keep,
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from portbev.data.base import Part
 from portbev.data.pictures import pixels
 from portbev.data.pictures.gridmask import draw_grid_mask
-from portbev.data.pictures.photometric import distort, draw_distortion
+from portbev.data.pictures.photometric import Distortion, distort, draw_distortion
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
 from portbev.rng import generator
@@ -63,7 +63,7 @@ class QueueDataset(LookedOver):
         self.notes += motion.notes
         self._motion, self._motion_digest = motion.values, motion.digest
         self._counted = self._counted | (not section.use_valid_flag)
-        self._keep = Keep(section.use_valid_flag, section.point_cloud_range)
+        self.keep = Keep(section.use_valid_flag, section.point_cloud_range)
         self._lidar2global = self._poses()
         self._near = self._boxes_in_range()
         self._has_truth = self._samples_with_truth()
@@ -76,6 +76,9 @@ class QueueDataset(LookedOver):
         part = super().subset(indices)
         part._arrange(part.samples)
         return part
+
+    def frame2global(self, sample: int) -> Array:
+        return self._lidar2global[sample]
 
     @staticmethod
     def collate(samples: Sequence[QueueSample]) -> QueueBatch:
@@ -99,7 +102,7 @@ class QueueDataset(LookedOver):
             DataError: a picture that is missing, damaged or of another size.
         """
         if self.part == "train":
-            positions = self._draw_queue(index, epoch)
+            positions = self.draw_queue(index, epoch)
             continues, vectors = self._history(positions)
             previous = ""
         else:
@@ -110,7 +113,7 @@ class QueueDataset(LookedOver):
             previous = "" if before is None else self.tokens[before]
         current = int(self.samples[positions[-1]])
         lidar2global = self._lidar2global[current]
-        boxes, labels = self._boxes(current, lidar2global, self._keep)
+        boxes, labels = self._boxes(current, lidar2global)
         return QueueSample(
             images=self._images(positions, index, epoch),
             lidar2img=np.stack([self._lidar2img(int(self.samples[position])) for position in positions]),
@@ -172,7 +175,7 @@ class QueueDataset(LookedOver):
 
     # queues
 
-    def _draw_queue(self, index: int, epoch: int) -> Positions:
+    def draw_queue(self, index: int, epoch: int) -> Positions:
         """Indices of the queue's frames, oldest first; the last one is the sample itself.
 
         With augmentation one of the earlier frames is dropped at random. At the beginning of the split its first sample
@@ -289,23 +292,38 @@ class QueueDataset(LookedOver):
         section = self.section
         size = pixels.padded_size(pixels.scaled_size(self._source_size, section.scale), section.pad_divisor)
         images = np.zeros((len(positions), len(self._cameras), 3, *size), np.float32)
-        rng = generator(self.seed, "photometric", epoch, index) if self.augmented and section.photometric else None
+        drawn = self.distortions(len(positions), index, epoch)
         for t, position in enumerate(positions):
             sample = int(self.samples[position])
             for n, column in enumerate(self._cameras):
-                picture = self._picture(self._file(self._index.key_frames[sample, column]), self.tokens[position], rng)
+                path = self._file(self._index.key_frames[sample, column])
+                picture = self._picture(path, self.tokens[position], drawn[t][n] if drawn else None)
                 height, width = picture.shape[:2]
                 images[t, n, :, :height, :width] = picture.transpose(2, 0, 1)
-        if self.augmented and section.grid_mask:
-            images[-1] *= draw_grid_mask(size, generator(self.seed, "gridmask", epoch, index))
+        mask = self.grid_mask(size, index, epoch)
+        if mask is not None:
+            images[-1] *= mask
         return images
 
-    def _picture(self, path: Path, token: str, rng: np.random.Generator | None) -> NDArray[np.float32]:
-        """(h, w, 3) image, distorted if ``rng`` is given, normalised and scaled, channels in the network's order."""
+    def distortions(self, frames: int, index: int, epoch: int) -> list[list[Distortion]]:
+        """The distortion of colour of each picture (frames, cameras); [] where pictures stay as they are."""
+        if not (self.augmented and self.section.photometric):
+            return []
+        rng = generator(self.seed, "photometric", epoch, index)
+        return [[draw_distortion(rng) for _ in self._cameras] for _ in range(frames)]
+
+    def grid_mask(self, size: tuple[int, int], index: int, epoch: int) -> NDArray[np.bool_] | None:
+        """(H, W) True where pictures of the last frame are kept; None where none are masked."""
+        if not (self.augmented and self.section.grid_mask):
+            return None
+        return draw_grid_mask(size, generator(self.seed, "gridmask", epoch, index))
+
+    def _picture(self, path: Path, token: str, distortion: Distortion | None) -> NDArray[np.float32]:
+        """(h, w, 3) image, distorted if that is given, normalised and scaled, channels in the network's order."""
         section = self.section
         source = np.asarray(read_image(path, self._source_size, token=token, cure=SIZE_CURE))
-        if rng is None:
+        if distortion is None:
             image, bgr = source.astype(np.float32), False
         else:
-            image, bgr = distort(pixels.swap_red_blue(source).astype(np.float32), draw_distortion(rng)), True
+            image, bgr = distort(pixels.swap_red_blue(source).astype(np.float32), distortion), True
         return pixels.to_input(image, section.mean, section.std, section.scale, swap=bgr != section.bgr)

@@ -150,10 +150,10 @@ class SweepDataset(LookedOver):
             DataError: a file that is missing or damaged.
         """
         key = int(self.samples[index])
-        transforms, bev = self._draw(index, epoch)
+        transforms, bev = self.draw(index, epoch)
         sweeps = [self._sweep(key, steps) for steps in self.section.sweeps]
         frames = self._index.key_frames[np.array(sweeps)[:, None], np.array(self._cameras)]
-        ego2global = self._ego2global(key)
+        ego2global = self.frame2global(key)
         boxes, labels = self._boxes(key, ego2global)
         sensor2ego, intrin, sensor2sensor = self._calibrated(frames)
         ida = np.stack([augment.image_matrix(transform, self.section.image.final_size) for transform in transforms])
@@ -171,7 +171,8 @@ class SweepDataset(LookedOver):
             frame2global=ego2global,
         )
 
-    def _draw(self, index: int, epoch: int) -> tuple[Transforms, augment.BevTransform]:
+    def draw(self, index: int, epoch: int) -> tuple[Transforms, augment.BevTransform]:
+        """How a sample is augmented in ``epoch``: each camera's picture, and the bird's-eye view."""
         if not self.augmented:
             return [augment.middle_image(self.section.image)] * len(self._cameras), augment.IDENTITY_BEV
         rng = generator(self.seed, "augment", epoch, index)
@@ -183,8 +184,8 @@ class SweepDataset(LookedOver):
         previous = self._index.previous(key, steps)
         return key if previous is None else previous
 
-    def _ego2global(self, key: int) -> Array:
-        frames = self._index.key_frames[key, self._cameras]
+    def frame2global(self, sample: int) -> Array:
+        frames = self._index.key_frames[sample, self._cameras]
         return mean_pose(self._index.frame_rotation[frames], self._index.frame_translation[frames])
 
     def _calibrated(self, frames: NDArray[np.int64]) -> tuple[Array, Array, Array]:

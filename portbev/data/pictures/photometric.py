@@ -89,3 +89,19 @@ def distort(image: Pixels, distortion: Distortion) -> Pixels:
         return cast(Pixels, bgr)
     permutation = np.eye(3, dtype=np.float32)[list(distortion.channels)]
     return cast(Pixels, cv2.transform(bgr, permutation))  # faster than indexing
+
+
+def words(distortion: Distortion) -> str:
+    """A distortion in words: what differs from the picture as it is."""
+    said = []
+    if distortion.brightness:
+        said.append(f"brightness {distortion.brightness:+.0f}")
+    if distortion.contrast != 1:
+        said.append(f"contrast x{distortion.contrast:.2f}{' first' if distortion.contrast_first else ''}")
+    if distortion.saturation != 1:
+        said.append(f"saturation x{distortion.saturation:.2f}")
+    if distortion.hue:
+        said.append(f"hue {distortion.hue:+.0f}")
+    if distortion.channels != (0, 1, 2):
+        said.append(f"channels {''.join('BGR'[channel] for channel in distortion.channels)}")
+    return ", ".join(said) or "as it is"

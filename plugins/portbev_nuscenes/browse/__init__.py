@@ -1,0 +1,1 @@
+"""nuScenes samples as a training sees them, for ``portbev data browse``."""
