@@ -112,16 +112,25 @@ def _run(arguments: list[str]) -> int:
 
     arguments = _one_each(arguments)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
-        raise PortbevError(f"unknown command {arguments[0]!r}", cure=nearest(arguments[0], _COMMANDS))
+        raise _unknown(arguments[0])
     command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
         ended = command.main(args=arguments, prog_name="portbev", standalone_mode=False)
     except Exception as error:
-        raise _misused(error) from error
+        raise _misused(error, arguments) from error
     return ended if isinstance(ended, int) else 0
 
 
-def _misused(error: Exception) -> BaseException:
+def _unknown(name: str) -> PortbevError:
+    """The error for a command that there is not, which may be the name of another project's tool."""
+    from portbev.cli.habits import known_elsewhere
+
+    there = known_elsewhere(name)
+    cure = f"Here it is portbev {there}" if there else nearest(name, _COMMANDS)
+    return PortbevError(f"unknown command {name!r}", cure=cure)
+
+
+def _misused(error: Exception, arguments: list[str]) -> BaseException:
     """An error of Typer's about the command line as one of ours, with the command that tells more; others as they are.
 
     Its classes are Click's or Typer's own, by Typer's version: they are known by what they can do.
@@ -136,6 +145,13 @@ def _misused(error: Exception) -> BaseException:
     said = " ".join(message().split()).rstrip(".?")
     command = "portbev" if context is None else context.command_path
     where = command.removeprefix("portbev").strip()
+    if context is not None and (type(error).__name__ == "NoSuchOption" or "unexpected extra argument" in said):
+        from portbev.cli.habits import translated
+
+        has = [name for one in context.command.params for name in (*one.opts, *one.secondary_opts)]
+        told = translated(where, arguments[len(where.split()) :], has)
+        if told is not None:
+            return told
     return PortbevError(f"{said[:1].lower()}{said[1:]}", where=where, cure=f"What there is: {command} --help")
 
 
