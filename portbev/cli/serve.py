@@ -118,7 +118,10 @@ def _serve(source: Path, checkpoint: str, host: str, port: int, limits: Any) -> 
         def ready() -> None:
             print(f"serving {_said(predictor)} at {url}; Ctrl-C stops", flush=True)
             if host not in LOOPBACK:
-                print("note: anyone who reaches this address may ask: put a proxy with TLS and a login before it", flush=True)
+                print(
+                    "note: anyone who reaches this address may ask: put a proxy with TLS and a login before it",
+                    flush=True,
+                )
 
         def stopping() -> None:
             print(f"stopping: {service.inside} requests are inside; Ctrl-C again gives them up", flush=True)
@@ -142,11 +145,11 @@ def _check(
 
     unusable_count(samples)
     predictor = _open(source, checkpoint)
-    found = check(
-        url, predictor, predictor.samples(data_root), samples=samples, tolerance=tolerance, timeout=timeout
-    )
+    found = check(url, predictor, predictor.samples(data_root), samples=samples, tolerance=tolerance, timeout=timeout)
     if found.difference:
         print(f"differs: {found.difference} ({found.samples} samples before it agreed)")
         raise typer.Exit(1)
-    how = "bit by bit" if found.largest == 0 else f"within {tolerance:g}, the greatest difference is {found.largest:.3g}"
+    how = (
+        "bit by bit" if found.largest == 0 else f"within {tolerance:g}, the greatest difference is {found.largest:.3g}"
+    )
     print(f"agrees: {found.samples} samples, {found.boxes} boxes, {how}")

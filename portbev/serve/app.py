@@ -26,7 +26,7 @@ from portbev.serve.content import Parts
 from portbev.serve.inputs import read_inputs
 from portbev.serve.limits import MAX_TEXT_VALUES, Limits
 from portbev.serve.metrics import CONTENT_TYPE, Metrics
-from portbev.serve.refusal import Refusal, unusable
+from portbev.serve.refusal import RefusalError, unusable
 from portbev.serve.schema import Answer, Asking, InStream, asking, openapi, request_schema
 from portbev.serve.sessions import Sessions
 
@@ -76,7 +76,7 @@ class Service:
         self.app = Starlette(
             routes=routes,
             lifespan=self._lifespan,
-            exception_handlers={Refusal: _refused, HTTPException: self._no_such},
+            exception_handlers={RefusalError: _refused, HTTPException: self._no_such},
         )
 
     @contextlib.asynccontextmanager
@@ -97,7 +97,7 @@ class Service:
         started = time.monotonic()
         try:
             found = await self._answer(request)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             self.refused += 1
             self.metrics.answers.labels(str(refusal.status)).inc()
             await discard(request, self.limits)
@@ -137,7 +137,7 @@ class Service:
     async def _forget(self, request: Request) -> Response:
         name = request.path_params["session"]
         if not self._sessions.end(name):
-            raise Refusal(404, "no such stream is remembered", where=f"session {name[:100]!r}")
+            raise RefusalError(404, "no such stream is remembered", where=f"session {name[:100]!r}")
         return Response(status_code=204)
 
     async def _no_such(self, request: Request, error: Exception) -> Response:
@@ -146,9 +146,9 @@ class Service:
         path, paths = request.url.path[:100], ", ".join(PATHS)
         if error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "")
-            refusal = Refusal(405, f"{request.method} is not for this path", where=path, cure=f"Use {allowed}")
+            refusal = RefusalError(405, f"{request.method} is not for this path", where=path, cure=f"Use {allowed}")
             return _refused(request, refusal, {"Allow": allowed})
-        return _refused(request, Refusal(error.status_code, "no such path", where=path, cure=f"There are {paths}"))
+        return _refused(request, RefusalError(error.status_code, "no such path", where=path, cure=f"There are {paths}"))
 
     # how it is answered
 
@@ -166,7 +166,7 @@ class Service:
                 if gone.done():
                     raise ClientDisconnect
                 what = f"no answer within {self.limits.timeout:g} s"
-                raise Refusal(504, what, cure="Try again later, or start the server with a longer --timeout")
+                raise RefusalError(504, what, cure="Try again later, or start the server with a longer --timeout")
             finally:
                 work.cancel()
                 gone.cancel()
@@ -177,13 +177,13 @@ class Service:
         """One of the places that there are for requests.
 
         Raises:
-            Refusal: none is free, the server is stopping, or it cannot compute.
+            RefusalError: none is free, the server is stopping, or it cannot compute.
         """
         if self.failed or self.stopping:
             raise self._unavailable()
         if self.inside >= self.limits.queue:
             what = f"{self.inside} requests are inside, which is all that there is room for"
-            raise Refusal(503, what, cure="Try again, or start the server with a larger --queue", retry_after=1)
+            raise RefusalError(503, what, cure="Try again, or start the server with a larger --queue", retry_after=1)
         self.inside += 1
         self.metrics.inside.set(self.inside)
         try:
@@ -192,10 +192,10 @@ class Service:
             self.inside -= 1
             self.metrics.inside.set(self.inside)
 
-    def _unavailable(self) -> Refusal:
+    def _unavailable(self) -> RefusalError:
         if self.failed:
-            return Refusal(503, self.failed, cure="Start the server anew", retry_after=30)
-        return Refusal(503, "the server is stopping", cure="Try again when it is back", retry_after=5)
+            return RefusalError(503, self.failed, cure="Start the server anew", retry_after=30)
+        return RefusalError(503, "the server is stopping", cure="Try again when it is back", retry_after=5)
 
     async def _work(self, kind: str, body: bytes) -> Answer:
         loop = asyncio.get_running_loop()
@@ -228,7 +228,7 @@ class Service:
         text, parts = take_apart(kind, body)
         if sum(map(text.count, (b",", b"[", b"{"))) > MAX_TEXT_VALUES:
             what = f"more than {MAX_TEXT_VALUES:,} values are written out"
-            raise Refusal(413, what, where="body", cure="Send large arrays as .npy files")
+            raise RefusalError(413, what, where="body", cure="Send large arrays as .npy files")
         asked = understood(self._schema, text)
         return asked, read_inputs(asked.inputs, self.predictor.fields, Parts(parts))
 
@@ -236,7 +236,7 @@ class Service:
         """The model's answer.
 
         Raises:
-            Refusal: values that cannot be (422), or a model that failed (500).
+            RefusalError: values that cannot be (422), or a model that failed (500).
         """
         try:
             result: Prediction = await self._batcher.submit(dict(arrays), state)
@@ -246,7 +246,7 @@ class Service:
         except Exception as error:
             raise self._broken(error) from error
 
-    def _broken(self, error: Exception) -> Refusal:
+    def _broken(self, error: Exception) -> RefusalError:
         """The refusal for a failure that is not the request's; said once on the standard error, too."""
         from portbev.failures import explained
 
@@ -257,7 +257,7 @@ class Service:
             traceback.print_exception(error)
         if said is not None and "out of memory" not in str(error).lower():
             self.failed = line  # a device that has failed answers nothing any more
-        return Refusal(500, line, cure="The server's own output says more with --debug")
+        return RefusalError(500, line, cure="The server's own output says more with --debug")
 
     def _compute(self, requests: Sequence[Any], states: Sequence[Any]) -> Sequence[Prediction]:
         """On the model's thread."""
@@ -303,6 +303,6 @@ async def _until_gone(request: Request) -> None:
 
 
 def _refused(_: Any, refusal: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusalError)
     wait = {} if refusal.retry_after is None else {"Retry-After": str(math.ceil(refusal.retry_after))}
     return JSONResponse(refusal.as_json(), refusal.status, headers={**(headers or {}), **wait})

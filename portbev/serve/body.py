@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from portbev.errors import nearest
-from portbev.serve.refusal import Refusal, unusable
+from portbev.serve.refusal import RefusalError, unusable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,12 +29,12 @@ async def read_body(request: Request, limits: Limits) -> bytes:
     """The whole body.
 
     Raises:
-        Refusal: it is too large (413), too slow (408), or compressed (415).
+        RefusalError: it is too large (413), too slow (408), or compressed (415).
     """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         what = f"a body that is encoded as {encoding[:40]!r} is not read"
-        raise Refusal(415, what, where="Content-Encoding", cure="Send it as it is: JPEG and PNG are compressed")
+        raise RefusalError(415, what, where="Content-Encoding", cure="Send it as it is: JPEG and PNG are compressed")
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > limits.max_body:
         raise _too_large(limits)
@@ -42,7 +42,9 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         body = await asyncio.wait_for(_up_to(request, limits.max_body), limits.read_timeout)
     except asyncio.TimeoutError as error:  # not the builtin one before Python 3.11
         what = f"the body did not arrive within {limits.read_timeout:g} s"
-        raise Refusal(408, what, cure="Send it at once, or start the server with a longer --read-timeout") from error
+        raise RefusalError(
+            408, what, cure="Send it at once, or start the server with a longer --read-timeout"
+        ) from error
     if len(body) > limits.max_body:
         raise _too_large(limits)
     return body
@@ -75,28 +77,28 @@ async def _up_to(request: Request, size: int) -> bytes:
     return bytes(body)
 
 
-def _too_large(limits: Limits) -> Refusal:
+def _too_large(limits: Limits) -> RefusalError:
     what = f"the body has more than {limits.max_body:,} bytes"
-    return Refusal(413, what, cure="Send JPEG, or start the server with a larger --max-body")
+    return RefusalError(413, what, cure="Send JPEG, or start the server with a larger --max-body")
 
 
 def take_apart(content_type: str, body: bytes) -> tuple[bytes, dict[str, bytes]]:
     """The JSON of a body, and its other parts by name.
 
     Raises:
-        Refusal: neither JSON nor multipart (415), or a broken one (400).
+        RefusalError: neither JSON nor multipart (415), or a broken one (400).
     """
-    kind = content_type.split(";")[0].strip().lower()
+    kind = content_type.split(";", maxsplit=1)[0].strip().lower()
     if kind == "application/json":
         return body, {}
     if kind == "multipart/form-data":
         parts = _parts(content_type, body)
         if REQUEST not in parts:
             cure = f"Name the part with the JSON {REQUEST!r}"
-            raise Refusal(400, "the request itself is missing", where=f"part {REQUEST!r}", cure=cure)
+            raise RefusalError(400, "the request itself is missing", where=f"part {REQUEST!r}", cure=cure)
         return parts.pop(REQUEST), parts
     what = f"cannot read {kind[:80]!r}" if kind else "is missing"
-    raise Refusal(415, what, where="Content-Type", cure=f"Send {_KINDS}")
+    raise RefusalError(415, what, where="Content-Type", cure=f"Send {_KINDS}")
 
 
 def _parts(content_type: str, body: bytes) -> dict[str, bytes]:
@@ -106,16 +108,16 @@ def _parts(content_type: str, body: bytes) -> dict[str, bytes]:
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         cure = "Let the HTTP client write this header: it knows the boundary"
-        raise Refusal(400, "names no boundary", where="Content-Type", cure=cure)
+        raise RefusalError(400, "names no boundary", where="Content-Type", cure=cure)
     reader = _Reader()
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         parser.write(body)
         parser.finalize()
     except ValueError as error:  # of which the parser's own errors are
-        raise Refusal(400, "the multipart body is broken", cure="Let an HTTP client's library write it") from error
+        raise RefusalError(400, "the multipart body is broken", cure="Let an HTTP client's library write it") from error
     if not reader.ended:
-        raise Refusal(400, "the multipart body is cut short", cure="Send it to its closing boundary")
+        raise RefusalError(400, "the multipart body is cut short", cure="Send it to its closing boundary")
     return reader.parts
 
 
@@ -162,11 +164,11 @@ class _Reader:
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if not name:
             cure = 'Each part needs: Content-Disposition: form-data; name="NAME"'
-            raise Refusal(400, "a part has no name", where="multipart body", cure=cure)
+            raise RefusalError(400, "a part has no name", where="multipart body", cure=cure)
         if name in self.parts:
-            raise Refusal(400, f"two parts are named {name[:80]!r}", where="multipart body", cure="Name each once")
+            raise RefusalError(400, f"two parts are named {name[:80]!r}", where="multipart body", cure="Name each once")
         if len(self.parts) >= _MAX_PARTS:
-            raise Refusal(400, f"more than {_MAX_PARTS} parts", where="multipart body")
+            raise RefusalError(400, f"more than {_MAX_PARTS} parts", where="multipart body")
         self.parts[name] = bytes(self._content)
 
     def _all(self) -> None:
@@ -177,7 +179,7 @@ def understood(schema: type[_Schema], text: bytes) -> _Schema:
     """The request that a JSON text means.
 
     Raises:
-        Refusal: no JSON (400), or one that the schema refuses (422).
+        RefusalError: no JSON (400), or one that the schema refuses (422).
     """
     try:
         return schema.model_validate_json(text)
@@ -186,7 +188,9 @@ def understood(schema: type[_Schema], text: bytes) -> _Schema:
         kind, said = first["type"], str(first["msg"]).removeprefix("Value error, ")
         if kind == "json_invalid":
             said = said.removeprefix("Invalid JSON: ")
-            raise Refusal(400, f"is no JSON: {said}", where="body", cure="GET /schema says what is expected") from error
+            raise RefusalError(
+                400, f"is no JSON: {said}", where="body", cure="GET /schema says what is expected"
+            ) from error
         where = path_of(first["loc"])
         if kind == "extra_forbidden":
             raise unusable("unknown key", where=where, cure=_names(schema, first["loc"])) from error

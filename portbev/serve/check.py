@@ -135,7 +135,8 @@ def _first(said: Answer, mine: Answer, index: int) -> str:
     theirs, ours = _rows(said)[index], _rows(mine)[index]
     worst = int(np.abs(theirs - ours).argmax())
     name = (*BOX_FIELDS, "score")[worst]
-    return f"box {index} ({mine.classes[index]}): {name} is {theirs[worst]:.9g} by the server, {ours[worst]:.9g} by the model"
+    values = f"{theirs[worst]:.9g} by the server, {ours[worst]:.9g} by the model"
+    return f"box {index} ({mine.classes[index]}): {name} is {values}"
 
 
 def unusable_count(samples: int) -> None:

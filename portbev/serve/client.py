@@ -79,9 +79,7 @@ def _line(content: bytes) -> str:
         return content[:200].decode("utf-8", "replace")
 
 
-def multipart(
-    arrays: Mapping[str, NDArray[Any]], fields: Sequence[Field], **others: Any
-) -> tuple[bytes, str]:
+def multipart(arrays: Mapping[str, NDArray[Any]], fields: Sequence[Field], **others: Any) -> tuple[bytes, str]:
     """The body of a request and its content type: pictures as PNG and arrays as ``.npy``, so that no bit is lost.
 
     Args:

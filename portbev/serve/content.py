@@ -32,14 +32,14 @@ class Parts:
         self._parts = dict(parts or {})
         self._named: set[str] = set()
 
-    def bytes(self, given: Any, where: str) -> bytes:
+    def file(self, given: Any, where: str) -> bytes:
         """The bytes that a value of the request means: base64, or ``{"part": NAME}``.
 
         Args:
             where: path of the value, for errors.
 
         Raises:
-            Refusal: neither, no such part, text that is no base64, or nothing at all.
+            RefusalError: neither, no such part, text that is no base64, or nothing at all.
         """
         data = self._base64(given, where) if isinstance(given, str) else self._part(given, where)
         if not data:
@@ -79,7 +79,7 @@ def picture(data: bytes, where: str, size: tuple[int | None, int | None] = (None
         size: (height, width) that it must have; None: any.
 
     Raises:
-        Refusal: another format, another size, more than 8 bits, or damaged.
+        RefusalError: another format, another size, more than 8 bits, or damaged.
     """
     try:
         opened = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -104,7 +104,7 @@ def array(data: bytes, where: str) -> NDArray[Any]:
     """The array of an ``.npy`` file.
 
     Raises:
-        Refusal: another format, objects (which are pickled), or bytes that are missing or left over.
+        RefusalError: another format, objects (which are pickled), or bytes that are missing or left over.
     """
     stream = io.BytesIO(data)
     try:

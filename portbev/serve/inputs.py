@@ -37,7 +37,7 @@ def read_inputs(given: Mapping[str, Any], fields: Sequence[Field], parts: Parts)
         parts: of the body.
 
     Raises:
-        Refusal: a field that is missing, unknown, of another shape or type, or not finite.
+        RefusalError: a field that is missing, unknown, of another shape or type, or not finite.
     """
     by_name = {field.name: field for field in fields}
     for name in given:
@@ -57,17 +57,17 @@ def _read(value: Any, field: Field, parts: Parts) -> NDArray[Any]:
     where = f"inputs.{field.name}"
     if is_picture(field):
         values = _pictures(value, field.shape, parts, where)
-    elif isinstance(value, list) or isinstance(value, (int, float)):
+    elif isinstance(value, (list, int, float)):
         values = _typed(_numbers(value, where), field, where)
     else:
-        values = _typed(array(parts.bytes(value, where), where), field, where)
+        values = _typed(array(parts.file(value, where), where), field, where)
     return _checked(values, field, where)
 
 
 def _pictures(value: Any, shape: Sequence[int | None], parts: Parts, where: str) -> NDArray[Any]:
     """Pictures in lists that follow the leading axes of ``shape``."""
     if len(shape) == 3:
-        return picture(parts.bytes(value, where), where, (shape[0], shape[1]))
+        return picture(parts.file(value, where), where, (shape[0], shape[1]))
     if not isinstance(value, list):
         length = "" if shape[0] is None else f" of {shape[0]}"
         raise unusable(f"should be a list{length}", where=where, cure=_SCHEMA)

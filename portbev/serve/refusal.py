@@ -7,7 +7,7 @@ from typing import Any
 from portbev.errors import PortbevError
 
 
-class Refusal(PortbevError):
+class RefusalError(PortbevError):
     """What is wrong with a request, where in it, and the cure.
 
     Args:
@@ -26,6 +26,6 @@ class Refusal(PortbevError):
         return {"error": str(self), "what": self.what, "where": self.where, "cure": self.cure, "status": self.status}
 
 
-def unusable(what: str, *, where: str, cure: str = "") -> Refusal:
+def unusable(what: str, *, where: str, cure: str = "") -> RefusalError:
     """A request of the right form whose content cannot be used (422)."""
-    return Refusal(422, what, where=where, cure=cure)
+    return RefusalError(422, what, where=where, cure=cure)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portbev.serve.limits import Limits
-from portbev.serve.refusal import Refusal
+from portbev.serve.refusal import RefusalError
 
 
 @dataclass
@@ -50,18 +50,18 @@ class Sessions:
         Inside, :meth:`remember` replaces what is remembered; a block that does not call it leaves all as it was.
 
         Raises:
-            Refusal: a frame of the stream is in work, ``continues`` is not to be had (409), or no room (503).
+            RefusalError: a frame of the stream is in work, ``continues`` is not to be had (409), or no room (503).
         """
         self._forget()
         known = self._streams.get(name)
         where = f"session {name!r}"
         if known is not None and known.busy:
             cure = "Send the frames of a stream one after the other"
-            raise Refusal(409, "its frame before this one is still being computed", where=where, cure=cure)
+            raise RefusalError(409, "its frame before this one is still being computed", where=where, cure=cure)
         if known is None and continues:
             expiry = f"it never was, the server was restarted, or {self._limits.session_expiry:g} s passed"
             cure = "Begin the stream anew: leave out continues, or set it to false"
-            raise Refusal(409, f"no frame of it is remembered: {expiry}", where=where, cure=cure)
+            raise RefusalError(409, f"no frame of it is remembered: {expiry}", where=where, cure=cure)
         if known is None and len(self._streams) >= self._limits.sessions:
             raise self._full(where)
         if known is None:
@@ -83,13 +83,13 @@ class Sessions:
         """Forget a stream; whether there was one.
 
         Raises:
-            Refusal: a frame of it is in work (409).
+            RefusalError: a frame of it is in work (409).
         """
         self._forget()
         known = self._streams.get(name)
         if known is not None and known.busy:
             cure = "Wait for the frame's answer"
-            raise Refusal(409, "a frame of it is being computed", where=f"session {name!r}", cure=cure)
+            raise RefusalError(409, "a frame of it is being computed", where=f"session {name!r}", cure=cure)
         return self._streams.pop(name, None) is not None
 
     def _forget(self) -> None:
@@ -98,8 +98,8 @@ class Sessions:
         for name in [name for name, stream in self._streams.items() if not stream.busy and stream.used < before]:
             del self._streams[name]
 
-    def _full(self, where: str) -> Refusal:
+    def _full(self, where: str) -> RefusalError:
         wait = min(stream.used for stream in self._streams.values()) + self._limits.session_expiry - self._clock()
         what = f"{self._limits.sessions} streams are remembered already"
         cure = "End streams that are over (DELETE /sessions/NAME), or start the server with more --sessions"
-        return Refusal(503, what, where=where, cure=cure, retry_after=max(1.0, wait))
+        return RefusalError(503, what, where=where, cure=cure, retry_after=max(1.0, wait))

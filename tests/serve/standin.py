@@ -33,10 +33,10 @@ FIELDS = (
 
 @dataclass
 class StandIn:
-    """Finds one box per request, which says what was in it."""
+    """Finds one box per request, which says what was in it; waits where the gate is shut."""
 
     temporal: bool = False
-    seconds: float = 0.0
+    gate: threading.Event | None = None
     fail: Exception | None = None
     sizes: list[int] = field(default_factory=list)
     classes: tuple[str, ...] = ("car", "truck")
@@ -47,7 +47,7 @@ class StandIn:
 
     def __call__(self, requests: Sequence[Request], states: Sequence[State] | None = None) -> list[Prediction]:
         self.sizes.append(len(requests))
-        time.sleep(self.seconds)
+        assert self.gate is None or self.gate.wait(120)
         if self.fail is not None:
             raise self.fail
         return [self._one(request, {} if states is None else states[i]) for i, request in enumerate(requests)]
@@ -84,7 +84,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
-        self._thread.join(20)
+        self._thread.join(120)
         assert not self._thread.is_alive()
 
     @property
@@ -95,7 +95,7 @@ class Server:
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any, Mapping[str, str]]:
         """Status, content (of JSON its value) and headers of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()

@@ -101,7 +101,12 @@ BROKEN: dict[str, tuple[str, bytes, int, str]] = {
     "JPEG cut short": (JSON, image(text(png(form="JPEG")[:330])), 422, "images[0]"),
     "pictures of another size": (JSON, image(text(png(5, 6))), 422, "6 x 5 pixels"),
     "pictures of 16 bits": (JSON, image(text(png(mode="I;16"))), 422, "8 bits"),
-    "a picture that claims to be huge": (JSON, image(text(png(1, 1).replace(b"\0\0\0\1\0\0\0\1", b"\0\1\0\0\0\1\0\0"))), 422, "images[0]"),
+    "a picture that claims to be huge": (
+        JSON,
+        image(text(png(1, 1).replace(b"\0\0\0\1\0\0\0\1", b"\0\1\0\0\0\1\0\0"))),
+        422,
+        "images[0]",
+    ),
     "intrinsics of another shape": (JSON, put("inputs", "intrinsics", value=np.eye(3).tolist()), 422, "2 x 3 x 3"),
     "lists of several lengths": (JSON, put("inputs", "intrinsics", 0, value=[[1], [1, 2]]), 422, "different lengths"),
     "numbers that are text": (JSON, put("inputs", "intrinsics", 0, 0, 0, value="1"), 422, "no number"),
@@ -125,7 +130,12 @@ BROKEN: dict[str, tuple[str, bytes, int, str]] = {
     "an array and more": (JSON, radar(npy(np.zeros((3, 5), np.int16)) + b"more"), 422, "34 bytes"),
     "an array that claims to be huge": (JSON, radar(HUGE_HEADER), 422, "inputs.radar"),
     "an array's header alone": (JSON, radar(b"\x93NUMPY\x01\x00"), 422, "no .npy"),
-    "an array with code for a header": (JSON, radar(b"\x93NUMPY\x01\x00\x20\x00__import__('os').getcwd()      \n"), 422, "no .npy"),
+    "an array with code for a header": (
+        JSON,
+        radar(b"\x93NUMPY\x01\x00\x20\x00__import__('os').getcwd()      \n"),
+        422,
+        "no .npy",
+    ),
     "an .npz": (JSON, radar(b"PK\x03\x04" + b"\0" * 60), 422, "no .npy"),
     "a score that is text": (JSON, put("min_score", value="high"), 422, "min_score"),
     "a score above 1": (JSON, put("min_score", value=2), 422, "min_score"),
@@ -138,17 +148,37 @@ BROKEN: dict[str, tuple[str, bytes, int, str]] = {
     "a form": ("application/x-www-form-urlencoded", b"a=b", 415, "Send application/json"),
     "msgpack": ("application/msgpack", b"\x81\xa6inputs\x80", 415, "Send application/json"),
     "multipart without a boundary": ("multipart/form-data", parts(("request", REQUEST)), 400, "no boundary"),
-    "multipart with another boundary": ("multipart/form-data; boundary=c", parts(("request", REQUEST)), 400, "multipart body"),
+    "multipart with another boundary": (
+        "multipart/form-data; boundary=c",
+        parts(("request", REQUEST)),
+        400,
+        "multipart body",
+    ),
     "multipart that is empty": (MULTIPART, b"", 400, "multipart body"),
     "multipart that is JSON": (MULTIPART, REQUEST, 400, "multipart body"),
     "multipart cut short": (MULTIPART, parts(("request", REQUEST), end=b""), 400, "cut short"),
     "multipart without the request": (MULTIPART, parts(("images", png())), 400, "part 'request'"),
-    "multipart with the request twice": (MULTIPART, parts(("request", REQUEST), ("request", REQUEST)), 400, "two parts"),
+    "multipart with the request twice": (
+        MULTIPART,
+        parts(("request", REQUEST), ("request", REQUEST)),
+        400,
+        "two parts",
+    ),
     "multipart with a part too many": (MULTIPART, parts(("request", REQUEST), ("left", png())), 422, "part 'left'"),
     "multipart with many parts": (MULTIPART, parts(*((str(n), b"x") for n in range(300))), 400, "more than 200"),
-    "multipart with a part without a name": (MULTIPART, b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n", 400, "no name"),
+    "multipart with a part without a name": (
+        MULTIPART,
+        b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n",
+        400,
+        "no name",
+    ),
     "multipart whose request is no JSON": (MULTIPART, parts(("request", b"{")), 400, "no JSON"),
-    "multipart whose picture is not there": (MULTIPART, parts(("request", image({"part": "front"}))), 422, "Only a multipart"),
+    "multipart whose picture is not there": (
+        MULTIPART,
+        parts(("request", image({"part": "front"}))),
+        422,
+        "Only a multipart",
+    ),
     "too large": (JSON, b" " * 100_001, 413, "100,000"),
 }
 
@@ -194,7 +224,13 @@ def test_a_malformed_frame_of_a_stream_gets_one_line(in_stream: Server, name: st
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/predict", 405), ("PUT", "/predict", 405), ("POST", "/health", 405), ("DELETE", "/sessions/a", 404)],
+    [
+        ("GET", "/", 404),
+        ("GET", "/predict", 405),
+        ("PUT", "/predict", 405),
+        ("POST", "/health", 405),
+        ("DELETE", "/sessions/a", 404),
+    ],
 )
 def test_another_path_or_method_says_what_there_is(server: Server, method: str, path: str, status: int) -> None:
     got, said, _ = server.ask(method, path)
