@@ -94,8 +94,16 @@ class DetectionModel(nn.Module):
         """
         return None
 
-    def begin_stream(self) -> None:
-        """Forget earlier frames. The evaluation calls it before its first batch; models without memory do nothing."""
+    def begin_stream(self, state: Mapping[str, Tensor] | None = None) -> None:
+        """Forget earlier frames. The evaluation calls it before its first batch; models without memory do nothing.
+
+        Args:
+            state: what :meth:`remembered` returned after the frame that the next one continues; None: of none.
+        """
+
+    def remembered(self) -> dict[str, Tensor]:
+        """What the model remembers of the frames so far, by name, on the CPU; nothing for models without memory."""
+        return {}
 
     def forward(self, batch: Any) -> Any:
         """Raw outputs for a batch whose device tensors are on the model's device."""

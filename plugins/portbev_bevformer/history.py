@@ -20,6 +20,10 @@ OFFICIAL_CENTER = (100.0, 100.0)
 """Rotation centre (x, y) in cells of the official configurations, whatever the size of their grid."""
 
 
+GIVEN = "?"
+"""Token of a frame whose BEV was given from outside: whichever frame comes next is the one that continues it."""
+
+
 @dataclass
 class Memory:
     """The BEV (1,Q,C) of the last frame and the frame's token; None and "" before the first frame."""
@@ -33,6 +37,8 @@ class Memory:
         Raises:
             DataError: the preceding frame is not the last one.
         """
+        if self.token == GIVEN:
+            return self.bev
         if not previous:
             return None
         if self.bev is None or previous != self.token:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -105,9 +105,15 @@ class BEVFormer(ImagePath, DetectionModel):
         """Visible pairs and motion."""
         return self._prepare
 
-    def begin_stream(self) -> None:
-        """Forget the last frame."""
+    def begin_stream(self, state: Mapping[str, Tensor] | None = None) -> None:
+        """Forget the last frame; with ``state``, go on after the frame that it is of: ``previous_bev`` (1,Q,C)."""
         self._memory = history.Memory()
+        if state:
+            self._memory = history.Memory(state["previous_bev"].to(self.bev_queries.embedding.weight), history.GIVEN)
+
+    def remembered(self) -> dict[str, Tensor]:
+        """``previous_bev`` (1,Q,C) of the last frame, on the CPU; nothing before the first."""
+        return {} if self._memory.bev is None else {"previous_bev": self._memory.bev.cpu()}
 
     def forward(self, batch: Batch) -> Outputs:
         """Outputs for the last frame of each sample's queue.

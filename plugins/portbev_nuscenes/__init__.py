@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from portbev.data import DataSet, Dataset, Part
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
+    from portbev.export.interface import RequestForm
     from portbev.viz.seen import Browser
 
 
@@ -36,6 +37,14 @@ def portbev_datasets() -> list[DataSet]:
         DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME),
         DataSet("nuimages", (), commands=_nuimages_commands),
     ]
+
+
+@hookimpl
+def portbev_requests() -> list[RequestForm]:
+    """Pictures and calibration from outside of a data set."""
+    from portbev_nuscenes.requests import QueueRequests, SweepRequests
+
+    return [SweepRequests(), QueueRequests()]
 
 
 @hookimpl

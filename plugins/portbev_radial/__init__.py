@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from portbev.data import DataSet, Dataset, Part
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
+    from portbev.export.interface import RequestForm
     from portbev.viz.seen import Browser
 
 
@@ -29,6 +30,14 @@ def portbev_datasets() -> list[DataSet]:
     from portbev_radial.synth.root import SCHEME
 
     return [DataSet("radial", (DataKind("radial", RadialData, _open, _browse),), commands=_commands, generated=SCHEME)]
+
+
+@hookimpl
+def portbev_requests() -> list[RequestForm]:
+    """Pictures and calibration from outside of a data set."""
+    from portbev_radial.requests import RadialRequests
+
+    return [RadialRequests()]
 
 
 @hookimpl

@@ -221,6 +221,33 @@ class RadialDataset:
             return Augmentation()
         return draw_augmentation(size, self.section, generator(self.seed, "radial augment", epoch, index))
 
+    def picture_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures as they are stored."""
+        if self._size is None:
+            self._size = _size(self.source.picture(self.source.numbers[0]))
+        return self._size
+
+    def request(self, index: int) -> dict[str, NDArray[Any]]:
+        """What the sample at ``index`` is made of, see :class:`portbev_radial.requests.RadialRequests`.
+
+        Raises:
+            DataError: a file that is missing or damaged.
+        """
+        number = self.source.numbers[int(self.samples[index])]
+        found: dict[str, NDArray[Any]] = {}
+        if self.section.radar != "none":
+            found["radar"] = self.source.radar(number)
+        if self.section.camera:
+            camera = self.source.camera
+            found |= {
+                "image": np.ascontiguousarray(self._picture(number)[..., ::-1]),
+                "intrinsics": camera.intrinsic,
+                "distortion": camera.distortion,
+                "rotation": camera.rotation,
+                "translation": camera.translation,
+            }
+        return found
+
     def _refill(self, position: int, index: int, epoch: int) -> int:
         """The sample itself; in training, if it has no boxes, a random one that has."""
         if self.part == "eval" or not self.section.filter_empty or len(self._boxes[position]):
@@ -230,11 +257,9 @@ class RadialDataset:
 
     def _picture(self, number: int) -> NDArray[np.uint8]:
         """A picture, which must have the size of the others."""
-        picture = self.source.picture(number)
-        if self._size is None:  # of another process, which has not looked at all of them
-            self._size = _size(self.source.picture(self.source.numbers[0]))
-        if _size(picture) != self._size:
-            sizes = " x ".join(map(str, _size(picture)[::-1])), " x ".join(map(str, self._size[::-1]))
+        picture, size = self.source.picture(number), self.picture_size()
+        if _size(picture) != size:
+            sizes = " x ".join(map(str, _size(picture)[::-1])), " x ".join(map(str, size[::-1]))
             what = f"the picture of sample {number:06d} is {sizes[0]}, others are {sizes[1]}"
             raise DataError(what, where=str(self.root), cure=SIZE_CURE)
         return picture

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from portbev.cli.options import DATA_ROOT
+
 if TYPE_CHECKING:
     from portbev.export.interface import Predictor
+    from portbev.serve.limits import Limits
 
 _MODULES = {
     "starlette": "starlette",
@@ -32,7 +35,10 @@ def serve(
     source: Path = typer.Argument(..., metavar="RUN|EXPORT", help="The model that is served."),  # noqa: B008
     host: str = typer.Option("127.0.0.1", "--host", help="Where to listen; 0.0.0.0: for other machines too."),
     port: int = typer.Option(8000, "--port", help="0 takes a free one."),
+    backend: str = typer.Option("auto", "--backend", help="Device that computes; of a run."),
+    emulate: bool = typer.Option(False, "--emulate", help="With --backend npu: on the emulated device."),
     checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
+    data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
     batch: int = typer.Option(1, "--batch", help="Requests that are computed together, at most."),
     batch_wait: float = typer.Option(0.005, "--batch-wait", help="Seconds that the first of a batch waits for others."),
     queue: int = typer.Option(32, "--queue", help="Requests inside at once; more are refused (503)."),
@@ -48,15 +54,16 @@ def serve(
     tolerance: float = typer.Option(
         1e-4, "--tolerance", help="With --check: by how much a number of a box may differ. [m, rad, m/s]"
     ),
-    data_root: str | None = typer.Option(
-        None, "--data-root", help="With --check: folder of the data set; default: the run's own."
-    ),
 ) -> None:
     """Answer requests with pictures and calibration by boxes, over HTTP, until SIGTERM or Ctrl-C."""
     _refuse_idle(context, checking=check is not None)
     _refuse_missing(checking=check is not None)
+
+    def opening() -> Predictor:
+        return _open(source, checkpoint, backend, emulate, data_root)
+
     if check is not None:
-        _check(check, source, checkpoint, samples, tolerance, data_root, timeout)
+        _check(check, opening, samples, tolerance, timeout)
         return
     from portbev.serve.limits import MIB, Limits
 
@@ -70,13 +77,11 @@ def serve(
         sessions=sessions,
         session_expiry=session_expiry,
     )
-    _serve(source, checkpoint, host, port, limits)
+    _serve(opening, host, port, limits)
 
 
-_CHECKING = ("samples", "tolerance", "data_root")
-_SERVING = (
-    *("host", "port", "batch", "batch_wait", "queue", "max_body", "read_timeout", "sessions", "session_expiry"),
-)
+_CHECKING = ("samples", "tolerance")
+_SERVING = ("host", "port", "batch", "batch_wait", "queue", "max_body", "read_timeout", "sessions", "session_expiry")
 
 
 def _refuse_idle(context: typer.Context, *, checking: bool) -> None:
@@ -99,29 +104,33 @@ def _refuse_missing(*, checking: bool) -> None:
         raise PortbevError(f"serving needs {', '.join(missing)}", cure="pip install 'portbev[serve]'")
 
 
-def _open(source: Path, checkpoint: str) -> Predictor:
-    from portbev.export.predictor import open_predictor
+def _open(source: Path, checkpoint: str, backend: str, emulate: bool, data_root: str | None) -> Predictor:
+    """The model of a run directory, or an export."""
+    if source.is_dir():
+        from portbev.serve.trained import open_run
 
-    return open_predictor(source, checkpoint=checkpoint)
+        return open_run(source, checkpoint=checkpoint, backend=backend, emulate=emulate, data_root=data_root)
+    from portbev.errors import PortbevError
+
+    what = "no such run directory" if not source.exists() else "is no run directory"
+    raise PortbevError(what, where=str(source), cure="Name a directory written by: portbev train --out DIR")
 
 
-def _serve(source: Path, checkpoint: str, host: str, port: int, limits: Any) -> None:
+def _serve(opening: Callable[[], Predictor], host: str, port: int, limits: Limits) -> None:
     from portbev.serve.app import Service
     from portbev.serve.running import LOOPBACK, listen, run, url_of
 
-    debug = "--debug" in sys.argv
     with listen(host, port) as opened:
-        predictor = _open(source, checkpoint)
-        service = Service(predictor, limits, debug=debug)
+        predictor = opening()
+        if predictor.temporal and limits.batch > 1:
+            print("note: a model with memory computes one frame at a time: --batch does nothing", flush=True)
+        service = Service(predictor, limits, debug=_debugging())
         url = url_of(opened)
 
         def ready() -> None:
-            print(f"serving {_said(predictor)} at {url}; Ctrl-C stops", flush=True)
             if host not in LOOPBACK:
-                print(
-                    "note: anyone who reaches this address may ask: put a proxy with TLS and a login before it",
-                    flush=True,
-                )
+                print("note: whoever reaches this address may ask: put TLS and a login before it", flush=True)
+            print(f"serving {_said(predictor)} at {url}; Ctrl-C stops", flush=True)
 
         def stopping() -> None:
             print(f"stopping: {service.inside} requests are inside; Ctrl-C again gives them up", flush=True)
@@ -130,7 +139,13 @@ def _serve(source: Path, checkpoint: str, host: str, port: int, limits: Any) -> 
     lost = "" if whole else f", {service.inside} given up"
     print(f"stopped: {service.answered} answered, {service.refused} refused{lost}", flush=True)
     if not whole:
-        os._exit(1)  # the model's thread is still busy, nobody would wait for it
+        os._exit(1)  # the model's thread is still busy, and would be waited for
+
+
+def _debugging() -> bool:
+    import sys
+
+    return "--debug" in sys.argv
 
 
 def _said(predictor: Predictor) -> str:
@@ -138,18 +153,16 @@ def _said(predictor: Predictor) -> str:
     return f"{facts.get('name', 'a model')} ({facts.get('format', 'run')})"
 
 
-def _check(
-    url: str, source: Path, checkpoint: str, samples: int, tolerance: float, data_root: str | None, timeout: float
-) -> None:
-    from portbev.serve.check import check, unusable_count
+def _check(url: str, opening: Callable[[], Predictor], samples: int, tolerance: float, timeout: float) -> None:
+    from portbev.errors import PortbevError
+    from portbev.serve.check import check
 
-    unusable_count(samples)
-    predictor = _open(source, checkpoint)
-    found = check(url, predictor, predictor.samples(data_root), samples=samples, tolerance=tolerance, timeout=timeout)
+    if samples < 1:
+        raise PortbevError(f"is {samples}", where="--samples", cure="Compare one or more")
+    predictor = opening()
+    found = check(url, predictor, predictor.samples(), samples=samples, tolerance=tolerance, timeout=timeout)
     if found.difference:
         print(f"differs: {found.difference} ({found.samples} samples before it agreed)")
         raise typer.Exit(1)
-    how = (
-        "bit by bit" if found.largest == 0 else f"within {tolerance:g}, the greatest difference is {found.largest:.3g}"
-    )
+    how = f"within {tolerance:g}, the greatest difference is {found.largest:.3g}" if found.largest else "bit by bit"
     print(f"agrees: {found.samples} samples, {found.boxes} boxes, {how}")

@@ -58,7 +58,7 @@ def evaluate_run(
         The content of ``metrics.json``.
     """
     run = run if isinstance(run, Run) else load_run(run)
-    folder = _checkpoint_folder(run, checkpoint)
+    folder = checkpoint_of(run, checkpoint)
     own = run.config
     config = _overridden(own, overrides)
     changed = dump_config(config) != dump_config(own)
@@ -85,7 +85,7 @@ def evaluate_run(
         except CheckpointError:
             if checkpoint != "latest" or folder.exists():
                 raise
-            folder = _checkpoint_folder(run, checkpoint)  # the run is training and has removed an old one
+            folder = checkpoint_of(run, checkpoint)  # the run is training and has removed an old one
 
 
 def evaluate_checkpoint(
@@ -211,7 +211,12 @@ def _overridden(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     return load_config(dump_config(config), overrides) if overrides else config
 
 
-def _checkpoint_folder(run: Run, checkpoint: str) -> Path:
+def checkpoint_of(run: Run, checkpoint: str) -> Path:
+    """The folder of a run's checkpoint: ``latest``, ``best`` or a step.
+
+    Raises:
+        PortbevError: there is none, or none of that name.
+    """
     saved = run.checkpoints
     steps = saved.steps()
     if not steps:

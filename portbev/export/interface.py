@@ -89,15 +89,20 @@ class RequestForm(Protocol):
 
     kind: str
 
-    def fields(self, config: RunConfig) -> tuple[Field, ...]:
+    def facts(self, dataset: Any) -> dict[str, Any]:
+        """What requests and batches depend on besides the configuration, of an opened data set: values for JSON."""
+        ...
+
+    def fields(self, config: RunConfig, facts: Mapping[str, Any]) -> tuple[Field, ...]:
         """What a request holds. Pictures come as they were decoded: uint8, RGB, of the data set's size."""
         ...
 
-    def batch(self, requests: Sequence[Request], config: RunConfig) -> Batch:
+    def batch(self, requests: Sequence[Request], config: RunConfig, facts: Mapping[str, Any]) -> Batch:
         """The batch that the evaluation would have made of these samples, without boxes.
 
         Args:
             requests: checked by their fields (:func:`portbev.export.requests.checked`).
+            facts: those of the data that the model was evaluated on.
 
         Raises:
             DataError: values that cannot be: a matrix without an inverse, a picture of another size.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portbev.boxes import BOX_FIELDS
-from portbev.errors import PortbevError
 from portbev.serve.answers import answer
 from portbev.serve.client import Client, multipart
 from portbev.serve.schema import Answer
@@ -137,9 +136,3 @@ def _first(said: Answer, mine: Answer, index: int) -> str:
     name = (*BOX_FIELDS, "score")[worst]
     values = f"{theirs[worst]:.9g} by the server, {ours[worst]:.9g} by the model"
     return f"box {index} ({mine.classes[index]}): {name} is {values}"
-
-
-def unusable_count(samples: int) -> None:
-    """Raise for a number of samples that says nothing."""
-    if samples < 1:
-        raise PortbevError(f"is {samples}", where="--samples", cure="Compare one or more")

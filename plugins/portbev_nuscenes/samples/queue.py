@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,33 @@ class QueueDataset(LookedOver):
             token=self.tokens[positions[-1]],
             frame2global=lidar2global,
         )
+
+    @property
+    def source_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures as they are stored."""
+        return self._source_size
+
+    def request(self, index: int) -> dict[str, NDArray[Any]]:
+        """What the frame at ``index`` is made of, see :class:`portbev_nuscenes.requests.QueueRequests`.
+
+        Raises:
+            DataError: a picture that is missing, damaged or of another size.
+        """
+        sample = int(self.samples[index])
+        before = self._before(index) if self.section.queue_length > 1 else None
+        _, vectors = self._history([index] if before is None else [before, index])
+        frames = self._index.key_frames[sample, self._cameras]
+        pictures = [
+            np.asarray(read_image(self._file(frame), self._source_size, token=self.tokens[index], cure=SIZE_CURE))
+            for frame in frames
+        ]
+        intrinsic, lidar2camera = self._calibrated(sample)
+        return {
+            "images": np.stack(pictures),
+            "intrinsics": intrinsic[:, :3, :3],
+            "lidar2camera": lidar2camera,
+            "can_bus": vectors[-1],
+        }
 
     # order
 
@@ -275,7 +302,12 @@ class QueueDataset(LookedOver):
         return size
 
     def _lidar2img(self, sample: int) -> Array:
-        """(N, 4, 4) LIDAR_TOP frame to input pixels, by way of the ego poses at the times of lidar and camera."""
+        """(N, 4, 4) LIDAR_TOP frame to input pixels."""
+        intrinsic, lidar2camera = self._calibrated(sample)
+        return pixels.scale_matrix(self.section.scale) @ intrinsic @ lidar2camera
+
+    def _calibrated(self, sample: int) -> tuple[Array, Array]:
+        """(N, 4, 4) intrinsics, and LIDAR_TOP frame to camera by way of the ego poses at the times of both."""
         index = self._index
         frames = index.key_frames[sample, self._cameras]
         calibration = index.frame_calibration[frames]
@@ -284,8 +316,7 @@ class QueueDataset(LookedOver):
         intrinsic = np.zeros((len(frames), 4, 4))
         intrinsic[:, :3, :3] = index.calibration_intrinsic[calibration]
         intrinsic[:, 3, 3] = 1
-        lidar2camera = inverse_pose(ego2global @ camera2ego) @ self._lidar2global[sample]
-        return pixels.scale_matrix(self.section.scale) @ intrinsic @ lidar2camera
+        return intrinsic, inverse_pose(ego2global @ camera2ego) @ self._lidar2global[sample]
 
     def _images(self, positions: Positions, index: int, epoch: int) -> NDArray[np.float32]:
         """(T, N, 3, H, W). Each image has its own distortion of colour; the last frame has one mask for all cameras."""

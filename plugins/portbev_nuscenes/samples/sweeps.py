@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,6 +171,24 @@ class SweepDataset(LookedOver):
             token=self.tokens[index],
             frame2global=ego2global,
         )
+
+    def request(self, index: int) -> dict[str, NDArray[Any]]:
+        """What the sample at ``index`` is made of, see :class:`portbev_nuscenes.requests.SweepRequests`.
+
+        Raises:
+            DataError: a file that is missing or damaged.
+        """
+        key = int(self.samples[index])
+        sweeps = [self._sweep(key, steps) for steps in self.section.sweeps]
+        frames = self._index.key_frames[np.array(sweeps)[:, None], np.array(self._cameras)]
+        size = self.section.image.source_size
+        pictures = [np.asarray(read_image(self._file(frame), size, token=self._token(key))) for frame in frames.flat]
+        sensor2ego, intrin, _ = self._calibrated(frames)
+        return {
+            "images": np.stack(pictures).reshape(*frames.shape, *size, 3),
+            "intrinsics": intrin[..., :3, :3],
+            "camera2ego": sensor2ego,
+        }
 
     def draw(self, index: int, epoch: int) -> tuple[Transforms, augment.BevTransform]:
         """How a sample is augmented in ``epoch``: each camera's picture, and the bird's-eye view."""
