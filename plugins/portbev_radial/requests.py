@@ -16,7 +16,7 @@ from portbev.models import Batch
 from portbev.signal import RadarDescription
 from portbev_radial.config import RadialData
 from portbev_radial.dataset import RadialDataset, Sample
-from portbev_radial.pictures import network_input
+from portbev_radial.pictures import Augmentation, network_input
 from portbev_radial.recordings.calibration import CameraCalibration
 
 Shape = tuple[int | None, ...]
@@ -99,7 +99,7 @@ def _sample(request: Request, section: RadialData, facts: Mapping[str, Any], ind
     image, size = None, (0, 0)
     calibration: dict[str, NDArray[np.float64]] = {}
     if section.camera:
-        image, size = network_input(np.ascontiguousarray(request["image"][..., ::-1]), section, None)
+        image, size = network_input(np.ascontiguousarray(request["image"][..., ::-1]), section, Augmentation())
         calibration = _calibration(request, section, f"request {index}: intrinsics")
     return Sample(
         image=image,
