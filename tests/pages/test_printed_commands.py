@@ -81,7 +81,7 @@ def values(command: Any, words: list[str], name: str) -> list[str]:
 def check_portbev(line: str, words: list[str]) -> None:
     if words in (["--version"], ["--help"]):
         return
-    name, command, rest = command_of(words)
+    name, command, rest = command_of([word for word in words if word != "--debug"])  # which may stand anywhere
     if is_synopsis(line):
         for option in re.findall(r"--[a-z][\w-]*", line):
             assert option in options(command), f"portbev {name} has no option {option}"
@@ -129,12 +129,14 @@ def check_other(line: str) -> None:
             assert all((PROJECT / word).exists() for word in rest[2:] if word.startswith("tests/"))
     elif program in ("python", "python3"):
         check_script(rest)
+    elif program == "torchrun":
+        check_script(rest[next(place for place, word in enumerate(rest) if word.endswith(".py")) :])
     elif program.endswith(".sh"):
         assert (PROJECT / program).exists(), f"no file {program}"
     elif program == "tox":
         check_environments(rest[rest.index("-e") + 1].split(","))
     else:
-        assert program in ("source", "apt-get", "npm"), f"no test knows how to judge: {line}"
+        assert program in ("source", "apt-get", "npm", "py-spy"), f"no test knows how to judge: {line}"
 
 
 def check_script(words: list[str]) -> None:
