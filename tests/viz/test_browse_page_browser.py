@@ -13,7 +13,7 @@ from portbev.viz.seen import Seen
 
 pytest.importorskip("fcntl", reason="a browser is driven over inherited pipes, which needs POSIX")
 sys.path.append(str(Path(__file__).parents[1] / "parity"))
-from chromium import Chromium, find_chromium  # noqa: E402
+from chromium import Chromium, find_chromium
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium on the PATH, and PORTBEV_CHROMIUM names none"
