@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 _ARRAYS = ("translation", "size", "rotation", "velocity", "label", "score", "attribute")
 _HEAD = re.compile(rb'\s*\{.*"(meta|results)"\s*:', re.DOTALL)
+_BOXES = b"LiDARInstance3DBoxes"
+_LOOKED_AT = 1 << 20
+"""Bytes of a pickle in which the class of its boxes is looked for."""
 _WIDTHS = {"translation": 3, "size": 3, "rotation": 4, "velocity": 2}
 
 
@@ -106,7 +109,9 @@ class NuscenesBenchmark:
         return record
 
     def recognises(self, path: Path, start: bytes) -> bool:
-        """A submission is a JSON file with ``meta`` and ``results``; it names no schema."""
+        """A submission, a JSON file with ``meta`` and ``results`` and no schema; or a pickle of mmdet3d's boxes."""
+        if start[:1] == b"\x80":
+            return _mentions(path, _BOXES)
         return path.suffix == ".json" and b'"schema"' not in start and _HEAD.match(start) is not None
 
     def open_views(self, evaluated: Evaluated, *, data_root: str | Path | None, version: str | None) -> Views:
@@ -123,11 +128,26 @@ class NuscenesBenchmark:
         version: str | None,
         split: str,
         within: Within | None = None,
+        infos: str | None = None,
+        boxes: str | None = None,
+        classes: str | None = None,
     ) -> dict[str, Any]:
-        """Score a detection submission; see :func:`evaluate_submission`."""
+        """Score a detection submission, see :func:`evaluate_submission`, or a pickle of mmdet3d's boxes.
+
+        ``infos``, ``boxes`` and ``classes`` are for a pickle: :func:`portbev_nuscenes.pickled.results.load_results`.
+        """
         if version is None:
             cure = "For example: --version v1.0-trainval"
             raise PortbevError("a submission needs --version", where=str(results), cure=cure)
+        said = {"--infos": infos, "--boxes": boxes, "--classes": classes}
+        with open(results, "rb") as file:
+            if file.read(1) == b"\x80":
+                return _evaluate_pickle(results, open_root(data_root), version, split, within, said)
+        if given := [name for name, value in said.items() if value is not None]:
+            what = f"{', '.join(given)} {'does' if len(given) == 1 else 'do'} nothing for a submission"
+            raise PortbevError(
+                what, where=str(results), cure="Leave it out: it is for a pickle of a detector's results"
+            )
         return evaluate_submission(results, data_root=data_root, version=version, split=split, within=within)
 
     def class_table(self, record: Mapping[str, Any]) -> ClassTable:
@@ -177,6 +197,40 @@ def evaluate_submission(
     """
     metrics = evaluate_files(results, open_root(data_root), version, split, config=_config(within))
     return metrics_record(metrics, samples=metrics.samples, split=split, version=version)
+
+
+def _evaluate_pickle(
+    results: Path, root: Path, version: str, split: str, within: Within | None, said: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Score mmdet3d's ``results.pkl``; how it was read is in the notes."""
+    from portbev_nuscenes.metrics.checks import check_samples
+    from portbev_nuscenes.pickled.results import load_results
+
+    infos = said["--infos"]
+    predictions, notes = load_results(
+        results,
+        root,
+        version,
+        split,
+        infos=None if infos is None else Path(infos),
+        boxes=said["--boxes"],
+        classes=said["--classes"],
+    )
+    truth = load_ground_truth(root, version, split)
+    check_samples(predictions, truth.sample_tokens, split=split)
+    metrics = evaluate(predictions.select(truth.sample_tokens), truth, _config(within))
+    record = metrics_record(metrics, samples=len(truth.sample_tokens), split=split, version=version)
+    record["notes"] += notes
+    return record
+
+
+def _mentions(path: Path, name: bytes) -> bool:
+    """Whether the beginning of a file has ``name`` in it."""
+    try:
+        with open(path, "rb") as file:
+            return name in file.read(_LOOKED_AT)
+    except OSError:
+        return False
 
 
 def _config(within: Within | None) -> DetectionConfig:

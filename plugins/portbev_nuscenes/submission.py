@@ -32,6 +32,12 @@ def _table(attribute_of: dict[str, str]) -> NDArray[np.int64]:
     return np.array([index.get(attribute_of.get(name, ""), -1) for name in DETECTION_CLASSES], np.int64)
 
 
+def attribute_of_speed(labels: NDArray[np.int64], fast: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) index into ATTRIBUTES, -1 for none, of objects by label and by whether they are faster than MOVING."""
+    chosen: NDArray[np.int64] = np.where(fast, _table(_FAST)[labels], _table(_SLOW)[labels])
+    return chosen
+
+
 @dataclass(frozen=True)
 class SubmissionBoxes:
     """n boxes of one sample, global frame.
@@ -89,5 +95,5 @@ def to_submission(detections: Detections, token: str, frame2global: ArrayLike) -
         velocity=(velocity @ pose[:3, :3].T)[:, :2],
         label=labels,
         score=np.asarray(detections.scores, np.float64),
-        attribute=np.where(fast, _table(_FAST)[labels], _table(_SLOW)[labels]),
+        attribute=attribute_of_speed(labels, fast),
     )

@@ -44,6 +44,15 @@ def evaluate(
     benchmark: str | None = typer.Option(
         None, "--benchmark", metavar="NAME", help="Whose results the file holds, where it does not show."
     ),
+    infos: str | None = typer.Option(
+        None, "--infos", metavar="FILE", help="Of a pickle of results: the infos in whose order they are."
+    ),
+    boxes: str | None = typer.Option(
+        None, "--boxes", metavar="LAYOUT", help="Of a pickle of results: how its boxes are written, if it is open."
+    ),
+    classes: str | None = typer.Option(
+        None, "--classes", metavar="NAMES", help="Of a pickle of results: its classes in their order, with commas."
+    ),
     checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
     set_: list[str] = typer.Option(  # noqa: B008
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
@@ -60,11 +69,19 @@ def evaluate(
         kind = "checkpoint"
     _refuse_idle(context, kind, what)
     if kind == "results":
+        reading = {"infos": infos, "boxes": boxes, "classes": classes}
         from portbev.evaluate.results import evaluate_results
 
         show(
             evaluate_results(
-                what, benchmark=benchmark, data_root=data_root, split=split, version=version, within=within, out=out
+                what,
+                benchmark=benchmark,
+                data_root=data_root,
+                split=split,
+                version=version,
+                within=within,
+                out=out,
+                reading={name: value for name, value in reading.items() if value is not None},
             )
         )
         if out is not None:
@@ -88,8 +105,8 @@ def evaluate(
 
 _NAMES = {"set_": "--set", "range_": "--range"}
 _IDLE = {
-    "run": ("benchmark",),
-    "checkpoint": ("benchmark", "checkpoint"),
+    "run": ("benchmark", "infos", "boxes", "classes"),
+    "checkpoint": ("benchmark", "checkpoint", "infos", "boxes", "classes"),
     "results": ("config", "backend", "emulate", "checkpoint", "set_", "kernel"),
 }
 """Options that do nothing for what is evaluated."""

@@ -88,6 +88,8 @@ def refuse_other_than_results(path: Path) -> None:
         _refuse_archive(path)
         raise _checkpoint(path)
     if pickled(start):
+        if benchmarks_of_file(path):
+            return
         _refuse_results(path)
         raise _checkpoint(path)
     if path.suffix == ".safetensors":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ def evaluate_results(
     version: str | None = None,
     within: Within | None = None,
     out: Path | None = None,
+    reading: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Score a file of results, and write ``metrics.json`` into ``out`` if it is given.
 
@@ -31,6 +34,7 @@ def evaluate_results(
         benchmark: whose results they are; None: the one that knows the file.
         data_root, version, split: the data that the results are for.
         within: score only what lies at these distances.
+        reading: how the file is to be read, where it does not say: arguments of the benchmark's ``score_file``.
 
     Returns:
         The content of ``metrics.json``.
@@ -51,7 +55,11 @@ def evaluate_results(
     named = {**origin, "within": None if within is None else range_record(within)}
     if out is not None:
         claim_folder(out, named)
-    record = judge.score_file(results, data_root=data_root, version=version, split=split, within=within)
+    known = inspect.signature(judge.score_file).parameters
+    if idle := [f"--{name}" for name in reading or () if name not in known]:
+        raise PortbevError(f"{', '.join(idle)}: not for results of {judge.name}", where=str(results))
+    how: dict[str, Any] = dict(reading or {})
+    record = judge.score_file(results, data_root=data_root, version=version, split=split, within=within, **how)
     data = {"root": str(root.resolve()), "source": lasting_root(data_root)}
     record.update(named, data={**data, "version": record.get("version") or "", "split": split})
     if out is not None:
