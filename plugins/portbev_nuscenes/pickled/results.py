@@ -165,14 +165,16 @@ def load_results(
     starts = np.cumsum([0, *counts])
     parts = [_in_global(rows[a:b], convention, pair) for a, b, pair in zip(starts[:-1], starts[1:], poses, strict=True)]
     renamed = np.array([DETECTION_CLASSES.index(name) for name in convention.classes], np.int8)[labels]
-    velocity = np.concatenate([part[3] for part in parts]) if parts else np.zeros((0, 2))
+    centre, size, rotation, velocity = (np.concatenate([part[column] for part in parts]) for column in range(4))
     speed = np.hypot(velocity[:, 0], velocity[:, 1])
     predictions = PredictionArrays(
         tuple(tokens),
         np.repeat(np.arange(len(tokens)), counts),
         renamed,
         scores,
-        *(np.concatenate([part[column] for part in parts]) for column in range(3)),
+        centre,
+        size,
+        rotation,
         velocity,
         attribute_of_speed(renamed.astype(np.int64), speed > MOVING).astype(np.int8),
         source=str(path),
