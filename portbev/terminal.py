@@ -200,4 +200,4 @@ def _print_rows(console: Console, header: Sequence[str], rows: Sequence[Sequence
     table, gone = fitting(console, lambda kept: make(kept, gap), len(header), order)
     print_whole(console, table)
     if gone:
-        say(console, f"left out for width: {', '.join(header[one] for one in sorted(gone))}")
+        say(console, f"left out for width: {'; '.join(header[one] for one in sorted(gone))}")

@@ -42,6 +42,7 @@ def synth(
     workers: int = typer.Option(0, "--workers", help="Processes; 0: one per CPU. The bytes do not depend on it."),
 ) -> None:
     """Generate nuScenes-format scenes: six cameras, lidar, all tables. The same call continues an interrupted one."""
+    from portbev import terminal
     from portbev.data.generated.options import parse_image_size
     from portbev_nuscenes.synth import SynthOptions, generate
 
@@ -62,7 +63,12 @@ def synth(
         can_bus=int(can_bus),
     )
     root = generate(out, options, workers=workers, progress=True)
-    print(f"{root}: {scenes} scenes, {scenes * samples} samples, version {version}, splits synth_train and synth_val")
+    said = f"{_many(scenes, 'scene')}, {_many(scenes * samples, 'sample')}, version {version}"
+    terminal.say(terminal.open_console(), f"{root}: {said}, splits synth_train and synth_val")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def check(
@@ -73,11 +79,12 @@ def check(
     ),
     config: str = typer.Option("", "--config", help="Configuration of a run, whose data section counts."),
     overrides: list[str] = typer.Option([], "--set", help="With --config: KEY=VALUE."),  # noqa: B008
+    every: bool = typer.Option(False, "--all", help="Every problem, not the first ten."),
 ) -> None:
     """Check a nuScenes data root; one line per problem. Exit status 2 when there are any that a run refuses."""
     from rich.progress import Progress
 
-    from portbev import terminal
+    from portbev import lists, terminal
     from portbev.data import open_root
     from portbev.errors import ConfigError
     from portbev_nuscenes.check import check_root
@@ -88,8 +95,9 @@ def check(
     section = _data_of(config, overrides) if config else None
     folder = open_root(root)
     version = version or (section.version if section else only_version(folder))
-    console = terminal.open_console(stderr=True)
-    count = remarks = 0
+    console, out = terminal.open_console(stderr=True), terminal.open_console()
+    count, remarks, most = 0, 0, None if every else lists.MOST
+    lists_of = {needed: lists.Head(lambda text: terminal.say(out, text), most) for needed in (True, False)}
     # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal
     line, whether = terminal.Line(console), sys.stdout.isatty()
     with Progress(
@@ -104,14 +112,16 @@ def check(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         for problem in problems:
-            print(problem)
+            lists_of[problem.needed].add(str(problem), Path(problem.where).name)
             count += problem.needed
             remarks += not problem.needed
+        for one in lists_of.values():
+            one.end()
     if count:
-        print(f"{folder} {version}: {count} problem{'s' if count > 1 else ''}")
+        terminal.say(out, f"{folder} {version}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
     but = f", apart from what training does not need ({remarks} lines)" if remarks else ""
-    print(f"{folder} {version}: complete and consistent{but}")
+    terminal.say(out, f"{folder} {version}: complete and consistent{but}")
 
 
 def _data_of(config: str, overrides: list[str]) -> NuscenesData | NuscenesQueueData:

@@ -106,20 +106,25 @@ def check(
         None, "--tolerance", help="Microseconds between a radar frame and other sensors; default: data.tolerance's."
     ),
     decode: bool = typer.Option(False, "--decode", help="Read every labelled frame, pictures included."),
+    every: bool = typer.Option(False, "--all", help="Every problem, not the first ten."),
 ) -> None:
     """Check RADIal data as training reads them; one line per problem. Exit status 2 when there are any."""
+    from portbev import lists, terminal
     from portbev.data import open_root
     from portbev_radial.check import check_root
 
-    folder = open_root(root)
-    count = 0
+    folder, console = open_root(root), terminal.open_console()
+    count, most = 0, None if every else lists.MOST
+    found_of = {needed: lists.Head(lambda text: terminal.say(console, text), most) for needed in (True, False)}
     found = check_root(
         folder, radar=radar, camera=camera, boxes=boxes, tolerance=tolerance, decode=decode, progress=True
     )
     for finding in found:
-        print(finding.text)
+        found_of[finding.needed].add(finding.text, Path(finding.text.partition(": ")[0]).name)
         count += finding.needed
+    for one in found_of.values():
+        one.end()
     if count:
-        print(f"{folder}: {count} problem{'s' if count > 1 else ''}")
+        terminal.say(console, f"{folder}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
-    print(f"{folder}: complete and consistent")
+    terminal.say(console, f"{folder}: complete and consistent")

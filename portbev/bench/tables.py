@@ -33,7 +33,8 @@ def _environment(content: dict[str, Any]) -> str:
     environment = content["environment"]
     facts = [content["device"], f"torch {environment.get('torch')}"]
     if content["backend"] == "cpu":
-        facts.append(f"{environment.get('torch_threads')} threads")
+        threads = environment.get("torch_threads")
+        facts.append(f"{threads} thread{'s' if threads != 1 else ''}")
     if content["emulated"]:
         facts.append("emulated: the figures say nothing about the device")
     if content["status"] != "finished":
@@ -106,7 +107,7 @@ def step_table(content: dict[str, Any]) -> str:
     """One line per configuration and part."""
     header = ["configuration", "part", "samples", "s", "samples/s", "peak memory, GiB", "J"]
     rows = [
-        [row["config"], row["part"], str(row["samples"]), "failed: " + row["failed"], "", "", ""]
+        [row["config"], row["part"], str(row["samples"]), "failed", "", "", ""]
         if "failed" in row
         else [
             row["config"],
@@ -119,4 +120,7 @@ def step_table(content: dict[str, Any]) -> str:
         ]
         for row in content["rows"]
     ]
-    return f"{_environment(content)}.\n\n" + markdown(header, rows)
+    failed = [
+        f"* {row['config']}, {row['part']}: failed: {row['failed']}\n" for row in content["rows"] if "failed" in row
+    ]
+    return f"{_environment(content)}.\n\n" + markdown(header, rows) + "".join(["\n", *failed] if failed else [])

@@ -11,6 +11,7 @@ from typing import Any
 
 from portbev.autoload import no_autoload
 from portbev.errors import PortbevError, nearest
+from portbev.lists import whole
 
 _SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
 _LIST_OPTIONS = ("--keys", "--legend")
@@ -74,7 +75,8 @@ def _tell(error: PortbevError, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if _is_mine_to_say(error):
-        print(f"portbev: {error}", file=sys.stderr)
+        line = str(error)
+        print(f"portbev: {line.replace(error.what, whole(error.what)) if debug else line}", file=sys.stderr)
     return error.exit_code
 
 

@@ -37,21 +37,26 @@ def show(
     name: str = typer.Argument(..., metavar="NAME", help="A shipped configuration, a YAML file, or a run's folder."),
     diff: str | None = typer.Option(None, "--diff", metavar="OTHER", help="Show the keys in which this one differs."),
     set_: list[str] = _SETTINGS,
+    every: bool = typer.Option(False, "--all", help="Of --diff, every key, not the first ten."),
 ) -> None:
     """Print a configuration with all its defaults, as YAML. Each key has its class and who said it beside it.
 
     Examples: portbev config show bevdepth/laptop; portbev config show mine.yaml --diff bevdepth/laptop
     """
+    from portbev import terminal
     from portbev.config.load import validated
     from portbev.config.written import annotated, origins
 
     layers = _layers(name, set_)
     config = validated(layers)
     if diff is not None:
-        _show_difference(config, validated(_layers(diff, ())), name, diff)
+        _show_difference(config, validated(_layers(diff, ())), name, diff, every=every)
         return
-    print(f"# {name}: class and origin of each key; `portbev config explain KEY` says more")
-    print(annotated(config, origins(config, layers)), end="")
+    console = terminal.open_console()
+    width = console.width if console.is_terminal else None
+    for line in (f"{name}: class and origin of each key;", "`portbev config explain KEY` says more"):
+        print(f"# {line}")
+    print(annotated(config, origins(config, layers), width), end="")
 
 
 def _layers(name: str, settings: Sequence[str]) -> Layers:
@@ -66,16 +71,22 @@ def _layers(name: str, settings: Sequence[str]) -> Layers:
     return layers_of(name, settings)
 
 
-def _show_difference(config: RunConfig, other: RunConfig, name: str, diff: str) -> None:
+def _show_difference(config: RunConfig, other: RunConfig, name: str, diff: str, *, every: bool) -> None:
+    from portbev import lists, terminal
     from portbev.config.section import keys_of
     from portbev.config.written import written
 
     sides = [{key: (value, meaning) for key, value, meaning in keys_of(one)} for one in (config, other)]
     keys = [key for key in dict.fromkeys([*sides[0], *sides[1]]) if sides[0].get(key) != sides[1].get(key)]
-    print(f"{name} -> {diff}: {_count(len(keys))}")
-    for key in keys:
+    console, parts = terminal.open_console(), f" ({lists.families(keys)})" if len(keys) > lists.MOST else ""
+    terminal.say(console, f"{name} -> {diff}: {_count(len(keys))}{parts}")
+    shown, more = lists.shorten(keys, None if every else lists.MOST)
+    for key in shown:
         said = [written(side[key][0]) if key in side else "(no such key)" for side in sides]
-        print(f"  {(sides[0].get(key) or sides[1][key])[1].value:<7}  {key}: {said[0]} -> {said[1]}")
+        meaning = (sides[0].get(key) or sides[1][key])[1]
+        terminal.say(console, f"  {meaning.value:<7}  {key}: {said[0]} -> {said[1]}", hang=11)
+    if more:
+        terminal.say(console, f"  and {more} more (--all shows them)")
 
 
 def _count(keys: int) -> str:
@@ -89,19 +100,21 @@ def explain(
 
     Examples: portbev config explain optimizer.lr; portbev config explain model.decode
     """
+    from portbev import terminal
     from portbev.config.keys import find_keys
 
-    found = find_keys(key)
+    found, console = find_keys(key), terminal.open_console()
     if len({one.path for one in found}) > 1:
         for one in found:
-            print(f"{one.path}{_of(one)}: {one.text}")
-        print("More of one: portbev config explain KEY")
+            terminal.say(console, f"{one.path}{_of(one)}: {one.text}")
+        terminal.say(console, "More of one: portbev config explain KEY")
         return
     for one in found:
         _explain(one, key)
 
 
 def _explain(key: Key, asked: str) -> None:
+    from portbev import terminal
     from portbev.config.page import CLASSES
     from portbev.config.readers import readers
     from portbev.config.shipped import who_says
@@ -109,8 +122,9 @@ def _explain(key: Key, asked: str) -> None:
 
     said = who_says(asked if asked.startswith(f"{key.path}.") else key.path)
     setting = [f"{name}: {written(value)}" for name, value in said.items() if not key.of or _has(name, key)]
-    print(f"{key.path}{_of(key)}")
-    print(f"  {key.text or 'Its schema does not say what it means.'}")
+    console = terminal.open_console()
+    terminal.say(console, f"{key.path}{_of(key)}")
+    terminal.say(console, f"  {key.text or 'Its schema does not say what it means.'}", hang=2)
     for label, text in {
         "type": key.kind,
         "unit": key.unit,
@@ -120,7 +134,7 @@ def _explain(key: Key, asked: str) -> None:
         "read by": ", ".join(readers(key)) or "nothing was found by this name",
     }.items():
         if text:
-            print(f"  {label:<8}  {text}")
+            terminal.say(console, f"  {label:<8}  {text}", hang=12)
 
 
 def _of(key: Key) -> str:

@@ -32,14 +32,12 @@ def configs(
 
 def _entry(name: str, text: str, longest: int) -> None:
     """A line, or on a narrow terminal the name with the text below it."""
-    import shutil
-    import sys
-    import textwrap
+    from portbev import terminal
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    console = terminal.open_console()
     line = f"  {name:<{longest}}  {text}"
-    if len(line) <= width:
+    if not console.is_terminal or len(line) <= console.width:
         print(line)
         return
     print(f"  {name}")
-    print(textwrap.fill(text, width, initial_indent="      ", subsequent_indent="      "))
+    terminal.say(console, f"      {text}", hang=6)

@@ -70,7 +70,7 @@ def _show(console: Console, config: str, found: Complexity, depth: int) -> None:
     fitted, gone = fitting(console, table, len(HEADERS), LEAST_IMPORTANT)
     print_whole(console, fitted)
     if gone:
-        say(console, f"left out for width: {', '.join(HEADERS[column] for column in sorted(gone))}")
+        say(console, f"left out for width: {'; '.join(HEADERS[column] for column in sorted(gone))}")
     if found.backward is not None:
         ratio = found.backward.flops / max(1, found.modules[""].flops)
         say(console, f"backward, without losses: {_giga(found.backward.flops)} GFLOP, {ratio:.2f} times the forward")

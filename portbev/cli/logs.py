@@ -61,19 +61,24 @@ def time(
     outliers: bool = typer.Option(False, "--include-outliers", help="Count every step."),
 ) -> None:
     """Say how long steps took: mean and median, slowest and fastest epoch, waiting for data."""
+    from portbev import terminal
     from portbev.logs.times import times_of
 
+    console = terminal.open_console()
     for log in _read(logs):
         found = times_of(log, outliers=outliers)
         epochs = found.epochs.set_index("epoch")["mean"]
-        print(f"{log.name}: {found.mean:.4f} s a step on average, median {found.median:.4f} s")
+        terminal.say(console, f"{log.name}: {found.mean:.4f} s a step on average, median {found.median:.4f} s")
         print(f"  slowest epoch {found.slowest}, average {epochs[found.slowest]:.4f} s")
         print(f"  fastest epoch {found.fastest}, average {epochs[found.fastest]:.4f} s")
         print(f"  standard deviation of the epochs' averages {found.spread:.4f} s")
         if found.data is not None:
             print(f"  waited for data {found.data:.1%} of the time")
         if found.left_out:
-            print(f"  left out: {found.left_out} steps, the first of each epoch and outliers (--include-outliers)")
+            terminal.say(
+                console,
+                f"  left out: {found.left_out} steps, the first of each epoch and outliers (--include-outliers)",
+            )
 
 
 def table(

@@ -27,6 +27,7 @@ def publish(
     checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
 ) -> None:
     """Write the weights of a checkpoint, without optimizer and state, with the hash in the file's name."""
+    from portbev import lists, terminal
     from portbev.errors import PortbevError
     from portbev.runs.publish import publish as write
 
@@ -35,7 +36,7 @@ def publish(
     done = write(source, out, form=cast("Format", form), use_ema=ema, which=checkpoint)
     size = done.path.stat().st_size / 2**20
     averaged = " (averaged)" if done.kind == "ema" else ""
-    print(f"written: {done.path}: {done.tensors} tensors{averaged}, {size:.1f} MiB")
+    console = terminal.open_console()
+    terminal.say(console, f"written: {done.path}: {done.tensors} tensors{averaged}, {size:.1f} MiB")
     if done.left_out:
-        more = len(done.left_out) - 10
-        print(f"left out: {', '.join(done.left_out[:10])}" + (f" and {more} more" if more > 0 else ""))
+        terminal.say(console, f"left out: {lists.named(done.left_out)}")

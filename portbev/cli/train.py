@@ -118,6 +118,7 @@ def _to_resume(out: Path) -> Run:
     Raises:
         PortbevError: there is none.
     """
+    from portbev import lists
     from portbev.errors import PortbevError
     from portbev.runs import load_run
     from portbev.runs.layout import RUN, runs_below
@@ -126,8 +127,7 @@ def _to_resume(out: Path) -> Run:
         return load_run(out)
     start = f"Start one: portbev train CONFIG --out {shlex.quote(str(out))}"
     there = [str(run) for run in runs_below(out) or runs_below(out.parent, deep=False)]
-    rest = f" and {len(there) - 10} more" if len(there) > 10 else ""
-    named = f"; or name a run that is there: {', '.join(there[:10])}{rest}" if there else ""
+    named = f"; or name a run that is there: {lists.cut(there)}" if there else ""
     raise PortbevError("there is no run to resume", where=str(out), cure=start + named)
 
 

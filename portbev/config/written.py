@@ -33,18 +33,39 @@ def written(value: Any) -> str:
     return repr(value)
 
 
-def annotated(config: RunConfig, origins: Mapping[str, str]) -> str:
-    """The whole configuration as YAML, each key with its class and who said it in a comment."""
+def annotated(config: RunConfig, origins: Mapping[str, str], width: int | None = None) -> str:
+    """The whole configuration as YAML, each key with its class and who said it in a comment.
+
+    Args:
+        width: of the terminal: a comment that does not fit beside its key stands above it. None: there is no terminal.
+    """
     lines: list[str] = []
     open_sections: tuple[str, ...] = ()
-    for path, value, meaning in _leaves(config):
+    comments = {path: f"# {meaning.value:<7}  {origins['.'.join(path)]}" for path, _, meaning in _leaves(config)}
+    column = _COMMENT if width is None else max(0, min(_COMMENT, width - 2 - max(map(len, comments.values()))))
+    for path, value, _ in _leaves(config):
         sections = path[:-1]
         common = sum(1 for _ in _while_equal(sections, open_sections))
         lines += [f"{'  ' * depth}{sections[depth]}:" for depth in range(common, len(sections))]
         open_sections = sections
-        text = f"{'  ' * len(sections)}{written(path[-1])}: {written(value)}"
-        lines.append(f"{text:<{_COMMENT}}  # {meaning.value:<7}  {origins['.'.join(path)]}")
+        indent = "  " * len(sections)
+        text = f"{indent}{written(path[-1])}: {written(value)}"
+        if width is None or len(text) <= column:
+            lines.append(f"{text:<{column}}  {comments[path]}")
+        else:
+            lines += [f"{indent}{comments[path]}", *_folded(text, width, f"{indent}  ")]
     return "\n".join(lines) + "\n"
+
+
+def _folded(text: str, width: int, indent: str) -> list[str]:
+    """A key and its value in lines of ``width``, at the commas of its lists."""
+    lines, line = [], ""
+    for part in re.split(r"(?<=, )", text):
+        if line.strip() and len(line) + len(part.rstrip()) > width:
+            lines.append(line.rstrip())
+            line = indent
+        line += part
+    return [*lines, line]
 
 
 def origins(config: RunConfig, layers: Layers) -> dict[str, str]:

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import torch
 
+from portbev.lists import Shortened, named
+
 Shapes = Mapping[str, torch.Size]
 BLOCKS = {
     "BasicBlock": {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34},
     "Bottleneck": {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152},
 }
-MAX_LISTED = 10  # names in a message before "and n more"
 _STAGE = re.compile(r"(?:^|(?P<root>.*)\.)layer(?P<stage>\d+)\.(?P<block>\d+)\.(?P<rest>.+)")
 _LAYER = re.compile(r"(?P<root>.*\blayers|.*\b(?:cls|reg)_branches|.*\btask_heads)\.(?P<index>\d+)\.")
 
@@ -30,12 +31,15 @@ class Hint(NamedTuple):
 
 
 def summarise(problem: str, names: Iterable[str]) -> list[str]:
-    """One message with the number of ``names`` and the first of them, or none where there are no names."""
+    """One message with the number of ``names`` and the first of them, or none where there are no names.
+
+    Of many names the parts of the model that they are in come first (:func:`portbev.lists.named`).
+    """
     names = list(names)
     if not names:
         return []
-    rest = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-    return [f"{len(names)} {problem} ({', '.join(names[:MAX_LISTED])}{rest})"]
+    text = f"{len(names)} {problem}"
+    return [Shortened(f"{text} ({named(names)})", f"{text} ({', '.join(names)})")]
 
 
 def reasons(theirs: Shapes, ours: Shapes, hints: Sequence[Hint] = ()) -> list[str]:

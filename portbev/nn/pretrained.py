@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.errors import CheckpointError
+from portbev.lists import Shortened, whole
 from portbev.nn.backbone_weights import load_resnet
 from portbev.nn.derived import derived_buffers
 from portbev.nn.misfit import Hint, reasons, summarise
@@ -97,7 +98,9 @@ def fit_state(
     if problems and (not partial or not taken):
         raise CheckpointError(_misfit(fit, vocabulary, problems, why), cure=_cure(why, taken))
     if problems:
-        fit.notes.append(f"{taken} of {len(expected)} weights were taken; " + "; ".join([*why, *problems]))
+        told = f"{taken} of {len(expected)} weights were taken; "
+        short, long = ("; ".join([*why, *texts]) for texts in (problems, map(whole, problems)))
+        fit.notes.append(Shortened(told + short, told + long))
     own = {key: value.detach().to("cpu") for key, value in expected.items() if not value.is_meta}
     return Imported({**own, **fit.state}, fit.notes)
 
@@ -175,12 +178,13 @@ def _finite(value: Tensor) -> bool:
     return bool(torch.isfinite(value).all())
 
 
-def _misfit(fit: _Fit, names: Mapping[str, str], problems: list[str], why: list[str]) -> str:
+def _misfit(fit: _Fit, names: Mapping[str, str], problems: Sequence[str], why: list[str]) -> str:
     if not fit.state:
         why = ["none of its weights has a name and shape of the model's", *why]
     elif len(fit.state) * 4 < len(names):
         why = [f"only {len(fit.state)} of its weights have a name and shape of the model's", *why]
-    return "does not fit the model: " + "; ".join([*why, *problems])
+    short, long = ("does not fit the model: " + "; ".join([*why, *texts]) for texts in (problems, map(whole, problems)))
+    return Shortened(f"{short} (--debug lists them all)" if short != long else short, long)
 
 
 def _cure(why: list[str], taken: int) -> str:

@@ -69,7 +69,9 @@ def verify(path: Path | str, runs: Sequence[Path | str] = (), controls: Sequence
     folders = [_find(entry, runs, folder) for entry in report.runs]
     for entry, place in zip(report.runs, folders, strict=True):
         _check_run(entry, place)
-    lines.append(f"{len(folders)} runs are those that were read")
+    lines.append(
+        f"{len(folders)} runs are those that were read" if len(folders) != 1 else "the run is the one that was read"
+    )
     lines.append(_judge_again(report, folders, controls))
     return lines
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portbev.errors import PortbevError
-from portbev.runs.layout import METRICS, PREDICTIONS, RUN
+from portbev.runs.layout import METRICS, PREDICTIONS, RUN, runs_below
 from portbev.runs.metrics import EvaluatedData, Metrics, read_metrics
-from portbev.runs.run import load_run
+from portbev.runs.run import load_run, runs_near
 
 if TYPE_CHECKING:
     from portbev.runs.record import DataFacts
@@ -50,6 +50,8 @@ def load_evaluated(folder: Path | str) -> Evaluated:
     if not (folder / METRICS).is_file():
         what = "no run or evaluation: it has neither run.json nor metrics.json"
         cure = "Name a directory written by portbev train or portbev eval"
+        if runs_below(folder):
+            cure = runs_near(folder)
         raise PortbevError(what if folder.is_dir() else "no such run directory", where=str(folder), cure=cure)
     metrics = read_metrics(folder / METRICS)
     if metrics.data is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from portbev import lists
 from portbev.config import RunConfig, load_config
 from portbev.errors import PortbevError
 from portbev.runs.layout import CHECKPOINTS, METRICS, PREDICTIONS, RUN, SCALARS, runs_below
@@ -16,7 +17,6 @@ from portbev.runs.scalars import Row, read_scalars
 if TYPE_CHECKING:
     from portbev.runs.checkpoints import Checkpoints
 
-_MANY = 10
 """Runs that are named, where another may be meant."""
 
 
@@ -70,14 +70,13 @@ class Run:
         return read_scalars(self.path / SCALARS)
 
 
-def _named(path: Path) -> str:
+def runs_near(path: Path) -> str:
     """Which run may be meant by ``path``, which is none."""
     inside = runs_below(path)
     near = inside or runs_below(path.parent, deep=False)
     if not near:
         return "Name a directory written by: portbev train --out DIR"
-    rest = f" and {len(near) - _MANY} more" if len(near) > _MANY else ""
-    return f"Runs {'in it' if inside else 'beside it'}: {', '.join(map(str, near[:_MANY]))}{rest}"
+    return f"Runs {'in it' if inside else 'beside it'}: {lists.cut([str(run) for run in near])}"
 
 
 def load_run(path: Path | str) -> Run:
@@ -89,5 +88,5 @@ def load_run(path: Path | str) -> Run:
     path = Path(path)
     if not (path / RUN).is_file():
         what = "not a run directory: it has no run.json" if path.is_dir() else "no such run directory"
-        raise PortbevError(what, where=str(path), cure=_named(path))
+        raise PortbevError(what, where=str(path), cure=runs_near(path))
     return Run(path, read_record(path / RUN))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from portbev import lists
 from portbev.config import Meaning, RunConfig
 from portbev.config.section import keys_of
 from portbev.errors import PortbevError
@@ -60,7 +61,8 @@ def check_changes(found: Sequence[Change], new: RunConfig, where: str) -> None:
         raise PortbevError(what, where=where, cure=cure)
     if fixed:
         how = [change for change in fixed if change.meaning is Meaning.HOW]
-        what = f"the run was made with another configuration; these keys differ: {', '.join(map(str, fixed))}"
+        keys = lists.named([str(change) for change in fixed])
+        what = f"the run was made with another configuration; these keys differ: {keys}"
         if how == fixed:
             what += "; they decide how each step is computed, so the run would not go on to the same bits"
         cure = f"Go on with its own values: portbev train --resume --out {where}; or {anew}"

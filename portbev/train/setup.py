@@ -12,6 +12,7 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.load import agreement
+from portbev.lists import whole
 from portbev.models import DetectionModel, build_model
 from portbev.nn.dropout import prepare_dropout
 from portbev.nn.image_backbone import FrozenRandomError
@@ -121,7 +122,7 @@ def build_parts(
         init=init,
         init_partial=init_partial,
         command=command,
-        notes=[*notes, *told, *prepared],
+        notes=[whole(note) for note in (*notes, *told, *prepared)],
     )
     lr = scaled_lr(config.optimizer, samples_per_step(config, comm))
     return Parts(

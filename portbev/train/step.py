@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from portbev import lists
 from portbev.errors import ConfigError, PortbevError
 from portbev.models import Batch, MeanOverRanks, move_batch
 from portbev.nn.dropout import set_dropout_step
@@ -212,7 +213,7 @@ class OptimizerStep:
 
     def _without_gradient(self) -> PortbevError:
         names = self._unused()
-        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        shown = lists.named(names)
         return PortbevError(
             f"step {self.step + 1}: parameters without a gradient" + (f": {shown}" if shown else ""),
             where=f"process {self.comm.rank}",

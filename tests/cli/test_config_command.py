@@ -52,7 +52,7 @@ def test_show_says_what_differs_between_two(capsys: pytest.CaptureFixture[str], 
         "how compute.threads: 1 -> 2",
     ]
     assert "no key differs" in said(capsys, "config", "show", str(mine), "--diff", str(mine))
-    families = said(capsys, "config", "show", "bevformer/tiny_test", "--diff", "bevdepth/tiny_test")
+    families = said(capsys, "config", "show", "bevformer/tiny_test", "--diff", "bevdepth/tiny_test", "--all")
     assert "model.variant: (no such key) -> bevdepth" in families
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def bisect(
     data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
     out: Path | None = typer.Option(None, "--out", metavar="DIR", help="Without B: where its dump goes."),  # noqa: B008
     json_: Path | None = typer.Option(None, "--json", metavar="FILE", help="Write the verdict as JSON."),  # noqa: B008
+    every: bool = typer.Option(False, "--all", help="Every entry of a list, not the first ten."),
 ) -> None:
     """Name the module, operator, provider and kind of what makes two devices differ, with the evidence.
 
@@ -59,7 +61,7 @@ def bisect(
         data_root=data_root,
         say=print,
     )
-    _tell(verdict, first, second, why_not)
+    _tell(verdict, first, second, why_not, every=every)
     if json_ is not None:
         write_json(json_, document(verdict, first, second))
         print(f"written: {json_}")
@@ -67,22 +69,31 @@ def bisect(
         raise typer.Exit(1)
 
 
-def _tell(verdict: Verdict, a: Dump, b: Dump, why_not: str) -> None:
+def _tell(verdict: Verdict, a: Dump, b: Dump, why_not: str, *, every: bool) -> None:
     """The verdict, for people."""
-    print(f"a: {a.label}, {a.header.label}; b: {b.label}, {b.header.label}")
-    print(f"cause: {verdict.headline()}")
+    from portbev import lists, terminal
+
+    console, most = terminal.open_console(), None if every else lists.MOST
+
+    def say(lines: Iterable[str]) -> None:
+        for line in lines:
+            terminal.say(console, line)
+
+    def say_first(entries: Sequence[str], indent: str) -> None:
+        shown, more = lists.shorten(entries, most)
+        say([*shown, *([f"{indent}and {more} more (--all shows them)"] if more else [])])
+
+    say([f"a: {a.label}, {a.header.label}; b: {b.label}, {b.header.label}", f"cause: {verdict.headline()}"])
     if verdict.side:
-        print(f"wrong side: {verdict.side}")
-    for line in verdict.evidence:
-        print(f"  - {line}")
+        say([f"wrong side: {verdict.side}"])
+    say_first([f"  - {line}" for line in verdict.evidence], "  ")
     if verdict.providers:
-        print("  providers of the operator, by their error from float64:")
+        say(["  providers of the operator, by their error from float64:"])
     for one in verdict.providers:
         error = one.note if one.error is None else f"{one.error:.1e}"
-        print(f"    {one.name} on the {one.side}: {error}")
-    for line in verdict.others:
-        print(f"  also: {line}")
+        say([f"    {one.name} on the {one.side}: {error}"])
+    say_first([f"  also: {line}" for line in verdict.others], "  ")
     if verdict.live:
-        print(f"computed again on {verdict.live}")
+        say([f"computed again on {verdict.live}"])
     elif why_not:
-        print(f"from the files alone ({why_not})")
+        say([f"from the files alone ({why_not})"])

@@ -17,6 +17,7 @@ def compare(
     b: Path = typer.Argument(..., metavar="B", help="A dump of the same step, on another device."),  # noqa: B008
     json_: bool = typer.Option(False, "--json", help="Print the comparison as JSON."),
     out: Path | None = typer.Option(None, "--out", metavar="FILE", help="Write the JSON to a file, too."),  # noqa: B008
+    every: bool = typer.Option(False, "--all", help="Every entry of a list, not the first ten."),
 ) -> None:
     """Say whether two dumps differ by more than rounding, and the first operator that is the cause.
 
@@ -24,7 +25,9 @@ def compare(
     """
     import json
 
+    from portbev import terminal
     from portbev.files import write_json
+    from portbev.lists import MOST
     from portbev.parity.dumps.compare import compare
     from portbev.parity.dumps.reading import load_dump
     from portbev.parity.dumps.told import lines
@@ -35,7 +38,8 @@ def compare(
     if json_:
         print(json.dumps(found.as_json(), indent=1, allow_nan=False))
     else:
-        for line in lines(found):
-            print(line)
+        console = terminal.open_console()
+        for line in lines(found, None if every else MOST):
+            terminal.say(console, line)
     if found.verdict == "different":
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from portbev import lists
 from portbev.config.section import flatten
 from portbev.errors import PortbevError
 from portbev.parity.dumps.reading import Dump
@@ -113,8 +114,7 @@ def _check_experiment(a: Dump, b: Dump, where: str) -> None:
         else f"{key} {first.get(key)} and {second.get(key)}"
         for key in keys
     ]
-    more = f" and {len(told) - 4} more" if len(told) > 4 else ""
-    raise PortbevError(f"the configurations differ: {'; '.join(told[:4])}{more}", where=where, cure=_CURE)
+    raise PortbevError(f"the configurations differ: {lists.named(told)}", where=where, cure=_CURE)
 
 
 def _check_data(a: Dump, b: Dump, where: str) -> None:
@@ -136,8 +136,7 @@ def _check_weights(a: Dump, b: Dump, where: str) -> None:
         return
     first, second = _start(a), _start(b)
     names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    what = f"the weights before the step differ: {shown or 'other parameters'}"
+    what = f"the weights before the step differ: {lists.named(names) or 'other parameters'}"
     raise PortbevError(what, where=where, cure="Start both from one checkpoint: --init CHECKPOINT, or dump one run")
 
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
+from portbev import lists
 from portbev.parity.dumps.bands import FACTOR
 from portbev.parity.dumps.compare import Comparison
 from portbev.parity.dumps.findings import Finding
 from portbev.parity.dumps.likeness import Difference
 from portbev.parity.dumps.record import Record
 
-_MOST = 5
 
+def lines(found: Comparison, most: int | None = lists.MOST) -> Iterator[str]:
+    """The verdict first, then the cause with its evidence, then what else there is to know.
 
-def lines(found: Comparison) -> Iterator[str]:
-    """The verdict first, then the cause with its evidence, then what else there is to know."""
+    Args:
+        most: entries of a list; None: all of them.
+    """
     a, b = found.a.header, found.b.header
     yield f"A  {found.a.label}: {a.run.name}, {a.step.kind} step {a.step.number}, on {a.label}"
     yield f"B  {found.b.label}: {b.run.name}, {b.step.kind} step {b.step.number}, on {b.label}"
     for side, header in (("A", a), ("B", b)):
         if header.ended:
             yield f"{side} ended early: {header.ended}"
-    yield from _verdict(found)
+    yield from _verdict(found, most)
     for rank in found.ranks:
         counts = rank.counts
         many = f" of process {rank.rank}" if len(found.ranks) > 1 else ""
@@ -31,12 +35,21 @@ def lines(found: Comparison) -> Iterator[str]:
         yield f"records{many}: {told}"
         yield from _only("A", rank.alignment.only_a)
         yield from _only("B", rank.alignment.only_b)
-    yield from _differences("settings that differ, and may", found.allowed)
-    yield from _differences("operators that others served", found.ledger)
-    yield from _differences("environment", found.environment)
+    yield from _differences("settings that differ, and may", found.allowed, most)
+    yield from _differences("operators that others served", found.ledger, most)
+    yield from _differences("environment", found.environment, most)
+    if found.verdict != "bit-identical":
+        yield f"portbev parity bisect {shlex.quote(str(found.a.path))} {shlex.quote(str(found.b.path))}: {_more(found)}"
 
 
-def _verdict(found: Comparison) -> Iterator[str]:
+def _more(found: Comparison) -> str:
+    """What ``parity bisect`` does that a comparison does not."""
+    if found.verdict == "different":
+        return "names the kernel, the setting or the draw behind the cause"
+    return "looks at what stays within rounding too: fewer bits, a setting, another way to compute the same"
+
+
+def _verdict(found: Comparison, most: int | None) -> Iterator[str]:
     yield ""
     yield f"{found.verdict}"
     if found.first_bit is not None:
@@ -49,11 +62,10 @@ def _verdict(found: Comparison) -> Iterator[str]:
         yield from (f"    {line}" for line in _evidence(findings[0]))
         others = findings[1:]
         if others:
-            yield f"  {len(others)} more that nothing before explains:"
-            yield from (f"    {_named(finding)}" for finding in others[:_MOST])
-            yield from [f"    and {len(others) - _MOST} more"] if len(others) > _MOST else []
-    for edge in found.edges[:_MOST]:
-        yield f"  an edge was crossed in a few elements of {edge.a.key}: what follows from it is not judged"
+            yield f"  {len(others)} more that nothing before explains{_parts(others, most)}:"
+            yield from _cut([f"    {_named(finding)}" for finding in others], most, "    ")
+    edges = [f"  an edge was crossed in a few elements of {edge.a.key}" for edge in found.edges]
+    yield from _cut([f"{edge}: what follows from it is not judged" for edge in edges], most, "  ")
     if not found.bands and found.first_bit is not None:
         yield "  no bands: dumps of the level sketch, made with --bands, tell rounding from more"
     yield ""
@@ -94,7 +106,21 @@ def _only(side: str, records: Sequence[Record]) -> Iterator[str]:
         yield f"  only {side} has {len(records)} records: {shown}" + (" ..." if len(records) > 3 else "")
 
 
-def _differences(what: str, found: Sequence[Difference]) -> Iterator[str]:
+def _differences(what: str, found: Sequence[Difference], most: int | None) -> Iterator[str]:
     if found:
         yield f"{what}:"
-        yield from (f"  {one.key}: {one.a} and {one.b}" for one in found)
+        yield from _cut([f"  {one.key}: {one.a} and {one.b}" for one in found], most, "  ")
+
+
+def _parts(findings: Sequence[Finding], most: int | None) -> str:
+    """Of a list that will be cut: where in the model all of them are."""
+    if most is None or len(findings) <= most:
+        return ""
+    return f" ({lists.families([f'{finding.a.key.module}.x' for finding in findings])})"
+
+
+def _cut(entries: Sequence[str], most: int | None, indent: str) -> Iterator[str]:
+    shown, more = lists.shorten(entries, most)
+    yield from shown
+    if more:
+        yield f"{indent}and {more} more (--all shows them)"
