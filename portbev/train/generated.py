@@ -23,7 +23,7 @@ def fit_generated(
     data_root: Path | str | None,
     comm: Comm,
     command: Sequence[str],
-    frozen: FrozenRandomError | None,
+    frozen: FrozenRandomError | None = None,
 ) -> None:
     """Raise one error that has every setting which ``config`` needs to train on generated data, if they are such.
 
@@ -35,13 +35,11 @@ def fit_generated(
         frozen: why the model has no weights to start from.
 
     Raises:
-        ConfigError: settings are missing; or ``frozen`` itself, where the data are not generated.
+        ConfigError: settings are missing. Nothing is raised where the data are not generated.
     """
     given = data_root or config.data.root
     data = generated(lasting_root(given) if given else None)
     if data is None:
-        if frozen is not None:
-            raise frozen
         return
     _same_data_set(config, data, str(given))
     needed = _needed(config, data, comm)

@@ -103,8 +103,12 @@ def build_parts(
         notes: what the record notes of the preparation so far.
     """
     # A file of weights that is not there is told before any data are generated.
-    model, told, frozen = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
-    fit_generated(config, data_root, comm, command, frozen)
+    try:
+        model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
+    except FrozenRandomError as error:
+        fit_generated(config, data_root, comm, command, error)
+        raise
+    fit_generated(config, data_root, comm, command)
     data = open_splits(config, data_root, comm)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
@@ -144,25 +148,20 @@ def build_parts(
 
 def _build_model(
     config: RunConfig, comm: Comm, *, init: Path | None, init_partial: bool, resumed: bool
-) -> tuple[DetectionModel, list[str], FrozenRandomError | None]:
+) -> tuple[DetectionModel, list[str]]:
     """The model on the CPU with weights that depend on the seed and the files of the configuration alone, or those of
-    ``init``; notes about it; and why it cannot be trained. A run that is ``resumed`` gets its weights from its
-    checkpoint later.
+    ``init``; and notes about it. A run that is ``resumed`` gets its weights from its checkpoint later.
     """
     family = plugins().models()[config.model.family]
     torch.manual_seed(config.train.seed)
     model = build_model(family, config.model)
-    notes: list[str] = []
-    try:
-        notes += [] if resumed else load_start(model, family, init, partial=init_partial)
-    except FrozenRandomError as error:
-        return model, notes, error
+    notes = [] if resumed else load_start(model, family, init, partial=init_partial)
     prepare_dropout(model, config.train.seed)
     if config.train.sync_batchnorm and comm.size > 1:
         notes.append(
             f"{convert_sync_batchnorm(model)} batch normalisations are synchronised over {comm.size} processes"
         )
-    return model, notes, None
+    return model, notes
 
 
 def _average(config: RunConfig, model: DetectionModel, samples: int) -> Ema | None:

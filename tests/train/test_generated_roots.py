@@ -14,6 +14,7 @@ from portbev.config.load import agreement
 from portbev.config.shipped import shipped_configs
 from portbev.errors import ConfigError
 from portbev.nn.image_backbone import FrozenRandomError
+from portbev.train import train
 from portbev.train.generated import fit_generated
 from portbev.train.output import claimed
 from portbev.train.splits import open_splits
@@ -81,10 +82,11 @@ def test_generated_data_of_another_data_set_are_refused_with_the_root_that_gener
 
 
 def test_other_data_keep_the_error_of_the_frozen_backbone(tmp_path: Path, comm: Comm) -> None:
-    config, frozen = load_config("bevformer/tiny"), FrozenRandomError("no weights")
-    fit_generated(config, tmp_path, comm, [], None)
-    with pytest.raises(FrozenRandomError, match="no weights"):
-        fit_generated(config, tmp_path, comm, [], frozen)
+    config = load_config("bevformer/tiny")
+    fit_generated(config, tmp_path, comm, [], FrozenRandomError("no weights"))
+    with pytest.raises(FrozenRandomError, match="frozen_stages is 1 and frozen_norms is true"):
+        train(config, backend="cpu", data_root=tmp_path, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_was_typed_of_the_same_keys_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
