@@ -23,9 +23,9 @@ class Shortened(str):
         text.whole = whole
         return text
 
-    def __getnewargs__(self) -> tuple[str, str]:
+    def __reduce__(self) -> tuple[type[Shortened], tuple[str, str]]:
         """What a copy in another process is made of."""
-        return str(self), self.whole
+        return Shortened, (str(self), self.whole)
 
 
 def whole(text: str) -> str:
