@@ -275,6 +275,7 @@ def test_what_cannot_be_resumed_or_evaluated_is_told_with_what_to_type(
         (["train", "--resume", "--out", str(tmp_path / "none")], f"portbev train CONFIG --out {tmp_path / 'none'}"),
         (["train", "--resume", "--out", str(runs)], f"a run that is there: {runs / 'one'}"),
         (["eval", str(runs)], f"portbev eval {runs / 'one'}; or compare them: portbev parity report {runs / 'one'}"),
+        (["viz", str(runs)], f"Runs in it: {runs / 'one'}"),
         (["eval", str(trained / "checkpoints")], f"portbev eval {trained}; --checkpoint STEP"),
     ):
         assert main(words) == 2

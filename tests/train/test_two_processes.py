@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -204,3 +207,42 @@ def test_a_killed_process_and_an_error_in_one_process_end_all_in_a_line_each_and
     assert [taken.step for taken in resumed.record.resumed] == [2, 3]
     assert all(torch.equal(value, final_weights(whole)[key]) for key, value in final_weights(resumed).items())
     assert resumed.predictions.read_bytes() == whole.predictions.read_bytes()
+
+
+HEARS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""A job in the background of a shell has SIGINT ignored, and so have its children."""
+
+
+def test_ctrl_c_under_torchrun_ends_with_how_to_go_on_below_torchruns_own_words(
+    toy_environment: dict[str, str], toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    config, out = toy_file(model__sleep=0.05, train__epochs=1000), tmp_path / "run"
+    typed = ["train", str(config), "--backend", "cpu", "--data-root", str(tiny_root), "--out", str(out)]
+    words = [sys.executable, "-c", HEARS, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words += ["-m", "portbev", *typed]
+    with open(tmp_path / "terminal", "w+b") as terminal:
+        process = subprocess.Popen(words, env=toy_environment, stdout=terminal, stderr=terminal, start_new_session=True)
+        try:
+            waited_for(lambda: (out / "scalars.jsonl").exists() and (out / "scalars.jsonl").stat().st_size > 0)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to torchrun and to both
+            process.wait(60)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    last = f"  torchrun --nproc-per-node 2 -m portbev {shlex.join(typed)} --resume"
+    said = tmp_path / "terminal"
+    waited_for(lambda: said.read_text().rstrip("\n").endswith(last), seconds=30)
+    lines = said.read_text().splitlines()
+    assert lines[-2:] == ["continue with:", last]
+    assert load_run(out).status == "interrupted"
+
+
+def waited_for(happened: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
