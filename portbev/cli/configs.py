@@ -40,4 +40,4 @@ def _entry(name: str, text: str, longest: int) -> None:
         print(line)
         return
     print(f"  {name}")
-    terminal.say(console, f"      {text}", hang=6)
+    terminal.say(console, f"    {text}", hang=4)
