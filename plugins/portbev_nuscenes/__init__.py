@@ -9,7 +9,6 @@ data``, ``check`` the one that examines a data root.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portbev.hookspecs import hookimpl
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from portbev.evaluate.benchmark import Benchmark
     from portbev.export.interface import RequestForm
     from portbev.viz.seen import Browser
+    from portbev.paths import DataPath
 
 
 @hookimpl
@@ -28,13 +28,14 @@ def portbev_datasets() -> list[DataSet]:
     from portbev.data.kinds import DataKind, DataSet
     from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
     from portbev_nuscenes.synth.root import SCHEME
+    from portbev_nuscenes.tables.rows import looks_like
 
     kinds = (
         DataKind("nuscenes", NuscenesData, _open_sweeps, _browse_sweeps),
         DataKind("nuscenes_queue", NuscenesQueueData, _open_queue, _browse_queue),
     )
     return [
-        DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME),
+        DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME, looks_like=looks_like),
         DataSet("nuimages", (), commands=_nuimages_commands),
     ]
 
@@ -55,13 +56,13 @@ def portbev_benchmarks() -> list[Benchmark]:
     return [NuscenesBenchmark()]
 
 
-def _open_sweeps(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+def _open_sweeps(section: Any, root: DataPath, part: Part, *, seed: int) -> Dataset:
     from portbev_nuscenes.samples.sweeps import SweepDataset
 
     return SweepDataset(section, root, part, seed=seed)
 
 
-def _open_queue(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+def _open_queue(section: Any, root: DataPath, part: Part, *, seed: int) -> Dataset:
     from portbev_nuscenes.samples.queue import QueueDataset
 
     return QueueDataset(section, root, part, seed=seed)

@@ -7,13 +7,14 @@ schema asks for and nobody reads is told, and marked so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.checks import frames, opened, times
 from portbev_nuscenes.checks.files import lidar_layout, missing_files
 from portbev_nuscenes.checks.opened import Files
@@ -44,7 +45,7 @@ _EXTRA: Final[dict[str, list[Any]]] = {
 
 
 def check_root(
-    root: Path,
+    root: DataPath,
     version: str,
     *,
     section: NuscenesData | NuscenesQueueData | None = None,
@@ -90,7 +91,7 @@ def check_root(
         yield from opened.check_files(root, chosen, channels, None if layout else values, progress)
 
 
-def _read_tables(folder: Path, tables: Tables) -> Iterator[Problem]:
+def _read_tables(folder: DataPath, tables: Tables) -> Iterator[Problem]:
     """Read all tables into ``tables``; of those that are absent or damaged, the problems."""
     for name in TABLES:
         path, needed = folder / f"{name}.json", name in INDEXED
@@ -109,13 +110,13 @@ def _read_tables(folder: Path, tables: Tables) -> Iterator[Problem]:
             yield Problem(str(path), f"token {token} comes more than once", needed=needed)
 
 
-def _is_annotated(folder: Path) -> bool:
+def _is_annotated(folder: DataPath) -> bool:
     """Whether there is a table of annotations with more in it than an empty list."""
     path = folder / "sample_annotation.json"
     return path.exists() and path.read_bytes()[:64].strip() not in (b"[]", b"[ ]")
 
 
-def _read(path: Path, name: str) -> tuple[dict[str, Any], list[str]]:
+def _read(path: DataPath, name: str) -> tuple[dict[str, Any], list[str]]:
     """The rows of a table by token, and the tokens that come more than once."""
     followed: list[Any] = [("token", str)]
     others: list[Any] = []
@@ -138,7 +139,7 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], list[str]]:
     return rows, doubled
 
 
-def _check_links(folder: Path, name: str, rows: dict[str, Any], tables: Tables) -> Iterator[Problem]:
+def _check_links(folder: DataPath, name: str, rows: dict[str, Any], tables: Tables) -> Iterator[Problem]:
     where = str(folder / f"{name}.json")
     for field, link in LINKS[name].items():
         target = tables.get(link.table)
@@ -166,7 +167,7 @@ def _check_chain(where: str, rows: dict[str, Any]) -> Iterator[Problem]:
                 yield Problem(where, what, needed=False)
 
 
-def _check_index(folder: Path, section: NuscenesData | NuscenesQueueData | None) -> Iterator[Problem]:
+def _check_index(folder: DataPath, section: NuscenesData | NuscenesQueueData | None) -> Iterator[Problem]:
     """What runs refuse, from the index of the version."""
     try:
         index = build_index(
@@ -201,7 +202,7 @@ def _needed_channels(index: Index, section: NuscenesData | NuscenesQueueData | N
     return [*map(index.channel, section.cameras), *lidar]
 
 
-def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
+def _check_can_bus(root: DataPath, scenes: list[str]) -> Iterator[Problem]:
     """Read the CAN bus messages of each scene that has a file; the files are optional."""
     for path in (pose_file(root, scene) for scene in scenes):
         try:
@@ -211,7 +212,7 @@ def _check_can_bus(root: Path, scenes: list[str]) -> Iterator[Problem]:
             yield Problem(error.where, error.what, error.cure)
 
 
-def _check_splits(root: Path, version: str) -> Iterator[Problem]:
+def _check_splits(root: DataPath, version: str) -> Iterator[Problem]:
     try:
         usable, own, here = usable_splits(root, version), own_splits(root, version), scenes_of(root, version)
         notes = [(str(own[name].path), note) for name in own for note in find_split(name, root, version).notes]
@@ -233,10 +234,10 @@ def _channels(rows: list[Any], tables: Tables) -> list[str]:
     names = {
         token: sensors[row.sensor_token].channel for token, row in calibrated.items() if row.sensor_token in sensors
     }
-    return [names.get(row.calibrated_sensor_token) or Path(row.filename).parent.name for row in rows]
+    return [names.get(row.calibrated_sensor_token) or PurePosixPath(row.filename).parent.name for row in rows]
 
 
-def _groups(root: Path, version: str, rows: list[Any], channels: list[str], tables: Tables) -> dict[str, list[str]]:
+def _groups(root: DataPath, version: str, rows: list[Any], channels: list[str], tables: Tables) -> dict[str, list[str]]:
     """Files by the first split that holds their scene, and by channel."""
     split_of: dict[str, str] = {}
     try:

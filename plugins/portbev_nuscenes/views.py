@@ -8,6 +8,7 @@ import numpy as np
 
 from portbev.data.root import open_root
 from portbev.errors import PortbevError
+from portbev.paths import DataPath
 from portbev.runs.evaluated import Evaluated
 from portbev.viz.canvas import Image
 from portbev.viz.scene import Objects, View
@@ -31,7 +32,7 @@ class NuscenesViews(Views):
 
     def __init__(
         self,
-        root: Path,
+        root: DataPath,
         index: Index,
         predictions: PredictionArrays,
         title: str = "",

@@ -9,7 +9,6 @@ examines a data root.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portbev.hookspecs import hookimpl
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from portbev.evaluate.benchmark import Benchmark
     from portbev.export.interface import RequestForm
     from portbev.viz.seen import Browser
+    from portbev.paths import DataPath
 
 
 @hookimpl
@@ -27,9 +27,11 @@ def portbev_datasets() -> list[DataSet]:
     """RADIal, as raw recordings or in the converted layout."""
     from portbev.data.kinds import DataKind, DataSet
     from portbev_radial.config import RadialData
+    from portbev_radial.recordings.layout import looks_like
     from portbev_radial.synth.root import SCHEME
 
-    return [DataSet("radial", (DataKind("radial", RadialData, _open, _browse),), commands=_commands, generated=SCHEME)]
+    kinds = (DataKind("radial", RadialData, _open, _browse),)
+    return [DataSet("radial", kinds, commands=_commands, generated=SCHEME, looks_like=looks_like)]
 
 
 @hookimpl
@@ -48,7 +50,7 @@ def portbev_benchmarks() -> list[Benchmark]:
     return [RadialBenchmark()]
 
 
-def _open(section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+def _open(section: Any, root: DataPath, part: Part, *, seed: int) -> Dataset:
     from portbev_radial.dataset import RadialDataset
 
     return RadialDataset(section, root, part, seed=seed)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from portbev.paths import DataPath
 from portbev.signal import RadarChain, RadarDescription, read_calibration
 
 PRODUCTS = {"adc": "ADC", "rt": "RT", "rd": "RD", "ra": "RA", "pcd": "PC"}
@@ -31,7 +31,7 @@ class Chain:
     def __init__(
         self,
         radar: RadarDescription,
-        table: Path | None,
+        table: DataPath | None,
         precision: Literal["complex64", "complex128"] = "complex128",
     ) -> None:
         calibration = None if table is None else read_calibration(table, radar)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from portbev.data.progress import Progress, reporter
 from portbev.errors import DataError, PortbevError, nearest
+from portbev.paths import DataPath
 from portbev.signal import read_calibration
 from portbev_radial.config import RadialData
 from portbev_radial.converted.kitti import ConvertedRoot, part_file, split_file
@@ -26,11 +26,11 @@ class Finding:
 
 
 def check_root(
-    root: Path,
+    root: DataPath,
     *,
     radar: str = "",
     camera: bool = True,
-    boxes: Path | None = None,
+    boxes: DataPath | None = None,
     tolerance: int | None = None,
     decode: bool = False,
     progress: bool | Progress = False,
@@ -66,12 +66,12 @@ def check_root(
         yield from _not_needed(RawRoot(root, boxes=boxes, tolerance=section.tolerance), radar or "rt")
 
 
-def _products(root: Path, converted: bool) -> list[str]:
+def _products(root: DataPath, converted: bool) -> list[str]:
     there = [product for product, part in PARTS.items() if part_file(root, part, 0).parent.is_dir()]
     return (there or ["none"]) if converted else ["rt"]
 
 
-def _splits(section: RadialData, root: Path, converted: bool) -> list[str]:
+def _splits(section: RadialData, root: DataPath, converted: bool) -> list[str]:
     """The splits that have samples."""
     if converted:
         layout = ConvertedRoot(root)
@@ -85,7 +85,7 @@ def _splits(section: RadialData, root: Path, converted: bool) -> list[str]:
 
 
 def _split(
-    section: RadialData, root: Path, split: str, *, decode: bool, progress: bool | Progress
+    section: RadialData, root: DataPath, split: str, *, decode: bool, progress: bool | Progress
 ) -> Iterator[Finding]:
     part = "train" if split == "train" else "eval"
     chosen = section.model_copy(update={"train_split": split, "eval_split": split})

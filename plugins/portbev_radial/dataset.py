@@ -6,7 +6,6 @@ import copy
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -18,6 +17,7 @@ from portbev.data import BoxCounts, Part, Summary
 from portbev.data.pictures.pixels import padded_size, scaled_size
 from portbev.errors import DataError
 from portbev.models import Batch
+from portbev.paths import DataPath, as_path
 from portbev.rng import generator
 from portbev.signal import read_calibration
 from portbev_radial.batches import RadialBatch
@@ -62,8 +62,8 @@ class RadialDataset:
     benchmark = "radial"
     classes: tuple[str, ...] = DETECTION_CLASSES
 
-    def __init__(self, section: RadialData, root: Path, part: Part, *, seed: int) -> None:
-        self.root, self.part, self.seed, self.section = Path(root), part, seed, section
+    def __init__(self, section: RadialData, root: DataPath, part: Part, *, seed: int) -> None:
+        self.root, self.part, self.seed, self.section = as_path(root), part, seed, section
         self.split = section.train_split if part == "train" else section.eval_split
         self.notes: list[str] = []
         self.source: Source = open_source(section, self.root, self.split, self.notes)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_radial.sources import Source
 
 SIZE_CURE = "Give all pictures in the size they were recorded in; data.scale resizes pictures and calibration"
@@ -17,7 +17,7 @@ SCALES = (0.75, 1.33)
 """Size of pictures over twice the principal point, as a geometric mean of both axes: RADIal's is 1.0."""
 
 
-def picture_size(source: Source, root: Path) -> tuple[int, int] | None:
+def picture_size(source: Source, root: DataPath) -> tuple[int, int] | None:
     """(height, width) of all pictures of a split; None if it has none.
 
     Raises:

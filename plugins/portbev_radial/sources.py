@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev.signal.description import RadarDescription
 from portbev_radial.chain import Chain
 from portbev_radial.config import RadialData
@@ -48,7 +49,7 @@ class Source(Protocol):
     boxes_name: str
     radar_kind: str
     description: RadarDescription
-    table_file: Path
+    table_file: DataPath
 
     @property
     def camera(self) -> CameraCalibration: ...
@@ -84,7 +85,7 @@ class Source(Protocol):
         ...
 
 
-def layout_of(section: RadialData, root: Path) -> str:
+def layout_of(section: RadialData, root: DataPath) -> str:
     """``raw`` or ``converted``: what ``data.layout`` asks for, or what the root holds.
 
     Raises:
@@ -99,7 +100,7 @@ def layout_of(section: RadialData, root: Path) -> str:
     return section.layout
 
 
-def open_source(section: RadialData, root: Path, split: str, notes: list[str]) -> Source:
+def open_source(section: RadialData, root: DataPath, split: str, notes: list[str]) -> Source:
     """Open a split of a root; samples that are left out are added to ``notes``.
 
     Raises:
@@ -114,7 +115,7 @@ class RawSource:
 
     version = "raw"
 
-    def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
+    def __init__(self, section: RadialData, root: DataPath, split: str, notes: list[str]) -> None:
         boxes = Path(section.boxes).expanduser() if section.boxes else None
         self._root = RawRoot(root, boxes=boxes, tolerance=section.tolerance)
         radar = RADAR_CHIPS if section.radar != "none" else ()
@@ -187,7 +188,7 @@ class ConvertedSource:
 
     version = "converted"
 
-    def __init__(self, section: RadialData, root: Path, split: str, notes: list[str]) -> None:
+    def __init__(self, section: RadialData, root: DataPath, split: str, notes: list[str]) -> None:
         self._root = ConvertedRoot(root)
         self.radar_kind: str = section.radar
         self._part = PARTS.get(section.radar, "")
@@ -255,7 +256,7 @@ def as_real(values: NDArray[Any]) -> NDArray[np.float32]:
     return np.stack([values.real, values.imag], -1).astype(np.float32)
 
 
-def _identity(radar: RadarDescription, camera: Path, table: Path | None) -> str:
+def _identity(radar: RadarDescription, camera: DataPath, table: DataPath | None) -> str:
     """The radar's description, and the hashes of the calibration files that exist."""
     files = [path for path in (camera, table) if path is not None and path.exists()]
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]

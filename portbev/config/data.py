@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from portbev.config.meaning import Meaning
 from portbev.config.section import Section, absolute
+from portbev.paths import as_text, is_url, roots_in
+
+
+def _one_text(value: Any) -> Any:
+    """A list of roots as the text that stands for it."""
+    several = isinstance(value, (list, tuple)) and value and all(isinstance(item, str) and item for item in value)
+    return as_text(value) if several else value
 
 
 def _absolute_root(text: str) -> str:
-    """A folder as it is found from anywhere; data that are generated keep their name."""
-    return text if not text or _GENERATED.match(text) else absolute(text)
+    """Folders and archives as they are found from anywhere; URLs and data that are generated keep their name."""
+    return as_text([root if _NAMED.match(root) or is_url(root) else absolute(root) for root in roots_in(text)])
 
 
-_GENERATED = re.compile(r"[A-Za-z_][\w-]+:(\?|$)")
-Root = Annotated[str, AfterValidator(_absolute_root)]
+_NAMED = re.compile(r"$|[A-Za-z_][\w-]+:(\?|$)")  # nothing, or data that are generated
+Root = Annotated[str, BeforeValidator(_one_text), AfterValidator(_absolute_root)]
 
 
 class CommonData(Section):
@@ -26,8 +33,8 @@ class CommonData(Section):
     kind: str
     """Which data set and form of samples; the other keys of `data` are those of its schema."""
     root: Annotated[Root | None, Meaning.NEITHER] = None
-    """Folder of the data set, or `PREFIX:?OPTIONS` for data that are generated on first use; `--data-root` overrides
-    it."""
+    """Folder of the data set, unpacked or with its archives; an archive; a URL; a list of these; or `PREFIX:?OPTIONS`
+    for data that are generated on first use. `--data-root` overrides it."""
     train_split: str = Field("train", min_length=1)
     """Name of the split that is trained on."""
     eval_split: Annotated[str, Meaning.SCORE] = Field("val", min_length=1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from portbev.paths import DataPath
 
 if TYPE_CHECKING:
     from portbev.data.summary import Summary
@@ -28,7 +29,7 @@ class Dataset(Protocol):
     """
 
     part: Part
-    root: Path
+    root: DataPath
     version: str
     split: str
     tokens: list[str]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from portbev.config.data import CommonData
 from portbev.data.base import Dataset, Part
+from portbev.paths import DataPath
 from portbev.plugins import plugins
 
 
-def build_dataset(section: CommonData, root: Path, part: Part, *, seed: int) -> Dataset:
+def build_dataset(section: CommonData, root: DataPath, part: Part, *, seed: int) -> Dataset:
     """The training or the evaluation split of a data section, opened by the plugin that offers its ``kind``.
 
     Raises:

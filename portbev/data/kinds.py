@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from portbev.config.data import CommonData
 from portbev.data.base import Dataset, Part
 from portbev.data.generated.scheme import Scheme
+from portbev.paths import DataPath
 
 if TYPE_CHECKING:
     from portbev.viz.seen import Browser
@@ -21,7 +21,7 @@ Group = Literal["synth", "check", "convert"]
 class Opener(Protocol):
     """Opens the training or the evaluation split of a ``data`` section."""
 
-    def __call__(self, section: Any, root: Path, part: Part, *, seed: int) -> Dataset:
+    def __call__(self, section: Any, root: DataPath, part: Part, *, seed: int) -> Dataset:
         """Open the split ``part``. Raises DataError if a table, a field, the split or a sample is missing."""
         ...
 
@@ -44,6 +44,10 @@ class DataKind:
     browse: Callable[[Any], Browser] | None = None
 
 
+def _unknown(folder: DataPath) -> bool:
+    return False
+
+
 def _no_commands() -> Mapping[Group, Callable[..., None]]:
     return {}
 
@@ -58,9 +62,11 @@ class DataSet:
         commands: returns the functions behind ``portbev data GROUP NAME``; Typer reads their signatures. It is called
             only when such a command runs, so that it can import slow modules.
         generated: data roots of the form ``PREFIX:?OPTIONS``, which are generated on first use; None: there are none.
+        looks_like: whether a folder looks like a root of the data set or a part of one, by the names in it.
     """
 
     name: str
     kinds: tuple[DataKind, ...]
     commands: Callable[[], Mapping[Group, Callable[..., None]]] = _no_commands
     generated: Scheme[Any] | None = None
+    looks_like: Callable[[DataPath], bool] = _unknown

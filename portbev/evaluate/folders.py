@@ -42,6 +42,7 @@ def folder_of_run(
         checkpoint: ``latest``, ``best`` or a step.
         changed: whether other settings than the run's were asked for.
     """
+    from portbev.data.root import same_root
     from portbev.evaluate.distance import range_name
 
     record, parts = run.record, []
@@ -49,7 +50,7 @@ def folder_of_run(
         parts.append(backend.name)
     if (dataset.version, dataset.split) != (record.data.version, record.data.eval_split):
         parts += [name for name in (dataset.version, dataset.split) if name]
-    if not _same_root(dataset.root, record.data.root):
+    if not same_root(dataset.root, record.data.root):
         parts.append(f"on_{dataset.root.resolve().name}")
     elif dataset.split == record.data.eval_split and dataset.digest() != record.data.eval_digest:
         parts.append("other_data")
@@ -101,10 +102,6 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
 
 def _has_results(folder: Path) -> bool:
     return any((folder / name).exists() for name in _RESULTS)
-
-
-def _same_root(one: Path, other: str) -> bool:
-    return one.expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 def _listed(keys: list[str]) -> str:

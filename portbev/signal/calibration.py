@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev.signal.description import RadarDescription
 from portbev.signal.pickled import read_pickled_dict
 
@@ -33,7 +33,7 @@ class Calibration:
     elevation: NDArray[np.float64]
 
 
-def read_calibration(path: Path, radar: RadarDescription) -> Calibration:
+def read_calibration(path: DataPath, radar: RadarDescription) -> Calibration:
     """Read ``CalibrationTable.npy``: a dict with Signal, H, Azimuth_table and Elevation_table.
 
     Raises:

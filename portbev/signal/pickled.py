@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 
 
-def read_pickled_dict(path: Path) -> dict[str, Any]:
+def read_pickled_dict(path: DataPath) -> dict[str, Any]:
     """The dict that was saved with ``np.save(path, dict)``. It may hold arrays, numbers, texts, lists and dicts.
 
     Raises:
@@ -26,7 +26,7 @@ def read_pickled_dict(path: Path) -> dict[str, Any]:
     """
     where = str(path)
     try:
-        with open(path, "rb") as handle:
+        with path.open("rb") as handle:
             _skip_header(handle, where)
             content = _build_arrays(_Unpickler(handle).load())
     except FileNotFoundError as error:

@@ -9,7 +9,7 @@ from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.data import Dataset, Summary, build_dataset, open_root
 from portbev.data.loader import build_loader
-from portbev.data.root import lasting_root
+from portbev.data.root import lasting_root, root_notes
 from portbev.errors import DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark, find_metric
 
@@ -84,6 +84,7 @@ def _looked_over(data: Splits, config: RunConfig) -> Splits:
         reasons = "; ".join(f"{count} {reason}" for reason, count in learnt.dropped.items())
         what = f"split {data.train.split!r} has no box to train on" + (f" ({reasons})" if reasons else "")
         raise DataError(what, where=str(data.train.root), cure="Choose another split, or change what leaves boxes out")
+    notes = [*root_notes(data.train.root), *notes]
     return replace(data, train_summary=learnt, eval_summary=data.eval.summary(), notes=tuple(notes))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath, names_in
 from portbev_nuscenes.checks.problem import Problem
 from portbev_nuscenes.samples import layout
 from portbev_nuscenes.samples.images import image_size
@@ -20,7 +20,7 @@ LOOKED_AT = 24
 """Lidar files of a split that are read before a run."""
 
 
-def missing_files(root: Path, groups: Mapping[str, Sequence[str]]) -> list[Problem]:
+def missing_files(root: DataPath, groups: Mapping[str, Sequence[str]]) -> list[Problem]:
     """A problem for each group (such as "train CAM_FRONT") of files below the root of which some are not there.
 
     Each folder is listed once, which is much faster than asking for each of many thousand files.
@@ -35,18 +35,14 @@ def missing_files(root: Path, groups: Mapping[str, Sequence[str]]) -> list[Probl
     return problems
 
 
-def _is_there(root: Path, file: str, listed: dict[str, frozenset[str]]) -> bool:
+def _is_there(root: DataPath, file: str, listed: dict[str, frozenset[str]]) -> bool:
     folder, _, name = file.rpartition("/")
     if folder not in listed:
-        try:
-            with os.scandir(root / folder) as entries:
-                listed[folder] = frozenset(entry.name for entry in entries)
-        except (OSError, ValueError):  # ValueError: a name that no file can have
-            listed[folder] = frozenset()
+        listed[folder] = names_in(root / folder)
     return name in listed[folder]
 
 
-def _hint(root: Path, file: str, listed: Mapping[str, frozenset[str]]) -> str:
+def _hint(root: DataPath, file: str, listed: Mapping[str, frozenset[str]]) -> str:
     """What may help with a missing file: a name beside it that differs in case or suffix, or the folder."""
     folder, _, name = file.rpartition("/")
     stem = PurePosixPath(name).stem.lower()
@@ -60,7 +56,7 @@ def _hint(root: Path, file: str, listed: Mapping[str, frozenset[str]]) -> str:
     return "Restore the files, or leave their scenes out of the split"
 
 
-def picture_sizes(pictures: Mapping[str, Path], expected: Size | None) -> list[Problem]:
+def picture_sizes(pictures: Mapping[str, DataPath], expected: Size | None) -> list[Problem]:
     """The problem that pictures of cameras differ in size or are not as configured; only their headers are read.
 
     Args:
@@ -97,7 +93,7 @@ def wrong_size(sizes: Mapping[str, Size], expected: Size | None, where: str) -> 
     return [Problem(where, what, f"Set data.image.source_size=[{size[0]},{size[1]}]")]
 
 
-def lidar_layout(files: Sequence[Path], values: int) -> list[Problem]:
+def lidar_layout(files: Sequence[DataPath], values: int) -> list[Problem]:
     """The problem that lidar files cannot be ``values`` float32 values a point; some of the files are read."""
     wrong = []
     for path in some(files):
@@ -115,13 +111,13 @@ def lidar_layout(files: Sequence[Path], values: int) -> list[Problem]:
     return wrong
 
 
-def not_finite(files: Sequence[Path], values: int) -> tuple[int, int]:
+def not_finite(files: Sequence[DataPath], values: int) -> tuple[int, int]:
     """Lidar points whose x, y or z is not finite, and all points, in some of the files."""
     clouds = [read_points(path, values=values) for path in some(files)]
     return sum(int((~np.isfinite(cloud[:, :3]).all(1)).sum()) for cloud in clouds), sum(map(len, clouds))
 
 
-def some(files: Sequence[Path]) -> list[Path]:
+def some(files: Sequence[DataPath]) -> list[DataPath]:
     """The first, the last and others evenly between, :data:`LOOKED_AT` at most."""
     places: NDArray[np.int64] = np.unique(
         np.linspace(0, len(files) - 1, min(LOOKED_AT, len(files))).round().astype(int)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portbev.paths import DataPath
 from portbev_nuscenes.checks.problem import Problem
 from portbev_nuscenes.classes import (
     ATTRIBUTES,
@@ -23,7 +23,7 @@ from portbev_nuscenes.tables.index import Index
 Samples = NDArray[np.int64]
 
 
-def missing_key_frames(index: Index, samples: Samples, columns: Sequence[int], folder: Path) -> list[Problem]:
+def missing_key_frames(index: Index, samples: Samples, columns: Sequence[int], folder: DataPath) -> list[Problem]:
     """Channels that a sample has no key frame of; ``columns`` are those that every sample needs."""
     problems = []
     for column in columns:
@@ -36,7 +36,7 @@ def missing_key_frames(index: Index, samples: Samples, columns: Sequence[int], f
     return problems
 
 
-def doubled_key_frames(index: Index, samples: Samples, columns: Sequence[int], folder: Path) -> list[Problem]:
+def doubled_key_frames(index: Index, samples: Samples, columns: Sequence[int], folder: DataPath) -> list[Problem]:
     """Channels with more than one key frame in a sample. The index must have been built without sweeps."""
     extra = np.flatnonzero(
         index.key_frames[index.frame_sample, index.frame_channel] != np.arange(len(index.frame_file))
@@ -54,12 +54,12 @@ def doubled_key_frames(index: Index, samples: Samples, columns: Sequence[int], f
     return problems
 
 
-def unscorable(index: Index, samples: Samples, folder: Path) -> list[Problem]:
+def unscorable(index: Index, samples: Samples, folder: DataPath) -> list[Problem]:
     """Samples without a key frame of the sensor at whose ego poses detections are scored, though nobody may read it."""
     return missing_key_frames(index, samples, [index.reference()], folder)
 
 
-def unknown_attributes(index: Index, samples: Samples, labels: NDArray[np.int64], folder: Path) -> list[Problem]:
+def unknown_attributes(index: Index, samples: Samples, labels: NDArray[np.int64], folder: DataPath) -> list[Problem]:
     """Attributes that the benchmark does not have, of boxes of detection classes; ``labels`` (n,) is by category."""
     rows = index.boxes_of(samples)
     attribute = index.box_attribute[rows][labels[index.box_category[rows]] >= 0]
@@ -76,7 +76,7 @@ def unknown_attributes(index: Index, samples: Samples, labels: NDArray[np.int64]
     ]
 
 
-def unknown_categories(index: Index, samples: Samples, categories: Categories, folder: Path) -> list[Problem]:
+def unknown_categories(index: Index, samples: Samples, categories: Categories, folder: DataPath) -> list[Problem]:
     """The problem that no box of the samples is of a detection class while some category is not known."""
     used = used_categories(index, samples)
     strange = [name for name in used if categories.class_of(name) is None and not categories.is_ignored(name)]

@@ -6,12 +6,12 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.checks.files import Size, differing_sizes
 from portbev_nuscenes.checks.problem import Problem
 from portbev_nuscenes.samples.images import open_image
@@ -29,7 +29,7 @@ class Opened(NamedTuple):
 
 
 def check_files(
-    root: Path,
+    root: DataPath,
     rows: Sequence[Any],
     channels: Sequence[str],
     lidar_values: int | None,
@@ -78,7 +78,7 @@ def _sizes(sizes: dict[str, Counter[Size]], first: dict[tuple[str, Size], str]) 
     yield from differing_sizes(usual, where)
 
 
-def _open(path: Path, row: Any, channel: str, lidar_values: int | None) -> Opened:
+def _open(path: DataPath, row: Any, channel: str, lidar_values: int | None) -> Opened:
     try:
         if path.suffix.lower() in Image.registered_extensions() and path.is_file():
             image = open_image(path, token=row.sample_token)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
+from portbev.paths import DataPath
 from portbev_nuscenes.checks.problem import Problem
 from portbev_nuscenes.tables.index import Index
 
@@ -31,7 +30,7 @@ def interval(index: Index, samples: NDArray[np.int64]) -> float | None:
     return float(np.median(steps)) * 1e-6 if len(steps) else None
 
 
-def wrong_unit(index: Index, samples: NDArray[np.int64], folder: Path) -> list[Problem]:
+def wrong_unit(index: Index, samples: NDArray[np.int64], folder: DataPath) -> list[Problem]:
     """The problem that timestamps are not in microseconds; names the likely unit."""
     apart = interval(index, samples)
     if apart is None:
@@ -50,7 +49,7 @@ def wrong_unit(index: Index, samples: NDArray[np.int64], folder: Path) -> list[P
     return [Problem(where, what, f"They look like {unit}. {how} in sample, sample_data and ego_pose")]
 
 
-def other_clock(index: Index, samples: NDArray[np.int64], column: int, folder: Path) -> list[Problem]:
+def other_clock(index: Index, samples: NDArray[np.int64], column: int, folder: DataPath) -> list[Problem]:
     """The problem that key frames have other times than their samples; the ego's motion is derived from them."""
     frames = index.key_frames[samples, column]
     apart = np.abs(index.frame_time[frames] - index.sample_time[samples]) * 1e-6

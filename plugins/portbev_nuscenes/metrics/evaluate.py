@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from portbev.paths import DataPath
 from portbev_nuscenes.classes import DETECTION_CLASSES, EVALUATION_CLASSES
 from portbev_nuscenes.metrics.arrays import GroundTruthArrays, PredictionArrays
 from portbev_nuscenes.metrics.checks import check_predictions, check_samples
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_files(
-    results: Path | str, data_root: Path | str, version: str, split: str, *, config: DetectionConfig | None = None
+    results: Path | str, data_root: DataPath | str, version: str, split: str, *, config: DetectionConfig | None = None
 ) -> DetectionMetrics:
     """Score a submission file on a split.
 

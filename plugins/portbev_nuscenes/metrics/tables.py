@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
 from portbev.errors import DataError
+from portbev.paths import DataPath, as_path
 from portbev_nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, DETECTION_CLASSES, Categories, counts
 from portbev_nuscenes.metrics.arrays import BoxArrays, GroundTruthArrays
 from portbev_nuscenes.tables.annotations import velocity
@@ -36,7 +36,7 @@ _RACK = len(DETECTION_CLASSES)
 
 @no_collection()
 def load_ground_truth(
-    data_root: Path | str,
+    data_root: DataPath | str,
     version: str,
     split: str,
     *,
@@ -59,7 +59,7 @@ def load_ground_truth(
         DataError: a missing or damaged table or field, a split without samples, a sample without a key frame of
             the reference sensor, an object with more than one attribute.
     """
-    folder = Path(data_root) / version
+    folder = as_path(data_root) / version
     if not folder.is_dir():
         raise DataError(
             f"no table folder {version!r}",
@@ -101,7 +101,7 @@ def _points(rows: list[Annotation], min_points: int) -> np.ndarray:
     return np.where(counts(points, min_points), np.maximum(points.sum(1), 1), 0)
 
 
-def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
+def _samples(folder: DataPath, scenes: Iterable[str], split: str) -> tuple[dict[str, int], dict[str, float]]:
     """sample token -> index in table order, and sample token -> timestamp [us], of the samples of the scenes."""
     split_scenes = set(scenes)
     tokens = {
@@ -113,7 +113,7 @@ def _samples(folder: Path, scenes: Iterable[str], split: str) -> tuple[dict[str,
     return {row.token: index for index, row in enumerate(rows)}, {row.token: row.timestamp for row in rows}
 
 
-def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
+def _timestamps(folder: DataPath, tokens: Iterable[str]) -> dict[str, float]:
     """sample token -> timestamp [us] of the given samples."""
     token_set = set(tokens)
     if not token_set:
@@ -122,7 +122,7 @@ def _timestamps(folder: Path, tokens: Iterable[str]) -> dict[str, float]:
     return {row.token: row.timestamp for block in rows for row in block if row.token in token_set}
 
 
-def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
+def _ego_translation(folder: DataPath, samples: dict[str, int]) -> np.ndarray:
     """(S, 3) ego position at each sample's key frame of the reference sensor."""
     sensors = {row.token: row for block in read_rows(folder / "sensor.json", Sensor) for row in block}
     reference = reference_channel(
@@ -160,7 +160,7 @@ def _ego_translation(folder: Path, samples: dict[str, int]) -> np.ndarray:
         raise DataError(f"no ego pose {error.args[0]}", where=str(folder / "ego_pose.json")) from error
 
 
-def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[Annotation]:
+def _annotations(folder: DataPath, samples: dict[str, int], split: str) -> list[Annotation]:
     """The split's annotations, in table order."""
     path = folder / "sample_annotation.json"
     rows = [row for block in read_rows(path, Annotation) for row in block if row.sample_token in samples]
@@ -170,7 +170,9 @@ def _annotations(folder: Path, samples: dict[str, int], split: str) -> list[Anno
     return rows
 
 
-def _outside_neighbours(folder: Path, rows: list[Annotation], by_token: dict[str, Annotation]) -> dict[str, Annotation]:
+def _outside_neighbours(
+    folder: DataPath, rows: list[Annotation], by_token: dict[str, Annotation]
+) -> dict[str, Annotation]:
     """Neighbours in time of the split's annotations that are not in the split. The official data has none."""
     neighbour_tokens = {token for row in rows for token in (row.prev, row.next) if token and token not in by_token}
     if not neighbour_tokens:
@@ -187,7 +189,7 @@ def _outside_neighbours(folder: Path, rows: list[Annotation], by_token: dict[str
     return neighbours
 
 
-def _labels(folder: Path, categories: Categories) -> dict[str, int]:
+def _labels(folder: DataPath, categories: Categories) -> dict[str, int]:
     """instance token -> label, or ``_RACK`` for a bicycle rack; other instances are left out."""
     names = table_names(read_rows(folder / "category.json", Named))
     label_of_category = {token: _RACK for token, name in names.items() if name == BICYCLE_RACK}
@@ -206,7 +208,7 @@ def _labels(folder: Path, categories: Categories) -> dict[str, int]:
 
 
 def _split_racks(
-    annotations: list[Annotation], labels: dict[str, int], folder: Path
+    annotations: list[Annotation], labels: dict[str, int], folder: DataPath
 ) -> tuple[list[Annotation], list[Annotation]]:
     """The annotations of the ten classes, and those of bicycle racks.
 
@@ -232,7 +234,7 @@ def _split_racks(
 
 
 def _velocities(
-    rows: list[Annotation], by_token: dict[str, Annotation], timestamps: dict[str, float], folder: Path
+    rows: list[Annotation], by_token: dict[str, Annotation], timestamps: dict[str, float], folder: DataPath
 ) -> np.ndarray:
     """(G, 2) velocity in x and y of the global frame [m/s], NaN where unknown."""
     if not rows:
@@ -249,7 +251,7 @@ def _velocities(
     return velocity(displacement, elapsed, np.array([bool(row.prev) + bool(row.next) for row in rows], np.int64))
 
 
-def _attributes(rows: list[Annotation], folder: Path) -> np.ndarray:
+def _attributes(rows: list[Annotation], folder: DataPath) -> np.ndarray:
     """(G,) index of each object's attribute, -1 for none."""
     index = {name: position for position, name in enumerate(ATTRIBUTES)}
     names = table_names(read_rows(folder / "attribute.json", Named))

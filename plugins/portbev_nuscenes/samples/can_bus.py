@@ -8,7 +8,6 @@ from the ego poses of the tables. Format of the files: https://github.com/nutono
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from portbev.errors import DataError
 from portbev.geometry import quaternion_yaw
+from portbev.paths import DataPath
 from portbev_nuscenes.tables.jsonrows import read_rows
 from portbev_nuscenes.tables.rows import Vector
 
@@ -37,12 +37,12 @@ class PoseMessage(msgspec.Struct, gc=False):
     vel: Vector
 
 
-def pose_file(root: Path, scene: str) -> Path:
+def pose_file(root: DataPath, scene: str) -> DataPath:
     """File of a scene's pose messages in the CAN bus expansion."""
     return root / FOLDER / f"{scene}_pose.json"
 
 
-def read_messages(path: Path) -> tuple[Array, Array]:
+def read_messages(path: DataPath) -> tuple[Array, Array]:
     """Read a scene's file: times (n,) [us] and motions (n, 9), which are acceleration, rotation rate and velocity.
 
     Raises:
@@ -110,5 +110,5 @@ def relative(vectors: Array, continues: NDArray[np.bool_]) -> Array:
     return result
 
 
-def _damaged(path: Path, message: str) -> DataError:
+def _damaged(path: DataPath, message: str) -> DataError:
     return DataError(message, where=str(path), cure="Fetch it again, or set data.can_bus=poses")

@@ -8,39 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.config import ImageAug
 
 FETCH_AGAIN = "Fetch the file again"
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: DataPath) -> tuple[int, int]:
     """(height, width) of an image file; only its header is read.
 
     Raises:
         DataError: no such file, or no image.
     """
-    with _errors(path, ""), Image.open(path) as opened:
+    with _errors(path, ""), path.open("rb") as file, Image.open(file) as opened:
         return opened.height, opened.width
 
 
-def is_deep(path: Path) -> bool:
+def is_deep(path: DataPath) -> bool:
     """Whether a picture is grey of more than 8 bits; only its header is read.
 
     Raises:
         DataError: no such file, or no image.
     """
-    with _errors(path, ""), Image.open(path) as opened:
+    with _errors(path, ""), path.open("rb") as file, Image.open(file) as opened:
         return opened.mode.startswith("I")
 
 
-def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cure: str = "") -> Image.Image:
+def read_image(path: DataPath, source_size: tuple[int, int], *, token: str = "", cure: str = "") -> Image.Image:
     """Read and decode an image as RGB of 8 bits; see the head of this file for other modes.
 
     Args:
@@ -52,7 +52,7 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
     Raises:
         DataError: missing, truncated or damaged file, or another size.
     """
-    with _errors(path, _of(token)), Image.open(path) as opened:
+    with _errors(path, _of(token)), path.open("rb") as file, Image.open(file) as opened:
         if opened.size == (source_size[1], source_size[0]):  # by its header, before memory is taken for its pixels
             return to_rgb(opened)
         width, height = opened.size
@@ -63,13 +63,13 @@ def read_image(path: Path, source_size: tuple[int, int], *, token: str = "", cur
     )
 
 
-def open_image(path: Path, *, token: str = "") -> Image.Image:
+def open_image(path: DataPath, *, token: str = "") -> Image.Image:
     """An image of any size, decoded as RGB of 8 bits; ``token`` is the sample it belongs to, named in errors.
 
     Raises:
         DataError: missing, truncated or damaged file.
     """
-    with _errors(path, _of(token)), Image.open(path) as opened:
+    with _errors(path, _of(token)), path.open("rb") as file, Image.open(file) as opened:
         return to_rgb(opened)
 
 
@@ -95,7 +95,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _errors(path: Path, suffix: str) -> Iterator[None]:
+def _errors(path: DataPath, suffix: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

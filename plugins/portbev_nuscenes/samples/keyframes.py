@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from portbev.data import Part
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, transform
+from portbev.paths import DataPath, as_path
 from portbev_nuscenes.checks import frames
 from portbev_nuscenes.checks.problem import refuse
 from portbev_nuscenes.classes import DETECTION_CLASSES, Categories, counts
@@ -46,7 +46,7 @@ class KeyFrames:
     classes: tuple[str, ...] = DETECTION_CLASSES
 
     def __init__(
-        self, section: NuscenesData | NuscenesQueueData, root: Path, part: Part, *, seed: int, lidar: bool
+        self, section: NuscenesData | NuscenesQueueData, root: DataPath, part: Part, *, seed: int, lidar: bool
     ) -> None:
         """Read the index and check the split.
 
@@ -60,7 +60,7 @@ class KeyFrames:
         Raises:
             DataError: missing version, table, field, split, samples or key frames.
         """
-        self.root, self.version, self.part, self.seed = Path(root), section.version, part, seed
+        self.root, self.version, self.part, self.seed = as_path(root), section.version, part, seed
         self.split = section.train_split if part == "train" else section.eval_split
         self.augmented = part == "train" and section.augment
         self.notes: list[str] = []
@@ -174,7 +174,7 @@ class KeyFrames:
     def _token(self, sample: int) -> str:
         return self._index.token(sample)
 
-    def _file(self, frame: int) -> Path:
+    def _file(self, frame: int) -> DataPath:
         return self.root / str(self._index.frame_file[frame].decode())
 
     def frame2global(self, sample: int) -> NDArray[np.float64]:

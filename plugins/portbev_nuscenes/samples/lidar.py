@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose
+from portbev.paths import DataPath, read_array
 from portbev_nuscenes.samples import layout
 
 VALUES_PER_POINT = 5
 """x, y, z [m], intensity, ring index, float32 each."""
 
 
-def read_lidar(path: Path, *, token: str = "", values: int = VALUES_PER_POINT) -> NDArray[np.float32]:
+def read_lidar(path: DataPath, *, token: str = "", values: int = VALUES_PER_POINT) -> NDArray[np.float32]:
     """Points (n, values) [x y z ...] of a ``.pcd.bin`` file, lidar frame [m].
 
     Points whose x, y or z is not finite, which some lidars write where nothing came back, are left out.
@@ -38,10 +37,10 @@ def read_lidar(path: Path, *, token: str = "", values: int = VALUES_PER_POINT) -
     return points[finite]
 
 
-def read_points(path: Path, *, token: str = "", values: int = VALUES_PER_POINT) -> NDArray[np.float32]:
+def read_points(path: DataPath, *, token: str = "", values: int = VALUES_PER_POINT) -> NDArray[np.float32]:
     """As :func:`read_lidar`, with the points that are not finite."""
     try:
-        content = np.fromfile(path, np.uint8)
+        content = read_array(path, "u1")
     except (OSError, ValueError) as error:
         message = f"lidar file cannot be read{_of(token)}: {getattr(error, 'strerror', None) or error}"
         raise DataError(message, where=str(path), cure="Check the data root") from error

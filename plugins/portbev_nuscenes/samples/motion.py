@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.samples import can_bus
 from portbev_nuscenes.samples.ego_motion import motion_from_poses
 from portbev_nuscenes.tables.index import Index
@@ -33,7 +33,7 @@ class Motion(NamedTuple):
 
 
 def split_motion(
-    root: Path, index: Index, samples: NDArray[np.int64], lidar: int, source: Source, quirks: can_bus.Quirks
+    root: DataPath, index: Index, samples: NDArray[np.int64], lidar: int, source: Source, quirks: can_bus.Quirks
 ) -> Motion:
     """Motion of a split's samples.
 

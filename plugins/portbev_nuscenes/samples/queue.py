@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from portbev.data.pictures.gridmask import draw_grid_mask
 from portbev.data.pictures.photometric import Distortion, distort, draw_distortion
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, transform
+from portbev.paths import DataPath
 from portbev.rng import generator
 from portbev_nuscenes.batches import QueueBatch, QueueSample, collate_queues
 from portbev_nuscenes.checks import times
@@ -55,7 +55,7 @@ class QueueDataset(LookedOver):
 
     no_lidar = "Add key frames of LIDAR_TOP, whose frame the boxes are in: their pose is needed, files are not"
 
-    def __init__(self, section: NuscenesQueueData, root: Path, part: Part, *, seed: int) -> None:
+    def __init__(self, section: NuscenesQueueData, root: DataPath, part: Part, *, seed: int) -> None:
         super().__init__(section, root, part, seed=seed, lidar=True)
         self.section, index = section, self._index
         self.notes += check_chain(index, self.samples)
@@ -349,7 +349,7 @@ class QueueDataset(LookedOver):
             return None
         return draw_grid_mask(size, generator(self.seed, "gridmask", epoch, index))
 
-    def _picture(self, path: Path, token: str, distortion: Distortion | None) -> NDArray[np.float32]:
+    def _picture(self, path: DataPath, token: str, distortion: Distortion | None) -> NDArray[np.float32]:
         """(h, w, 3) image, distorted if that is given, normalised and scaled, channels in the network's order."""
         section = self.section
         source = np.asarray(read_image(path, self._source_size, token=token, cure=SIZE_CURE))

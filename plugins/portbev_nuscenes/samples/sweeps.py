@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from portbev.data.base import Part
 from portbev.geometry import inverse_pose, mean_pose, pose, transform
+from portbev.paths import DataPath
 from portbev.rng import generator
 from portbev_nuscenes.batches import SweepBatch, SweepSample, collate_sweeps
 from portbev_nuscenes.checks import files
@@ -36,7 +36,7 @@ class SweepDataset(LookedOver):
 
     no_lidar = "Set data.depth_labels=false: the depth of pictures is then learnt from the boxes alone"
 
-    def __init__(self, section: NuscenesData, root: Path, part: Part, *, seed: int) -> None:
+    def __init__(self, section: NuscenesData, root: DataPath, part: Part, *, seed: int) -> None:
         self.section, self.with_depth = section, part == "train" and section.depth_labels
         super().__init__(section, root, part, seed=seed, lidar=self.with_depth)
         self._note_absent_history()
@@ -76,7 +76,7 @@ class SweepDataset(LookedOver):
             found += files.lidar_layout(self._lidar_files(), self.section.lidar_values) or self._unseen_lidar()
         return found
 
-    def _lidar_files(self) -> list[Path]:
+    def _lidar_files(self) -> list[DataPath]:
         return [self._file(frame) for frame in self._index.key_frames[np.unique(self.samples), self._lidar]]
 
     def _unseen_lidar(self) -> list[Problem]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.tables.rows import Annotation, Instance, Named, Row, check_unique, encoded, follow, numbers, rows
 
 MAX_TIME_DIFFERENCE = 1.5
@@ -20,7 +20,7 @@ Twice that for the two neighbours of an annotation in the middle of a track.
 _TABLE = "sample_annotation"
 
 
-def annotated_boxes(folder: Path, position: dict[str, int], times: dict[str, float]) -> dict[str, NDArray[Any]]:
+def annotated_boxes(folder: DataPath, position: dict[str, int], times: dict[str, float]) -> dict[str, NDArray[Any]]:
     """The ``box_*`` columns of an index, ordered by sample, with the names of categories and attributes.
 
     A version whose ``sample_annotation`` is absent or has no rows is not annotated, like the official test set; then
@@ -70,7 +70,7 @@ def annotated_boxes(folder: Path, position: dict[str, int], times: dict[str, flo
     }
 
 
-def _where_present(folder: Path, table: str, row_type: type[Row]) -> list[Row]:
+def _where_present(folder: DataPath, table: str, row_type: type[Row]) -> list[Row]:
     """The rows of a table; none where it is absent."""
     return list(rows(folder, table, row_type)) if (folder / f"{table}.json").exists() else []
 
@@ -82,7 +82,7 @@ def _points(annotations: list[Annotation]) -> NDArray[np.int32]:
     return np.array(capped, np.int32).reshape(-1, 2)
 
 
-def _sizes(annotations: list[Annotation], tokens: list[str], path: Path) -> NDArray[np.float64]:
+def _sizes(annotations: list[Annotation], tokens: list[str], path: DataPath) -> NDArray[np.float64]:
     sizes = numbers([row.size for row in annotations], 3, tokens, path)
     bad = np.flatnonzero((sizes <= 0).any(1))
     if len(bad):
@@ -90,7 +90,7 @@ def _sizes(annotations: list[Annotation], tokens: list[str], path: Path) -> NDAr
     return sizes
 
 
-def _attributes(folder: Path, annotations: list[Annotation], attribute_index: dict[str, int]) -> NDArray[np.int16]:
+def _attributes(folder: DataPath, annotations: list[Annotation], attribute_index: dict[str, int]) -> NDArray[np.int16]:
     """(G,) index of each box's attribute, -1 for none."""
     attribute = np.full(len(annotations), -1, np.int16)
     annotated = [i for i, row in enumerate(annotations) if row.attribute_tokens]
@@ -105,7 +105,7 @@ def _attributes(folder: Path, annotations: list[Annotation], attribute_index: di
     return attribute
 
 
-def _velocities(folder: Path, annotations: list[Annotation], times: dict[str, float]) -> NDArray[np.float64]:
+def _velocities(folder: DataPath, annotations: list[Annotation], times: dict[str, float]) -> NDArray[np.float64]:
     """(G, 3) velocity [m/s] by central differences between an object's neighbouring annotations, one-sided at its ends.
 
     NaN where there is no neighbour, or none near enough in time.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.tables.annotations import annotated_boxes
 from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import (
@@ -27,7 +27,7 @@ from portbev_nuscenes.tables.rows import (
 )
 
 
-def build_index(folder: Path, *, sweeps: bool = False) -> Index:
+def build_index(folder: DataPath, *, sweeps: bool = False) -> Index:
     """Read the tables in ``folder``.
 
     Args:
@@ -63,7 +63,7 @@ def _before(sample: Sample, position: dict[str, int]) -> int:
     return position.get(sample.prev, -2) if sample.prev else -1
 
 
-def _frames(folder: Path, position: dict[str, int], sweeps: bool) -> dict[str, NDArray[Any]]:
+def _frames(folder: DataPath, position: dict[str, int], sweeps: bool) -> dict[str, NDArray[Any]]:
     """The columns of an index about channels, frames, ego poses and calibrations."""
 
     def is_used(sensor: Sensor) -> bool:
@@ -114,7 +114,7 @@ def _sizes(frames: list[SampleData]) -> NDArray[np.int32]:
 
 
 def _calibrations(
-    folder: Path, calibrated: list[CalibratedSensor], is_camera: NDArray[np.bool_]
+    folder: DataPath, calibrated: list[CalibratedSensor], is_camera: NDArray[np.bool_]
 ) -> dict[str, NDArray[Any]]:
     path, tokens = folder / "calibrated_sensor.json", [row.token for row in calibrated]
     intrinsic = np.zeros((len(calibrated), 3, 3))

@@ -15,6 +15,7 @@ import numpy as np
 from portbev.data.root import cache_folder
 from portbev.errors import PortbevError
 from portbev.files import atomic_write
+from portbev.paths import DataPath
 from portbev_nuscenes.tables.build import build_index
 from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import INDEXED, version_folder
@@ -25,7 +26,7 @@ FORMAT = 3
 log = logging.getLogger("portbev.data")
 
 
-def load_index(root: Path, version: str, *, sweeps: bool = False, notes: list[str] | None = None) -> Index:
+def load_index(root: DataPath, version: str, *, sweeps: bool = False, notes: list[str] | None = None) -> Index:
     """The index of ``<root>/<version>``: from the cache, or built from the tables and written there.
 
     The cache is keyed by the tables' paths, sizes and modification times; the data root is never written to. A damaged
@@ -34,7 +35,7 @@ def load_index(root: Path, version: str, *, sweeps: bool = False, notes: list[st
     Raises:
         DataError: the tables cannot be used (see :func:`portbev_nuscenes.tables.build.build_index`).
     """
-    folder = version_folder(Path(root), version)
+    folder = version_folder(root, version)
     path = cache_folder() / "nuscenes" / f"{version}-{_identity(folder, sweeps)}.npz"
     if path.exists():
         try:
@@ -55,7 +56,7 @@ def _read(path: Path) -> Index:
         return Index(**{field.name: stored[field.name] for field in fields(Index)})
 
 
-def _identity(folder: Path, sweeps: bool) -> str:
+def _identity(folder: DataPath, sweeps: bool) -> str:
     """Hash (32 hex digits) of the tables' paths, sizes and modification times; the tables are not read."""
     tables = []
     for name in INDEXED:

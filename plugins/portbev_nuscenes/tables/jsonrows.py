@@ -12,12 +12,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from portbev.errors import DataError
+from portbev.paths import DataPath, as_path
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -28,15 +28,15 @@ _BORDER = re.compile(rb"\}\s*,\s*\{")
 _TAIL = 1 << 14
 
 
-def read_rows(path: Path | str, row_type: type[Row], *, block: int = BLOCK) -> Iterator[list[Row]]:
+def read_rows(path: DataPath | str, row_type: type[Row], *, block: int = BLOCK) -> Iterator[list[Row]]:
     """Yield the rows of a table in order, one list per block of the file. Only the fields of ``row_type`` are kept.
 
     Raises:
         DataError: no such file; not a JSON array of objects; a row without a field, or with one of another type.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
-        handle = open(path, "rb")  # noqa: SIM115 - closed below; this try covers only the opening
+        handle = path.open("rb")
     except OSError as error:
         raise DataError(
             f"cannot read the table ({error.strerror})", where=str(path), cure="Check the data root and the version"
@@ -79,7 +79,7 @@ def _try_decode(decoder: msgspec.json.Decoder[list[Row]], text: bytes) -> list[R
 
 
 def _decode(
-    decoder: msgspec.json.Decoder[list[Row]], text: bytes, row_type: type[Row], path: Path, rows_before: int
+    decoder: msgspec.json.Decoder[list[Row]], text: bytes, row_type: type[Row], path: DataPath, rows_before: int
 ) -> list[Row]:
     try:
         return decoder.decode(text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath, names_in
 from portbev_nuscenes.tables.jsonrows import read_rows
 
 TABLES = (
@@ -139,7 +139,7 @@ def reference_channel(channels: Sequence[str], cameras: Sequence[str]) -> str:
     return min(cameras)
 
 
-def version_folder(root: Path, version: str) -> Path:
+def version_folder(root: DataPath, version: str) -> DataPath:
     """Folder of a version's tables.
 
     Raises:
@@ -155,7 +155,14 @@ def version_folder(root: Path, version: str) -> Path:
     raise DataError(f"no version {version!r} here", where=str(root), cure=cure)
 
 
-def only_version(root: Path) -> str:
+def looks_like(folder: DataPath) -> bool:
+    """Whether a folder has names of nuScenes' own at its top: folders of files or of tables."""
+    names = names_in(folder)
+    own = {"samples", "sweeps", "maps", "can_bus", "basemap", "expansion", "prediction"}
+    return bool(own & names) or any((folder / name / "sample.json").is_file() for name in names)
+
+
+def only_version(root: DataPath) -> str:
     """Name of the one table folder in a data root.
 
     Raises:
@@ -168,11 +175,11 @@ def only_version(root: Path) -> str:
     raise DataError("more than one version" if versions else "no nuScenes tables here", where=str(root), cure=cure)
 
 
-def _versions(root: Path) -> list[str]:
-    return sorted(path.parent.name for path in root.glob("*/sample.json"))
+def _versions(root: DataPath) -> list[str]:
+    return sorted(folder.name for folder in root.iterdir() if (folder / "sample.json").is_file())
 
 
-def rows(folder: Path, table: str, row_type: type[Row], keep: Callable[[Row], bool] | None = None) -> Iterator[Row]:
+def rows(folder: DataPath, table: str, row_type: type[Row], keep: Callable[[Row], bool] | None = None) -> Iterator[Row]:
     """The rows of ``<folder>/<table>.json``, in order, in bounded memory.
 
     Raises:
@@ -183,7 +190,7 @@ def rows(folder: Path, table: str, row_type: type[Row], keep: Callable[[Row], bo
 
 
 def follow(
-    rows_by_token: Mapping[str, Value], links: Iterable[tuple[str, str]], folder: Path, source: str, target: str
+    rows_by_token: Mapping[str, Value], links: Iterable[tuple[str, str]], folder: DataPath, source: str, target: str
 ) -> list[Value]:
     """Resolve links from table ``source`` to table ``target``: the value of each link's target.
 
@@ -206,7 +213,7 @@ def follow(
     return targets
 
 
-def check_unique(tokens: list[str], folder: Path, table: str) -> None:
+def check_unique(tokens: list[str], folder: DataPath, table: str) -> None:
     """Check that no two rows of a table have one token.
 
     Raises:
@@ -219,7 +226,7 @@ def check_unique(tokens: list[str], folder: Path, table: str) -> None:
         raise DataError(what, where=str(folder / f"{table}.json"), cure=cure)
 
 
-def numbers(values: list[Any], width: int, tokens: list[str], path: Path) -> NDArray[np.float64]:
+def numbers(values: list[Any], width: int, tokens: list[str], path: DataPath) -> NDArray[np.float64]:
     """(n, width) finite numbers, one row per token; rotations (width 4) must not be zero.
 
     Raises:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from portbev.errors import DataError
 from portbev.files import parse_json
+from portbev.paths import DataPath, as_path
 from portbev_nuscenes.tables.jsonrows import read_rows, table_names
 from portbev_nuscenes.tables.rows import Named
 
@@ -90,7 +90,7 @@ class OwnSplit(NamedTuple):
     """Scene names of a split of one's own, and the file that lists them."""
 
     scenes: tuple[str, ...]
-    path: Path
+    path: DataPath
 
 
 class Split(NamedTuple):
@@ -100,12 +100,12 @@ class Split(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def scene_names(split: str, data_root: Path | str, version: str) -> tuple[str, ...]:
+def scene_names(split: str, data_root: DataPath | str, version: str) -> tuple[str, ...]:
     """Scene names of a split: see :func:`find_split`."""
     return find_split(split, data_root, version).scenes
 
 
-def find_split(split: str, data_root: Path | str, version: str) -> Split:
+def find_split(split: str, data_root: DataPath | str, version: str) -> Split:
     """A split of a version: an official one, or one of ``splits.json`` in the version's folder or else in the root.
 
     Of two splits with one name, that of the version's folder comes before that of the root. An official one comes
@@ -114,7 +114,7 @@ def find_split(split: str, data_root: Path | str, version: str) -> Split:
     Raises:
         DataError: an official split of another version, or an unknown split; lists those that can be used.
     """
-    root, own = Path(data_root), own_splits(data_root, version)
+    root, own = as_path(data_root), own_splits(data_root, version)
     official = OFFICIAL_SPLITS.get(split)
     fits = official is not None and version.endswith(VERSION_OF[split])
     if official is not None and fits and (split not in own or scenes_of(root, version) & {*official}):
@@ -132,23 +132,23 @@ def find_split(split: str, data_root: Path | str, version: str) -> Split:
     raise DataError(what, where=str(root / version / FILE), cure=other_splits(split, root, version))
 
 
-def own_splits(data_root: Path | str, version: str) -> dict[str, OwnSplit]:
+def own_splits(data_root: DataPath | str, version: str) -> dict[str, OwnSplit]:
     """The splits of ``splits.json`` in the root and in the version's folder, which comes first.
 
     Raises:
         DataError: a file that is not of the right form.
     """
-    root = Path(data_root)
+    root = as_path(data_root)
     paths = (root / FILE, root / version / FILE)
     return {name: OwnSplit(scenes, path) for path in paths for name, scenes in read_custom_splits(path).items()}
 
 
-def scenes_of(root: Path, version: str) -> set[str]:
+def scenes_of(root: DataPath, version: str) -> set[str]:
     """Names of the scenes in a version."""
     return set(table_names(read_rows(root / version / "scene.json", Named)).values())
 
 
-def usable_splits(root: Path, version: str) -> dict[str, int]:
+def usable_splits(root: DataPath, version: str) -> dict[str, int]:
     """The splits of which a version holds scenes, with their number: official ones that it may hold, and its own."""
     here, own = scenes_of(root, version), own_splits(root, version)
     official = {name: names for name, names in OFFICIAL_SPLITS.items() if version.endswith(VERSION_OF[name])}
@@ -157,7 +157,7 @@ def usable_splits(root: Path, version: str) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def other_splits(split: str, root: Path, version: str) -> str:
+def other_splits(split: str, root: DataPath, version: str) -> str:
     """The cure for a split that is not there: the nearest, and all that a version holds scenes of."""
     try:
         usable = usable_splits(root, version)
@@ -171,13 +171,13 @@ def other_splits(split: str, root: Path, version: str) -> str:
     return f"{hint}Splits of {version}: " + ", ".join(f"{name} ({count} scenes)" for name, count in usable.items())
 
 
-def read_custom_splits(path: Path | str) -> dict[str, tuple[str, ...]]:
+def read_custom_splits(path: DataPath | str) -> dict[str, tuple[str, ...]]:
     """The splits of a ``splits.json`` (``{"split": ["scene name", ...]}``); none where the file is absent.
 
     Raises:
         DataError: a file that is not of this form.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
         return {}
     try:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from portbev.data.pool import run_jobs
 from portbev.data.progress import Progress, reporter
+from portbev.data.root import open_root
 from portbev.errors import ConfigError, DataError, PortbevError, nearest
 from portbev.files import atomic_write, parse_json, write_json, write_text
+from portbev.paths import DataPath, as_path
 from portbev_radial.chain import Chain
 from portbev_radial.converted.infos import write_infos
 from portbev_radial.converted.kitti import DTYPES, FOLDERS, part_file, split_file
@@ -62,7 +64,7 @@ class Conversion:
 
 
 def convert(
-    root: Path | str,
+    root: DataPath | str,
     out: Path | str,
     *,
     parts: Sequence[str] = PARTS,
@@ -93,11 +95,11 @@ def convert(
     for part in parts:
         if part not in PARTS:
             raise ConfigError(f"no part {part!r}", where="--parts", cure=nearest(part, PARTS, label="Parts"))
-    source, out = RawRoot(Path(root), boxes=boxes, tolerance=tolerance), Path(out).absolute()
-    if out == source.root.resolve():
+    source, out = RawRoot(as_path(root), boxes=boxes, tolerance=tolerance), Path(out).absolute()
+    if str(out) == str(source.root.resolve()):
         raise DataError("is the data root itself", where=str(out), cure="Choose another folder")
     chosen = [part for part in PARTS if part in parts]
-    job = {"root": str(source.root), "out": str(out), "boxes": str(source.boxes_file), "tolerance": tolerance}
+    job = {"root": str(source.root), "out": str(out), "boxes": str(boxes or ""), "tolerance": tolerance}
     _claim(out, source, {"tolerance": tolerance})
     problems: list[str] = []
     chosen = _without_table(source, chosen, problems)
@@ -137,7 +139,8 @@ def sample_job(common: dict[str, Any]) -> Callable[[int], str]:
     Args:
         common: the paths, parts and tolerance, the same for all samples.
     """
-    source = RawRoot(Path(common["root"]), boxes=Path(common["boxes"]), tolerance=common["tolerance"])
+    boxes = Path(common["boxes"]) if common["boxes"] else None
+    source = RawRoot(open_root(common["root"]), boxes=boxes, tolerance=common["tolerance"])
     out, parts = Path(common["out"]), [part for part in common["parts"] if part != "infos"]
     chain = Chain(source.radar, source.table_file if set(parts) & set(TABLE_PARTS) else None)
 

@@ -6,11 +6,11 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
 from PIL import Image
 
 from portbev.errors import DataError
+from portbev.paths import DataPath, file_sizes
 from portbev.signal import RadarDescription
 from portbev_radial.converted.kitti import DTYPES, FOLDERS, part_file
 from portbev_radial.recordings.labels import CONVERT_AGAIN
@@ -19,16 +19,12 @@ _PNG, _PNG_END = b"\x89PNG", b"IEND"
 _ITEM = {"<f4": 4, "<f8": 8, "<c16": 16}
 
 
-def files_of(root: Path, part: str) -> dict[str, int]:
+def files_of(root: DataPath, part: str) -> dict[str, int]:
     """Name -> size in bytes of every file of a part; the folder is listed once."""
-    folder = root / FOLDERS[part]
-    if not folder.is_dir():
-        return {}
-    with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    return file_sizes(root / FOLDERS[part])
 
 
-def check_sizes(root: Path, part: str, sizes: Mapping[int, int], radar: RadarDescription) -> None:
+def check_sizes(root: DataPath, part: str, sizes: Mapping[int, int], radar: RadarDescription) -> None:
     """Compare the sizes of a part's files with those of their arrays.
 
     Args:
@@ -55,21 +51,21 @@ def check_sizes(root: Path, part: str, sizes: Mapping[int, int], radar: RadarDes
         raise DataError(what, where=str(path), cure=cure)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: DataPath) -> tuple[int, int]:
     """(height, width) of a picture from its header.
 
     Raises:
         DataError: missing file, no picture, or a PNG without its end.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 image = Image.open(file)
             size = image.height, image.width
             file.seek(0)
             png = file.read(len(_PNG)) == _PNG
-            file.seek(-min(64, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            file.seek(-min(64, path.stat().st_size), os.SEEK_END)
             if png and _PNG_END not in file.read():
                 raise DataError("picture is truncated", where=str(path), cure=CONVERT_AGAIN)
     except FileNotFoundError as error:

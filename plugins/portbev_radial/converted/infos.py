@@ -82,7 +82,7 @@ def _shape(out: Path, number: int, source: RawRoot) -> Any:
     if not path.exists():
         return np.array(source.picture(source.labels[number]).shape[:2], np.int32)
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
             return np.array([image.height, image.width], np.int32)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"picture is damaged: {error}", where=str(path), cure="Remove it and convert again") from error

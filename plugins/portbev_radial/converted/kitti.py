@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError, nearest
+from portbev.paths import AnyPath, DataPath, as_path, read_array
 from portbev_radial.recordings.calibration import CameraCalibration, read_camera_calibration
 from portbev_radial.recordings.description import read_description
 from portbev_radial.recordings.labels import box_array, read_box_file
@@ -39,17 +39,17 @@ SUFFIXES = {"images": "png", "labels": "txt", "labels_x": "txt"}
 DTYPES = {"lidars": "<f4", "adc": "<c16", "rt": "<c16", "rd": "<c16", "ra": "<f8", "pcd": "<f4"}
 
 
-def part_file(root: Path, part: str, number: int) -> Path:
-    """Path of a part of a sample."""
+def part_file(root: AnyPath, part: str, number: int) -> AnyPath:
+    """DataPath of a part of a sample."""
     return root / FOLDERS[part] / f"{number:06d}.{SUFFIXES.get(part, 'bin')}"
 
 
-def split_file(root: Path, split: str) -> Path:
-    """Path of the list of a split's samples, one number per line."""
+def split_file(root: AnyPath, split: str) -> AnyPath:
+    """DataPath of the list of a split's samples, one number per line."""
     return root / "ImageSets" / f"{split}.txt"
 
 
-def is_converted(root: Path) -> bool:
+def is_converted(root: DataPath) -> bool:
     """Whether a folder has the converted layout."""
     return (root / "ImageSets").is_dir()
 
@@ -61,8 +61,8 @@ class ConvertedRoot:
         DataError: no such folder.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: DataPath) -> None:
+        self.root = as_path(root)
         if not self.root.is_dir():
             raise DataError("no such data root", where=str(root), cure="Give the folder that holds ImageSets/")
         self.radar = read_description(self.root)
@@ -103,7 +103,7 @@ class ConvertedRoot:
         path = part_file(self.root, "images", number)
         image = None
         with contextlib.suppress(cv2.error):  # a header that asks for more pixels than there can be
-            image = cv2.imread(str(path), AS_STORED) if path.exists() else None
+            image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), AS_STORED) if path.exists() else None
         if image is None:
             message = "picture is damaged" if path.exists() else "picture is missing"
             raise DataError(message, where=str(path), cure=FETCH_AGAIN)
@@ -117,7 +117,7 @@ class ConvertedRoot:
         """
         path = part_file(self.root, part, number)
         try:
-            values = np.fromfile(path, DTYPES[part])
+            values: NDArray[np.generic] = read_array(path, DTYPES[part])
             return values.reshape(shape)
         except FileNotFoundError as error:
             raise DataError("file is missing", where=str(path), cure="Convert this part of the recordings") from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 
 Array = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class CameraCalibration:
         }
 
 
-def read_camera_calibration(path: Path) -> CameraCalibration:
+def read_camera_calibration(path: DataPath) -> CameraCalibration:
     """Read ``camera_calib.npy``.
 
     Raises:
@@ -83,7 +83,7 @@ def read_camera_calibration(path: Path) -> CameraCalibration:
     )
 
 
-def _array(path: Path, table: object, group: str, name: str, shape: tuple[int, ...]) -> Array:
+def _array(path: DataPath, table: object, group: str, name: str, shape: tuple[int, ...]) -> Array:
     """A checked array of the calibration; ``path`` is for the message of an error."""
     section = table.get(group) if isinstance(table, dict) else None
     value = section.get(name) if isinstance(section, dict) else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from portbev.errors import DataError, nearest
 from portbev.files import parse_json
+from portbev.paths import DataPath
 from portbev.signal.description import RadarDescription
 from portbev_radial.recordings.layout import RADAR_DESCRIPTION
 
@@ -26,7 +26,7 @@ RADIAL_RADAR = RadarDescription(
 """The radar that recorded RADIal: 12 transmitters, 16 receivers."""
 
 
-def read_description(root: Path) -> RadarDescription:
+def read_description(root: DataPath) -> RadarDescription:
     """The radar that ``radar.json`` describes; a field that the file lacks, or the whole file, is RADIal's.
 
     Raises:

@@ -10,12 +10,12 @@ import codecs
 import csv
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_radial.recordings.layout import BOXES
 
 LABEL_COLUMNS = (
@@ -53,7 +53,7 @@ class Label:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def read_labels(path: Path, notes: list[str] | None = None) -> tuple[dict[int, Label], list[str]]:
+def read_labels(path: DataPath, notes: list[str] | None = None) -> tuple[dict[int, Label], list[str]]:
     """Labels by numSample in ascending order, and a line for each row that cannot be used.
 
     Of the columns only numSample, dataset and index are needed. ``notes`` gets a line on those that are absent.
@@ -82,7 +82,7 @@ def read_labels(path: Path, notes: list[str] | None = None) -> tuple[dict[int, L
     return dict(sorted(labels.items())), problems
 
 
-def read_boxes(path: Path) -> tuple[dict[int, list[tuple[str, ...]]], list[str]]:
+def read_boxes(path: DataPath) -> tuple[dict[int, list[tuple[str, ...]]], list[str]]:
     """Box rows by numSample, without the numSample, and a line for each row that cannot be used.
 
     Raises:
@@ -103,7 +103,7 @@ def read_boxes(path: Path) -> tuple[dict[int, list[tuple[str, ...]]], list[str]]
     return boxes, problems
 
 
-def read_box_file(path: Path) -> list[tuple[str, ...]]:
+def read_box_file(path: DataPath) -> list[tuple[str, ...]]:
     """Rows of a ``labels_x`` file: x y z dx dy dz yaw and possibly more fields.
 
     Raises:
@@ -144,7 +144,7 @@ def box_array(rows: list[tuple[str, ...]]) -> NDArray[np.float64]:
 
 
 def _rows(
-    path: Path,
+    path: DataPath,
     columns: tuple[str, ...],
     problems: list[str],
     *,
@@ -195,7 +195,7 @@ def _rows(
         yield number, tuple(ABSENT if position < 0 else fields[position] for position in positions)
 
 
-def _text(path: Path) -> str:
+def _text(path: DataPath) -> str:
     """The text of a table: UTF-8, or UTF-16 that says so at its beginning."""
     try:
         data = path.read_bytes()

@@ -6,7 +6,7 @@ sequence, ``RECORD@2020-11-22_12.49.56``, whose files are named ``<folder>_<sens
 
 from __future__ import annotations
 
-from pathlib import Path
+from portbev.paths import AnyPath, DataPath, names_in
 
 CAMERA, LIDAR, CAN, GPS = "camera", "scala", "can", "gps"
 RADAR_CHIPS = ("radar_ch0", "radar_ch1", "radar_ch2", "radar_ch3")
@@ -50,12 +50,12 @@ def split_of(sequence: str) -> str:
     return "val" if name in VAL_SEQUENCES else "test" if name in TEST_SEQUENCES else "train"
 
 
-def sensor_file(folder: Path, sensor: str, stem: str = "") -> Path:
+def sensor_file(folder: AnyPath, sensor: str, stem: str = "") -> AnyPath:
     """A sensor's file in a sequence's folder; ``stem``: beginning of the files' names, if not the folder's name."""
     return folder / f"{stem or folder.name}_{sensor}.{SUFFIXES[sensor]}"
 
 
-def log_file(folder: Path) -> Path:
+def log_file(folder: AnyPath) -> AnyPath:
     """A sequence's event log: named as the folder, or the only one in a folder that has been renamed."""
     path = folder / f"{folder.name}{LOG_ENDING}"
     if path.is_file() or not folder.is_dir():
@@ -64,10 +64,17 @@ def log_file(folder: Path) -> Path:
     return others[0] if len(others) == 1 else path
 
 
-def find_table(root: Path, *names: str) -> Path:
+def find_table(root: DataPath, *names: str) -> DataPath:
     """The first of ``names`` in a folder, capitals aside; the path of the first one if there is none."""
     for name in names:
         if (root / name).exists():
             return root / name
     there = {path.name.casefold(): path for path in sorted(root.iterdir())} if root.is_dir() else {}
     return next((there[name.casefold()] for name in names if name.casefold() in there), root / names[0])
+
+
+def looks_like(folder: DataPath) -> bool:
+    """Whether a folder has names of RADIal's own at its top: its tables, or folders of recordings."""
+    names = {name.casefold() for name in names_in(folder)}
+    tables = {name.casefold() for name in (*LABEL_TABLES, BOXES, CAMERA_CALIBRATION, RADAR_CALIBRATION)}
+    return bool(names & tables) or "imagesets" in names or any(name.startswith(PREFIX.casefold()) for name in names)

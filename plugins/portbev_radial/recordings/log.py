@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_radial.recordings.layout import DELAYS, SENSORS
 
 Integers = NDArray[np.int64]
@@ -58,7 +58,7 @@ class Log:
     problems: list[str] = field(default_factory=list)
 
 
-def read_log(path: Path) -> Log:
+def read_log(path: DataPath) -> Log:
     """Read a log. A line that cannot be parsed is left out and noted in the log's ``problems``.
 
     Raises:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError, nearest
+from portbev.paths import DataPath, as_path
 from portbev_radial.recordings.alike import alike
 from portbev_radial.recordings.calibration import CameraCalibration, read_camera_calibration
 from portbev_radial.recordings.description import read_description
@@ -51,8 +52,8 @@ class RawRoot:
         DataError: no such folder, or no labels in it.
     """
 
-    def __init__(self, root: Path, *, boxes: Path | None = None, tolerance: int = TOLERANCE) -> None:
-        self.root, self.tolerance = Path(root), tolerance
+    def __init__(self, root: DataPath, *, boxes: DataPath | None = None, tolerance: int = TOLERANCE) -> None:
+        self.root, self.tolerance = as_path(root), tolerance
         if not self.root.is_dir():
             raise DataError("no such data root", where=str(root), cure="Give the folder that holds labels.csv")
         table, self.notes = find_table(self.root, *LABEL_TABLES), list[str]()
@@ -61,7 +62,7 @@ class RawRoot:
         self.labels, self.problems = read_labels(table, self.notes)
         self.dropped: list[Dropped] = []
         self.radar = read_description(self.root)
-        self.boxes_file = Path(boxes) if boxes else find_table(self.root, BOXES)
+        self.boxes_file = as_path(boxes) if boxes else find_table(self.root, BOXES)
         self.table_file = _first(self.root, RADAR_CALIBRATION)
         self.camera_file = _first(self.root, CAMERA_CALIBRATION)
         self._recordings: dict[str, Recording | DataError] = {}
@@ -169,16 +170,16 @@ class RawRoot:
         return good
 
     @cached_property
-    def _sequences(self) -> dict[str, Path]:
+    def _sequences(self) -> dict[str, DataPath]:
         """Folders by the name of their sequence."""
         folders = (path for path in sorted(self.root.iterdir()) if path.is_dir())
         return {sequence_name(path.name): path for path in folders}
 
-    def _folder(self, sequence: str) -> Path:
+    def _folder(self, sequence: str) -> DataPath:
         """The folder of a sequence, also if it or the label has no ``RECORD@``, other capitals or a path."""
-        if sequence == Path(sequence).name and is_recording(self.root / sequence):
+        if sequence == PurePosixPath(sequence).name and is_recording(self.root / sequence):
             return self.root / sequence
-        return self._sequences.get(sequence_name(sequence), self.root / (Path(sequence).name or "?"))
+        return self._sequences.get(sequence_name(sequence), self.root / (PurePosixPath(sequence).name or "?"))
 
     def radar_samples(self, label: Label) -> NDArray[np.int16]:
         """(4, values) int16 samples of chips 0 to 3."""
@@ -201,6 +202,6 @@ def _check_period(recording: Recording) -> None:
         raise DataError(what, where=str(log_file(recording.folder)), cure=cure)
 
 
-def _first(root: Path, name: str) -> Path:
+def _first(root: DataPath, name: str) -> DataPath:
     """A calibration file in the root or in its folder ``calibs``."""
     return next((path for path in (root / name, root / "calibs" / name) if path.exists()), root / name)

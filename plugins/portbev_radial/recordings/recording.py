@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath, as_path
 from portbev_radial.recordings.layout import (
     CAMERA,
     CAN,
@@ -49,8 +48,8 @@ class Recording:
         DataError: there is no log.
     """
 
-    def __init__(self, folder: Path, *, tolerance: int = TOLERANCE) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: DataPath, *, tolerance: int = TOLERANCE) -> None:
+        self.folder = as_path(folder)
         path = log_file(self.folder)
         self.stem = path.name.removesuffix(LOG_ENDING)
         self._log = read_log(path)
@@ -135,7 +134,7 @@ class Recording:
         times = self._log.events[MASTER].time if MASTER in self._log.events else np.empty(0, np.int64)
         return float(np.median(np.diff(times))) / 1e6 if len(times) > 1 else None
 
-    def _file(self, sensor: str) -> Path:
+    def _file(self, sensor: str) -> DataPath:
         return sensor_file(self.folder, sensor, self.stem)
 
     def _locate(self, frame: Frame, sensor: str) -> tuple[int, int, int]:
@@ -150,6 +149,6 @@ class Recording:
         return offset, size, int(events.sample[index])
 
 
-def is_recording(folder: Path) -> bool:
+def is_recording(folder: DataPath) -> bool:
     """Whether a folder is a recorded sequence."""
     return log_file(folder).is_file()

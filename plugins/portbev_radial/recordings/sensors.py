@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 
 FETCH_AGAIN = "Fetch the file again"
 AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -25,14 +26,14 @@ CAN_MESSAGE = np.dtype([("time", "<u8"), ("id", "<u4"), ("data", "u1", 8), ("res
 """A CAN message, 24 bytes: timestamp [us], identifier, eight bytes of data, four more."""
 
 
-def read_bytes(path: Path, offset: int, size: int) -> bytes:
+def read_bytes(path: DataPath, offset: int, size: int) -> bytes:
     """``size`` bytes of a file from ``offset`` on.
 
     Raises:
         DataError: the file is missing or too short.
     """
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             file.seek(offset)
             data = file.read(size)
     except FileNotFoundError as error:
@@ -44,7 +45,7 @@ def read_bytes(path: Path, offset: int, size: int) -> bytes:
     return data
 
 
-def check_extent(path: Path, offset: int, size: int) -> None:
+def check_extent(path: DataPath, offset: int, size: int) -> None:
     """Check that a file has these bytes, without reading them; raises as :func:`read_bytes`."""
     try:
         actual = path.stat().st_size
@@ -54,12 +55,12 @@ def check_extent(path: Path, offset: int, size: int) -> None:
         raise _truncated(path, actual, offset + size)
 
 
-def _truncated(path: Path, actual: int, expected: int) -> DataError:
+def _truncated(path: DataPath, actual: int, expected: int) -> DataError:
     message = f"file is truncated: it has {actual} bytes, expected {expected}"
     return DataError(message, where=str(path), cure=FETCH_AGAIN)
 
 
-def check_radar_size(path: Path, offset: int, size: int, values: int) -> None:
+def check_radar_size(path: DataPath, offset: int, size: int, values: int) -> None:
     """Check that a chip's event has one frame of ``values`` int16.
 
     Raises:
@@ -72,7 +73,7 @@ def check_radar_size(path: Path, offset: int, size: int, values: int) -> None:
         )
 
 
-def read_radar_chip(path: Path, offset: int, size: int, values: int) -> NDArray[np.int16]:
+def read_radar_chip(path: DataPath, offset: int, size: int, values: int) -> NDArray[np.int16]:
     """(values,) int16 samples of one frame of one chip, I and Q interleaved.
 
     Raises:
@@ -82,7 +83,7 @@ def read_radar_chip(path: Path, offset: int, size: int, values: int) -> NDArray[
     return np.frombuffer(read_bytes(path, offset, size), "<i2").astype(np.int16, copy=False)
 
 
-def read_lidar(path: Path, offset: int, size: int) -> NDArray[np.float32]:
+def read_lidar(path: DataPath, offset: int, size: int) -> NDArray[np.float32]:
     """(n, 11) float32 returns of one scan: the seven floats and the four bytes of :data:`SCALA`.
 
     Raises:
@@ -95,7 +96,7 @@ def read_lidar(path: Path, offset: int, size: int) -> NDArray[np.float32]:
     return np.concatenate([returns["values"], returns["bytes"].astype(np.float32)], 1).astype(np.float32)
 
 
-def read_can(path: Path, offset: int, size: int) -> NDArray[np.void]:
+def read_can(path: DataPath, offset: int, size: int) -> NDArray[np.void]:
     """(n,) messages of :data:`CAN_MESSAGE`.
 
     Raises:
@@ -108,7 +109,7 @@ def read_can(path: Path, offset: int, size: int) -> NDArray[np.void]:
     return messages
 
 
-def read_jpeg(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
+def read_jpeg(path: DataPath, offset: int, size: int) -> NDArray[np.uint8]:
     """(H, W, 3) blue green red picture of a JPEG within a file.
 
     Raises:
@@ -124,7 +125,7 @@ def read_jpeg(path: Path, offset: int, size: int) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def read_video_frame(path: Path, number: int) -> NDArray[np.uint8]:
+def read_video_frame(path: DataPath, number: int) -> NDArray[np.uint8]:
     """(H, W, 3) blue green red: frame ``number`` (from 0) of a camera file that is an AVI.
 
     Raises:
@@ -132,6 +133,8 @@ def read_video_frame(path: Path, number: int) -> NDArray[np.uint8]:
     """
     if not path.exists():
         raise DataError("file is missing", where=str(path), cure="Check the data root")
+    if not isinstance(path, Path):
+        raise DataError("a video is read from a folder alone", where=str(path), cure="Unpack it, or copy it to a disk")
     video = cv2.VideoCapture(str(path))
     try:
         success, image = False, None

@@ -13,10 +13,10 @@ only because of a damaged line keeps its index, but cannot be read.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
+from portbev.paths import DataPath
 from portbev_radial.recordings.layout import GPS, MASTER, PARTNERS, TOLERANCE
 from portbev_radial.recordings.log import Events, Log
 
@@ -73,7 +73,7 @@ class Table:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def synchronise(log: Log, path: Path, tolerance: int = TOLERANCE) -> Table:
+def synchronise(log: Log, path: DataPath, tolerance: int = TOLERANCE) -> Table:
     """Group the events of a log into frames.
 
     Args:
