@@ -164,7 +164,8 @@ def _compare(archives: Sequence[Archive]) -> None:
         return
     unlike = [group for group in _doubled(archives) if len({(row.size, row.crc) for row in group}) > 1]
     if unlike:
-        first, second = unlike[0][:2]
+        first = unlike[0][0]
+        second = next(row for row in unlike[0] if (row.size, row.crc) != (first.size, first.crc))
         path = "/".join(filter(None, first.path))
         what = f"holds {path} with another content than {archives[first.archive].path.name}"
         more = f" (and {len(unlike) - 1} other files)" if len(unlike) > 1 else ""

@@ -39,37 +39,47 @@ def blocks(archive: Path, start: Point | None, found: Callable[[list[Point]], No
     """
     library, skip, ends = _library(), 0, list[int]()
     while True:
-        length = 0
+        length, new = 0, list[Point]()
         with _Stretch(archive, start) as file:
             stream = library.IndexedGzipFile(
                 fileobj=file, spacing=SPACING, window_size=WINDOW, buffer_size=BLOCK, skip_crc_check=start is not None
             )
-            places = io.BytesIO()
             try:
                 unread = file.preceding + skip
                 while unread and (block := stream.read(min(BLOCK, unread))):
                     unread -= len(block)
-                while length < STRETCH and (block := stream.read(BLOCK)):
+                while block := stream.read(BLOCK):
                     length += len(block)
                     yield block
-                stream.export_index(fileobj=places)
+                    if length >= STRETCH:
+                        new = _places(stream, file)
+                        if new and new[-1].window:
+                            break
+                else:
+                    stream.build_full_index()  # it notes places some time after they were read
+                    new = _places(stream, file)
             except (library.ZranError, OSError, EOFError) as error:
-                raise damaged(
-                    archive, f"{file.position / 1e9:.3f} of {archive.stat().st_size / 1e9:.3f} GB were read"
-                ) from error
+                read = f"{file.position / 1e9:.3f} of {archive.stat().st_size / 1e9:.3f} GB were read"
+                raise damaged(archive, read) from error
             finally:
                 stream.close()
-            reached = skip + length + (start.offset if start else 0)
-            new = [file.original(point) for point in _parse(places.getvalue()) if file.is_new(point)]
-            new = [point for point in new if point.offset <= reached]  # it has read ahead
+        reached = skip + length + (start.offset if start else 0)
+        new = [point for point in new if point.offset <= reached]  # it has read ahead
         found(new)
         ends += [point.offset for point in new if not point.window]
-        if length < STRETCH:
+        if not block:
             if ends and not _ends_with(archive, reached - ends[-1]):
                 raise damaged(archive, "its end is missing")
             return
-        start = new[-1]
-        skip = reached - start.offset
+        start = new[-1] if new else start
+        skip = reached - (start.offset if start else 0)
+
+
+def _places(stream: Any, file: _Stretch) -> list[Point]:
+    """The places that indexed_gzip has found."""
+    exported = io.BytesIO()
+    stream.export_index(fileobj=exported)
+    return [file.original(point) for point in _parse(exported.getvalue()) if file.is_new(point)]
 
 
 def damaged(archive: Path, why: str) -> DataError:
