@@ -15,6 +15,7 @@ from portbev.evaluate.benchmark import ClassTable, Metric
 from portbev.evaluate.distance import Within
 from portbev.evaluate.usable import LEFT_OUT, left_out_notes, usable
 from portbev.files import finite
+from portbev.paths import DataPath
 from portbev.runs.metrics import METRICS_SCHEMA
 from portbev_nuscenes.classes import DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
 from portbev_nuscenes.metrics import (
@@ -200,7 +201,7 @@ def evaluate_submission(
 
 
 def _evaluate_pickle(
-    results: Path, root: Path, version: str, split: str, within: Within | None, said: Mapping[str, str | None]
+    results: Path, root: DataPath, version: str, split: str, within: Within | None, said: Mapping[str, str | None]
 ) -> dict[str, Any]:
     """Score mmdet3d's ``results.pkl``; how it was read is in the notes."""
     from portbev_nuscenes.metrics.checks import check_samples

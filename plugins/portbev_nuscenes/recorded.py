@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.boxes import extents_from_wlh
 from portbev.errors import DataError
 from portbev.geometry import inverse_pose, pose, quaternion_yaw, transform
+from portbev.paths import DataPath
 from portbev.viz.palette import Classes, Colour
 from portbev.viz.scene import Array, Camera, Objects, View
 from portbev_nuscenes.classes import DETECTION_CLASSES
@@ -47,7 +46,7 @@ class Recorded:
         cure: what to do about a picture that cannot be read.
     """
 
-    def __init__(self, root: Path, index: Index, *, lidar_values: int, cure: str) -> None:
+    def __init__(self, root: DataPath, index: Index, *, lidar_values: int, cure: str) -> None:
         self.root, self.index, self._lidar_values, self._cure = root, index, lidar_values, cure
 
     def scene(self, sample: int) -> str:

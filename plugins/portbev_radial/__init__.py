@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
     from portbev.export.interface import RequestForm
-    from portbev.viz.seen import Browser
     from portbev.paths import DataPath
+    from portbev.viz.seen import Browser
 
 
 @hookimpl

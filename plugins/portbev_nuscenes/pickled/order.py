@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from portbev.errors import ResultsError
+from portbev.paths import DataPath
 from portbev_nuscenes.pickled.infos import read_infos
 from portbev_nuscenes.tables.index import Index
 from portbev_nuscenes.tables.rows import LIDAR
@@ -19,7 +20,11 @@ _FILES = ("lidar_path", "pts_filename", "filename")
 
 
 def tokens_of(
-    elements: Sequence[Mapping[str, Any]], index: Index, split: tuple[Path, str, str], infos: Path | None, where: str
+    elements: Sequence[Mapping[str, Any]],
+    index: Index,
+    split: tuple[DataPath, str, str],
+    infos: Path | None,
+    where: str,
 ) -> tuple[list[str], list[str]]:
     """The token of each element's sample, and how it is known.
 

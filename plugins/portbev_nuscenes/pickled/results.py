@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from portbev.errors import CheckpointError, ResultsError
 from portbev.geometry import pose, quaternion_product, transform, yaw_quaternion
 from portbev.nn.names import tensor_of
+from portbev.paths import DataPath
 from portbev.tensorfiles.reading import read_file
 from portbev.tensorfiles.standins import StandIn, entries
 from portbev_nuscenes.classes import DETECTION_CLASSES
@@ -127,7 +128,7 @@ def _numbers(value: object, where: str) -> NDArray[np.float64]:
 
 def load_results(
     path: Path,
-    data_root: Path,
+    data_root: DataPath,
     version: str,
     split: str,
     *,
