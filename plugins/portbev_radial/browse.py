@@ -13,7 +13,7 @@ from portbev.data.pictures.shown import masked, shown
 from portbev.errors import DataError
 from portbev.viz.canvas import Image
 from portbev.viz.scene import Objects
-from portbev.viz.seen import Seen, finished
+from portbev.viz.seen import Seen, counted_as, finished, look_name
 from portbev_radial.chain import Chain
 from portbev_radial.classes import CAR
 from portbev_radial.dataset import RadialDataset, Sample
@@ -24,7 +24,6 @@ from portbev_radial.views import azimuth_map, undistorted
 
 Array = NDArray[np.float64]
 
-LEFT_OUT = "annotated, not trained on"
 NAMES = {
     "rt": "chirps to the right",
     "rd": "Doppler to the right",
@@ -64,7 +63,7 @@ class RadialBrowser:
         boxes = Objects.of(sample["boxes"], sample["labels"])
         points = _cloud(sample)
         view = self._view(number, camera=_camera(sample, dataset), found=boxes, truth=NOTHING, points=points)
-        name, said, below = f"epoch {epoch}", self._told(sample, index, epoch), self._radar(sample)
+        name, said, below = look_name(dataset.part, epoch), self._told(sample, index, epoch), self._radar(sample)
         if below is not None:
             said.append(
                 f"below the picture: the network's radar input, range upwards and {NAMES[sample['radar_product']]}"
@@ -96,7 +95,7 @@ class RadialBrowser:
             learnt=view.found,
             others=view.truth,
             classes=CLASSES,
-            left_out=LEFT_OUT,
+            counts=counted_as(self.dataset.part),
         )
 
     def _radar(self, sample: Sample) -> Image | None:

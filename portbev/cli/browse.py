@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def browse(
     context: typer.Context,
-    config: str = typer.Argument(..., metavar="CONFIG", help="YAML file, or the name of one that comes with portbev."),
+    config: str = typer.Argument(..., metavar="CONFIG|RUN", help="YAML file, name of a shipped one, or a run."),
     data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
     split: str = typer.Option(
         "train", "--split", help="train or eval, or the name of one of the configuration's splits."
@@ -49,10 +49,10 @@ def browse(
 
     if (index or token) and _given(context, "count"):
         raise PortbevError("--count does nothing beside --index and --token", cure="Leave one of them out")
-    settings = _settings(config, set_)
+    settings, trained_on = _settings(config, set_)
     target = out or Path(f"browse-{settings.name}.html")
     kind = _kind_of(target, show=show)
-    dataset = _open(settings, split, data_root)
+    dataset = _open(settings, split, data_root or trained_on or settings.data.root)
     browser = looking.open_browser(settings.data.kind, dataset)
     count = 1 if kind == ".png" and not _given(context, "count") else count
     indices = looking.chosen(
@@ -77,7 +77,8 @@ def browse(
     else:
         _write_page(looking.page(samples, title=f"{settings.name}: {dataset.split}", facts=_facts(dataset)), target)
     counts = f"{len(indices)} sample{'s' * (len(indices) > 1)}", f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}"
-    print(f"{target}: {counts[0]}, each as annotated and as in {counts[1]}")
+    seen = f"in {counts[1]}" if dataset.part == "train" else "evaluated"
+    print(f"{target}: {counts[0]}, each as annotated and as {seen}")
     if show:
         _open_in_browser(target)
 
@@ -87,14 +88,15 @@ def _given(context: typer.Context, name: str) -> bool:
     return getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
 
 
-def _settings(config: str, overrides: list[str]) -> RunConfig:
-    """Of a file, a shipped configuration, or the one that a run recorded."""
+def _settings(config: str, overrides: list[str]) -> tuple[RunConfig, str | None]:
+    """Of a file or a shipped configuration; or of a run, with the data root that it was trained on."""
     from portbev.config import load_config
     from portbev.runs import load_run
 
-    if (Path(config) / "run.json").is_file():
-        return load_config(load_run(Path(config)).record.config, overrides)
-    return load_config(config, overrides)
+    if not (Path(config) / "run.json").is_file():
+        return load_config(config, overrides), None
+    record = load_run(Path(config)).record
+    return load_config(record.config, overrides), record.data.source
 
 
 def _kind_of(out: Path, *, show: bool) -> str:
@@ -116,7 +118,7 @@ def _kind_of(out: Path, *, show: bool) -> str:
     return kind
 
 
-def _open(settings: RunConfig, split: str, data_root: str | None) -> Dataset:
+def _open(settings: RunConfig, split: str, root: str | None) -> Dataset:
     """The split, opened as training or evaluation open it.
 
     Raises:
@@ -131,7 +133,7 @@ def _open(settings: RunConfig, split: str, data_root: str | None) -> Dataset:
         there = ", ".join(dict.fromkeys(["train", "eval", data.train_split, data.eval_split]))
         cure = f"There are {there}; another one: --split eval --set data.eval_split={split}"
         raise PortbevError(f"the configuration has no split {split!r}", where="--split", cure=cure)
-    dataset = build_dataset(data, open_root(data_root or data.root), parts[split], seed=settings.train.seed)
+    dataset = build_dataset(data, open_root(root), parts[split], seed=settings.train.seed)
     dataset.check()
     return dataset
 

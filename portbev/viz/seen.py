@@ -27,7 +27,7 @@ class Seen:
     """One look at a sample.
 
     Attributes:
-        name: ``as annotated``, or the epoch.
+        name: ``as annotated``, or :func:`look_name`.
         image: (H, W, 3) RGB.
         said: what was drawn at random, and what else there is to know, a line each.
     """
@@ -35,6 +35,16 @@ class Seen:
     name: str
     image: Image
     said: tuple[str, ...]
+
+
+def counted_as(part: str) -> str:
+    """What the boxes of a split are to a run that opens it as ``train`` or ``eval``."""
+    return "trained on" if part == "train" else "counted"
+
+
+def look_name(part: str, epoch: int) -> str:
+    """What a look at a sample is called: its epoch, where it is trained on."""
+    return f"epoch {epoch}" if part == "train" else "as evaluated"
 
 
 class Browser(Protocol):
@@ -62,12 +72,12 @@ class Strip:
 
 
 def draw_seen(
-    view: View, *, title: str, subtitle: str, strips: Sequence[Strip] = (), left_out: str = "left out"
+    view: View, *, title: str, subtitle: str, strips: Sequence[Strip] = (), counts: str = "trained on"
 ) -> Image:
     """A look at a sample of a vehicle with cameras around it.
 
     The view's ``predictions`` are the boxes that are trained on, in their classes' colours; its ``truth``, dashed, are
-    other annotations, which ``left_out`` names.
+    other annotations. ``counts`` says what the first are: trained on, or counted.
     """
     body, texts = panels(view, view.predictions)
     return finished(
@@ -79,7 +89,7 @@ def draw_seen(
         others=view.truth,
         classes=view.classes,
         strips=strips,
-        left_out=left_out,
+        counts=counts,
     )
 
 
@@ -93,7 +103,7 @@ def finished(
     others: Objects,
     classes: palette.Classes,
     strips: Sequence[Strip] = (),
-    left_out: str = "left out",
+    counts: str = "trained on",
 ) -> Image:
     """A page of ``body`` with its texts, strips of pictures below it, a heading and a legend."""
     texts = list(texts)
@@ -107,11 +117,11 @@ def finished(
     canvas = Canvas(np.ascontiguousarray(page[height - FOOT :]), (width, FOOT))
     line = height - FOOT / 2
     texts += class_marks(canvas, line, sorted({*learnt.labels.tolist()}), classes)
-    counts = f"{len(learnt)} boxes trained on"
+    number = f"{len(learnt)} boxes {counts}"
     if len(others):
-        texts += dashed_mark(canvas, line, left_out, f"{counts}, {len(others)} not")
+        texts += dashed_mark(canvas, line, f"annotated, not {counts}", f"{number}, {len(others)} not")
     else:
-        texts.append((width - MARGIN, line, counts, palette.SOFT, _SIZE, "rm"))
+        texts.append((width - MARGIN, line, number, palette.SOFT, _SIZE, "rm"))
     page[height - FOOT :] = canvas.finish()
     return write(page, texts)
 

@@ -52,7 +52,8 @@ def test_one_sample_is_one_picture_and_a_folder_has_a_picture_for_each_look(brow
 
 def test_evaluation_is_drawn_once_as_nothing_is_random(browse, tmp_path: Path) -> None:
     status, out, _ = browse("--split", "synth_val", "--count", 1, "--draws", 2, "--out", tmp_path / "eval")
-    assert status == 0 and "drawn once" in out and len(list((tmp_path / "eval").iterdir())) == 2
+    names = [path.stem.rpartition("_as_")[2] for path in sorted((tmp_path / "eval").iterdir())]
+    assert status == 0 and "drawn once" in out and names == ["annotated", "evaluated"]
 
 
 def test_what_cannot_be_drawn_is_told_in_a_line(browse, tmp_path: Path) -> None:
@@ -91,3 +92,9 @@ def test_a_kind_of_data_whose_plugin_draws_nothing_is_named(browse, tmp_path: Pa
     monkeypatch.setattr(Plugins, "data_kinds", without)
     status, _, err = browse("--out", tmp_path / "page.html")
     assert status == 2 and "samples of kind nuscenes cannot be drawn" in err
+
+
+def test_a_run_is_drawn_on_the_data_that_it_was_trained_on(trained: Path, data: Path, tmp_path: Path, capsys) -> None:
+    page = tmp_path / "page.html"
+    assert main(["data", "browse", str(trained), "--count", "1", "--draws", "1", "--out", str(page)]) == 0
+    assert str(data) in page.read_text(encoding="utf-8")

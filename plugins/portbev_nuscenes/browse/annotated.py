@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from portbev.errors import DataError
 from portbev.viz.scene import Camera, Objects
-from portbev.viz.seen import Seen, draw_seen
+from portbev.viz.seen import Seen, counted_as, draw_seen
 from portbev_nuscenes.recorded import LAYOUT, Recorded
 from portbev_nuscenes.samples.queue import QueueDataset
 from portbev_nuscenes.samples.sweeps import SweepDataset
 
 Data = TypeVar("Data", bound=SweepDataset | QueueDataset)
 CURE = "Restore the file, or look at other samples: --index, --token"
-LEFT_OUT = "annotated, not trained on"
 
 
 class Annotated(Generic[Data]):
@@ -44,7 +43,7 @@ class Annotated(Generic[Data]):
             view = self._recorded.view(sample, truth=left_out, predictions=learnt, with_points=False)
             said = [f"{len(rows) + len(others)} annotations as recorded; no lidar points: {error.what}"]
         name = "as annotated"
-        image = draw_seen(view, title=name, subtitle=self._subtitle(index), left_out=LEFT_OUT)
+        image = draw_seen(view, title=name, subtitle=self._subtitle(index), counts=counted_as(self.dataset.part))
         return Seen(name, image, (*said, *self._why_left_out(others)))
 
     def _subtitle(self, index: int) -> str:
@@ -64,7 +63,10 @@ class Annotated(Generic[Data]):
             f"with fewer than {self.dataset.min_points} points": int((~no_class & ~counted).sum()),
             "outside the range": int((~no_class & counted).sum()),
         }
-        return ["not trained on: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)]
+        return [
+            f"not {counted_as(self.dataset.part)}: "
+            + ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+        ]
 
 
 def cameras_of(
@@ -81,6 +83,7 @@ def cameras_of(
     }
     known = {name for row in LAYOUT for name in row}
     others = [name for name in names if name not in known]
-    rows: list[tuple[str, ...]] = [row for row in LAYOUT if any(name in cameras for name in row)]
+    rows = [tuple(name for name in row if name in cameras) for row in LAYOUT]
+    rows = [row for row in rows if row]
     rows += [tuple(others[first : first + 3]) for first in range(0, len(others), 3)]
     return cameras, tuple(rows)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from portbev.data.pictures.photometric import words
 from portbev.data.pictures.shown import masked, shown
 from portbev.viz.scene import Objects, View
-from portbev.viz.seen import Seen, Strip, draw_seen
+from portbev.viz.seen import Seen, Strip, counted_as, draw_seen, look_name
 from portbev_nuscenes.batches import QueueSample
-from portbev_nuscenes.browse.annotated import LEFT_OUT, Annotated, cameras_of
+from portbev_nuscenes.browse.annotated import Annotated, cameras_of
 from portbev_nuscenes.config import NuscenesQueueData
 from portbev_nuscenes.recorded import CLASSES
 from portbev_nuscenes.samples.queue import QueueDataset
@@ -37,8 +37,10 @@ class QueueBrowser(Annotated[QueueDataset]):
             )
             for t in range(len(positions) - 1)
         ]
-        name = f"epoch {epoch}"
-        image = draw_seen(view, title=name, subtitle=self._subtitle(current), strips=history, left_out=LEFT_OUT)
+        name = look_name(self.dataset.part, epoch)
+        image = draw_seen(
+            view, title=name, subtitle=self._subtitle(current), strips=history, counts=counted_as(self.dataset.part)
+        )
         return Seen(name, image, tuple(self._told(sample, positions, index, epoch)))
 
     def _told(self, sample: QueueSample, positions: list[int], index: int, epoch: int) -> list[str]:

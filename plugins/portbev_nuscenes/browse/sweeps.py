@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from portbev.data.pictures.shown import shown
 from portbev.geometry import transform
 from portbev.viz.scene import Objects, View
-from portbev.viz.seen import Seen, Strip, draw_seen
+from portbev.viz.seen import Seen, Strip, counted_as, draw_seen, look_name
 from portbev_nuscenes.batches import SweepSample
-from portbev_nuscenes.browse.annotated import LEFT_OUT, Annotated, cameras_of
+from portbev_nuscenes.browse.annotated import Annotated, cameras_of
 from portbev_nuscenes.config import ImageAug
 from portbev_nuscenes.recorded import CLASSES
 from portbev_nuscenes.samples.augment import BevTransform, ImageTransform
@@ -26,7 +26,7 @@ class SweepBrowser(Annotated[SweepDataset]):
         """Pictures, matrices, depth and boxes of the sample itself."""
         section, sample = self.dataset.section, self.dataset.sample(index, epoch)
         view = seen_view(sample, section.cameras, section.image, self.scene(index))
-        name = f"epoch {epoch}"
+        name = look_name(self.dataset.part, epoch)
         earlier = [
             Strip(
                 tuple(_picture(picture, section.image) for picture in sample["images"][place]),
@@ -35,7 +35,9 @@ class SweepBrowser(Annotated[SweepDataset]):
             for place, steps in enumerate(section.sweeps)
             if place
         ]
-        image = draw_seen(view, title=name, subtitle=self._subtitle(index), strips=earlier, left_out=LEFT_OUT)
+        image = draw_seen(
+            view, title=name, subtitle=self._subtitle(index), strips=earlier, counts=counted_as(self.dataset.part)
+        )
         return Seen(name, image, (*self._told(index, epoch), *_points_told(sample["depth"])))
 
     def _told(self, index: int, epoch: int) -> list[str]:
