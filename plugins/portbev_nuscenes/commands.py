@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,9 @@ def check(
     config: str = typer.Option("", "--config", help="Configuration of a run, whose data section counts."),
     overrides: list[str] = typer.Option([], "--set", help="With --config: KEY=VALUE."),  # noqa: B008
     every: bool = typer.Option(False, "--all", help="Every problem, not the first ten."),
+    infos: list[Path] = typer.Option(  # noqa: B008
+        [], "--infos", metavar="FILE", help="Compare infos of mmdet3d, BEVFormer or BEVDepth too; repeatable."
+    ),
 ) -> None:
     """Check a nuScenes data root; one line per problem. Exit status 2 when there are any that a run refuses."""
     from rich.progress import Progress
@@ -88,6 +92,7 @@ def check(
     from portbev.data import open_root
     from portbev.errors import ConfigError
     from portbev_nuscenes.check import check_root
+    from portbev_nuscenes.pickled.check import check_infos
     from portbev_nuscenes.tables.rows import only_version
 
     if overrides and not config:
@@ -98,6 +103,7 @@ def check(
     console, out = terminal.open_console(stderr=True), terminal.open_console()
     count, remarks, most = 0, 0, None if every else lists.MOST
     lists_of = {needed: lists.Head(lambda text: terminal.say(out, text), most) for needed in (True, False)}
+    summaries: list[str] = []
     # problems go to stdout and the progress bar to stderr; rich must redirect stdout only if both are the terminal
     line, whether = terminal.Line(console), sys.stdout.isatty()
     with Progress(
@@ -111,12 +117,17 @@ def check(
             files=files.value,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-        for problem in problems:
+        for problem in chain(problems, *(check_infos(path, folder, version) for path in infos)):
+            if isinstance(problem, str):
+                summaries.append(problem)
+                continue
             lists_of[problem.needed].add(str(problem), Path(problem.where).name)
             count += problem.needed
             remarks += not problem.needed
         for one in lists_of.values():
             one.end()
+    for summary in summaries:
+        terminal.say(out, summary)
     if count:
         terminal.say(out, f"{folder} {version}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
