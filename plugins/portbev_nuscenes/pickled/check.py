@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from portbev.errors import DataError
+from portbev.paths import DataPath
 from portbev_nuscenes.checks.problem import Problem
-from portbev_nuscenes.pickled.conventions import Layout
+from portbev_nuscenes.pickled.conventions import LAYOUTS, Layout
 from portbev_nuscenes.pickled.differences import Differences, numbers_of
 from portbev_nuscenes.pickled.expected import Tables
 from portbev_nuscenes.pickled.fields import box_gap, compare_bevdepth, compare_new, compare_old, instances
@@ -18,7 +19,7 @@ from portbev_nuscenes.pickled.infos import FORMS, Infos, read_infos
 from portbev_nuscenes.tables.splits import find_split, usable_splits
 
 
-def check_infos(path: Path, root: Path, version: str) -> Iterator[Problem | str]:
+def check_infos(path: Path, root: DataPath, version: str) -> Iterator[Problem | str]:
     """Yield what a file of infos says otherwise than the tables of ``<root>/<version>``; at last a summary, as text.
 
     Sensor files are not opened. Paths are compared by their last parts: infos may be of another root.
@@ -91,6 +92,6 @@ def _layout(infos: Infos, tables: Tables) -> Layout | None:
         expected = tables.boxes(sample).lidar
         if len(expected) == len(rows):
             seen = True
-            for layout in gaps:
+            for layout in LAYOUTS:
                 gaps[layout] += float(np.nan_to_num(np.abs(box_gap(rows, expected, layout))).sum())
-    return min(gaps, key=lambda one: gaps[one]) if seen else None
+    return sorted(gaps.items(), key=lambda one: one[1])[0][0] if seen else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portbev.geometry import inverse_pose, pose, quaternion_inverse, quaternion_product, transform
+from portbev.paths import DataPath
 from portbev_nuscenes.classes import Categories
 from portbev_nuscenes.tables.cache import load_index
 from portbev_nuscenes.tables.index import Index
@@ -52,7 +52,7 @@ class Boxes:
 class Tables:
     """What the tables say of a sample, in the originals' terms."""
 
-    def __init__(self, root: Path, version: str) -> None:
+    def __init__(self, root: DataPath, version: str) -> None:
         self.index: Index = load_index(root, version)
         self.root, self.version = root, version
         self.rows = {token.decode(): row for row, token in enumerate(self.index.sample_token.tolist())}
