@@ -59,4 +59,5 @@ def _environment() -> dict[str, str]:
     """Without what binds the tests' own packages, which a user does not have, and with the index as it was that day."""
     bound = ("PIP_CONSTRAINT", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_BUILD_CONSTRAINT")
     kept = {name: value for name, value in os.environ.items() if name not in bound}
-    return {"UV_EXCLUDE_NEWER": INDEX_OF, **kept}
+    # uv would fetch the Python that it resolves for, which resolving does not need, and wait long where it cannot.
+    return {"UV_EXCLUDE_NEWER": INDEX_OF, "UV_PYTHON_DOWNLOADS": "never", **kept}
