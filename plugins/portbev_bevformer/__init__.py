@@ -10,6 +10,7 @@ from portbev.hookspecs import hookimpl
 if TYPE_CHECKING:
     from portbev.bench.models import BenchModel
     from portbev.convert.config import ConfigReader
+    from portbev.export.interface import ModelForms
     from portbev.models import ModelFamily
 
 
@@ -41,3 +42,11 @@ def portbev_config_readers() -> list[ConfigReader]:
     from portbev_bevformer.original_config import OriginalConfigs
 
     return [OriginalConfigs()]
+
+
+@hookimpl
+def portbev_exports() -> list[ModelForms]:
+    """This family as a graph of tensors."""
+    from portbev_bevformer.export import BevFormerForms
+
+    return [BevFormerForms()]

@@ -12,7 +12,7 @@ from portbev.nn.attention import FeedForward
 from portbev_bevformer.config import BevFormerConfig
 from portbev_bevformer.prepared import FrameGeometry
 from portbev_bevformer.projection import cell_centers
-from portbev_bevformer.spatial import Shapes, SpatialCrossAttention, VisiblePairTensors
+from portbev_bevformer.spatial import Pairs, Shapes, SpatialCrossAttention
 from portbev_bevformer.temporal import History, TemporalSelfAttention
 
 
@@ -41,7 +41,7 @@ class EncoderLayer(nn.Module):
         size: tuple[int, int],
         features: Tensor,
         shapes: Shapes,
-        pairs: VisiblePairTensors,
+        pairs: Pairs,
     ) -> Tensor:
         """(B,Q,C) to (B,Q,C)."""
         x = self.norms[0](self.temporal(x, position, history, size))
@@ -66,10 +66,10 @@ class Encoder(nn.Module):
         position: Tensor,
         features: Tensor,
         shapes: Shapes,
-        pairs: VisiblePairTensors,
+        pairs: Pairs,
         *,
         previous: Tensor | None,
-        has_previous: Sequence[bool],
+        has_previous: Sequence[bool] | None,
         geometry: FrameGeometry,
     ) -> Tensor:
         """Encode.
@@ -81,7 +81,8 @@ class Encoder(nn.Module):
             shapes: (h, w) of each level.
             pairs: the visible (camera, query) pairs.
             previous: (B,Q,C) BEV of the previous frame, rotated to the present heading; None if no sample has one.
-            has_previous: which samples have a previous frame: all, none, or those that ``geometry`` says.
+            has_previous: which samples have a previous frame: all, none, or those that ``geometry`` says; None: as
+                ``geometry`` says, without a look at its values.
             geometry: the frame's, on the device.
 
         Returns:
@@ -98,12 +99,18 @@ class Encoder(nn.Module):
         return x
 
     def _history(
-        self, queries: Tensor, previous: Tensor | None, has_previous: Sequence[bool], geometry: FrameGeometry
+        self,
+        queries: Tensor,
+        previous: Tensor | None,
+        has_previous: Sequence[bool] | None,
+        geometry: FrameGeometry,
     ) -> History:
         """Reference points in the previous BEV are the shifted cell centres, those in the present BEV the centres."""
         batch, mask, offset = queries.shape[0], geometry.continues, geometry.shift
-        if not all(has_previous):
-            there = mask[:, None] if any(has_previous) else torch.zeros_like(mask)[:, None]
+        in_all = has_previous is not None and all(has_previous)
+        in_some = has_previous is None or any(has_previous)
+        if not in_all:
+            there = mask[:, None] if in_some else torch.zeros_like(mask)[:, None]
             offset = torch.where(there, offset, torch.zeros_like(offset))
         shifted = self.centers + offset[:, None]
         present = shifted if self.aliased_reference else self.centers.expand(batch, -1, -1)
@@ -111,4 +118,4 @@ class Encoder(nn.Module):
         if previous is None:
             return History(None, None, reference)
         value = torch.stack([previous.to(queries.dtype), queries], 1)
-        return History(value, None if all(has_previous) else mask, reference)
+        return History(value, None if in_all else mask, reference)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from portbev.models import Batch, DetectionModel, Detections, with_prepared
 from portbev.nn.deform_attention import xavier_uniform
-from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
@@ -23,6 +22,7 @@ from portbev.nn.precision import without_gradient
 from portbev.nn.resnet import ResNet
 from portbev_bevformer import head, history
 from portbev_bevformer.config import BevFormerConfig
+from portbev_bevformer.decode import decode
 from portbev_bevformer.embeddings import BevQueries, FeatureEmbedding
 from portbev_bevformer.encoder import Encoder
 from portbev_bevformer.prepared import FrameGeometry, Preparation
@@ -93,9 +93,8 @@ class BEVFormer(ImagePath, DetectionModel):
         self._prepare = Preparation(config)
         self._memory = history.Memory()
         model_label = {name: label for label, name in enumerate(config.classes)}
-        # From labels of the data set to those of the model (-1: not a class of the model), and back.
+        # From labels of the data set to those of the model (-1: not a class of the model).
         self._model_labels = np.array([model_label.get(name, -1) for name in DETECTION_CLASSES], np.int64)
-        self._dataset_labels = np.array([DETECTION_CLASSES.index(name) for name in config.classes], np.int64)
 
     def load_pretrained(self) -> list[str]:
         """Load the image backbone's weights, see :func:`portbev.nn.image_backbone.load_backbone`."""
@@ -225,17 +224,8 @@ class BEVFormer(ImagePath, DetectionModel):
         )
 
     def decode(self, outputs: Any, batch: Batch) -> list[Detections]:
-        """The boxes of the last layer with the highest scores, without suppression (the original's NMSFreeCoder)."""
-        section, detections = self.config.decode, []
-        for logits, codes in zip(*(x[-1].detach().float().cpu() for x in (outputs.logits, outputs.codes)), strict=True):
-            scores, index = best_queries(logits, section.max_detections)
-            selected = codes[index // logits.shape[1]]
-            keep = within(selected, section.center_range)
-            if section.score_threshold is not None:
-                keep &= ~(scores <= section.score_threshold)  # a NaN is counted by the benchmark
-            labels = self._dataset_labels[(index % logits.shape[1])[keep].numpy()]
-            detections.append(Detections(head.decode(selected[keep].numpy()), scores[keep].numpy(), labels))
-        return detections
+        """The boxes of the last layer, see :func:`portbev_bevformer.decode.decode`."""
+        return decode(self.config, outputs.logits[-1], outputs.codes[-1])
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,33 @@ class VisiblePairTensors:
         self.reference = torch.as_tensor(pairs.reference).to(device, non_blocking=True)
         self.weight = torch.as_tensor(pairs.weight).to(device, non_blocking=True)
 
+    def attend(self, value: Tensor, shapes: Shapes, offsets: Tensor, logits: Tensor) -> Tensor:
+        """A row (C) of samples of ``value`` (B*N,S,heads,c) for each pair, with the offsets and logits of its query."""
+        reference = self.reference[:, None]
+        return deform_attn_ragged(value, shapes, offsets, logits, reference, self.query, self.counts)
+
+    def mean(self, rows: Tensor, query: Tensor) -> Tensor:
+        """The mean over the pairs of each query, in the shape of ``query`` (B*Q,C); zero for a query without pairs."""
+        total = torch.zeros_like(query)
+        start = 0
+        for count in self.counts:  # a query occurs once in an image, so the order of the sum is fixed
+            image = slice(start, start + count)
+            total.index_add_(0, self.query[image], rows[image])
+            start += count
+        return total * self.weight[:, None]
+
+
+class Pairs(Protocol):
+    """Which cameras each query looks into, and where."""
+
+    def attend(self, value: Tensor, shapes: Shapes, offsets: Tensor, logits: Tensor) -> Tensor:
+        """A row of samples for each pair."""
+        ...
+
+    def mean(self, rows: Tensor, query: Tensor) -> Tensor:
+        """The mean of each query's rows, in the shape of ``query`` (B*Q,C)."""
+        ...
+
 
 class CameraAttention(nn.Module):
     """The original's MSDeformableAttention3D, computed for the visible (camera, query) pairs only.
@@ -41,13 +70,12 @@ class CameraAttention(nn.Module):
         nn.init.xavier_uniform_(self.value_proj.weight)
         nn.init.zeros_(self.value_proj.bias)
 
-    def forward(self, query: Tensor, features: Tensor, shapes: Shapes, pairs: VisiblePairTensors) -> Tensor:
+    def forward(self, query: Tensor, features: Tensor, shapes: Shapes, pairs: Pairs) -> Tensor:
         """Queries (B*Q,C) and image features (B*N,S,C) to one row per pair (R,C)."""
         # Offsets and logits depend on the query alone: they are predicted once per query and shared by its pairs.
         offsets, logits = predicted(self, query)
         value = self.value_proj(features).unflatten(-1, (self.heads, -1))
-        reference = pairs.reference[:, None]
-        return deform_attn_ragged(value, shapes, offsets, logits, reference, pairs.query, pairs.counts)
+        return pairs.attend(value, shapes, offsets, logits)
 
 
 class SpatialCrossAttention(nn.Module):
@@ -65,16 +93,10 @@ class SpatialCrossAttention(nn.Module):
         nn.init.xavier_uniform_(self.output_proj.weight)
         nn.init.zeros_(self.output_proj.bias)
 
-    def forward(self, x: Tensor, features: Tensor, shapes: Shapes, pairs: VisiblePairTensors) -> Tensor:
+    def forward(self, x: Tensor, features: Tensor, shapes: Shapes, pairs: Pairs) -> Tensor:
         """(B,Q,C) queries and (B*N,S,C) image features to (B,Q,C)."""
         with full_precision(x.device):
             query, features = x.flatten(0, 1).float(), features.float()
             rows = self.deformable_attention(query, features, shapes, pairs)
-            total = torch.zeros_like(query)
-            start = 0
-            for count in pairs.counts:  # a query occurs once in an image, so the order of the sum is fixed
-                image = slice(start, start + count)
-                total.index_add_(0, pairs.query[image], rows[image])
-                start += count
-            out = self.output_proj(total * pairs.weight[:, None])
+            out = self.output_proj(pairs.mean(rows, query))
         return self.dropout(out.view_as(x)) + x

@@ -34,7 +34,7 @@ class ImageNeck(nn.Module):
         section = config.image_neck
         self.columns = nn.ModuleList(self._transformer(section.column_layers) for _ in range(LEVELS))
         self.rows = nn.ModuleList(self._transformer(section.row_layers) for _ in range(LEVELS))
-        self._ray_samplings: dict[bytes, RaySampling] = {}
+        self._ray_samplings = RaySamplings(config)
         self._placed: dict[int, tuple[RaySampling, Tensor, Tensor]] = {}
 
     def _transformer(self, layers: int) -> Transformer:
@@ -78,10 +78,16 @@ class ImageNeck(nn.Module):
 
     def resample(self, rays: Tensor, level: int, calibration: Calibration, size: tuple[int, int]) -> Tensor:
         """Polar rays (B,C,R,W) to the polar view (B,C,R,Az): a mean over heights, zero at invisible cells."""
-        batch, _, ranges, width = rays.shape
+        ranges, width = rays.shape[2:]
         samplings = self.ray_samplings(level, calibration, size, width)
         places = [self._places(one, ranges, width, rays.device) for one in samplings]
         location, weight = (torch.stack(parts) for parts in zip(*places, strict=True))
+        return self.sample(rays, location, weight)
+
+    def sample(self, rays: Tensor, location: Tensor, weight: Tensor) -> Tensor:
+        """Polar rays (B,C,R,W) to the polar view (B,C,R,Az), at the places (B,R*Az,Z,2) and weights (B,R*Az,Z) of
+        :func:`sampling_locations`."""
+        batch, _, ranges, width = rays.shape
         heads, queries = self.config.heads, location.shape[1]
         value = rays.flatten(2).transpose(1, 2).unflatten(2, (heads, -1))
         location = location[:, :, None, None].expand(batch, queries, heads, 1, -1, 2)
@@ -101,29 +107,19 @@ class ImageNeck(nn.Module):
         self, level: int, calibration: Calibration, size: tuple[int, int], width: int
     ) -> list[RaySampling]:
         """The ray sampling of each sample; those of earlier calibrations are cached."""
-        samples = len(calibration["K"])
-        samplings = []
-        for sample in range(samples):
-            source = 0 if self.config.quirks.calibration == "official" else sample
-            one = {name: np.asarray(value[source], np.float64) for name, value in calibration.items()}
-            key = b"".join([repr((level, size, width)).encode(), *(one[name].tobytes() for name in sorted(one))])
-            if key not in self._ray_samplings:
-                if len(self._ray_samplings) >= MAX_CACHED:
-                    self._ray_samplings.clear()
-                    self._placed.clear()
-                self._ray_samplings[key] = ray_sampling(self.config, level, one, size, width)
-            samplings.append(self._ray_samplings[key])
-        return samplings
+        return self._ray_samplings(level, calibration, size, width)
 
     def _places(self, sampling: RaySampling, ranges: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """:func:`_sampling_locations` on the device; kept there as long as the sampling is."""
+        """:func:`sampling_locations` on the device; kept there as long as the sampling is."""
         known = self._placed.get(id(sampling))
         if known is not None and known[0] is sampling and known[1].device == device:
             return known[1:]
         with torch.inference_mode(False):  # what is kept may be needed in training
-            arrays = (np.ascontiguousarray(part) for part in _sampling_locations(sampling, ranges, width))
+            arrays = (np.ascontiguousarray(part) for part in sampling_locations(sampling, ranges, width))
             location, weight = (torch.from_numpy(part).to(device, non_blocking=True) for part in arrays)
         if type(location) is Tensor:  # a tracer's tensors have no values
+            if len(self._placed) >= MAX_CACHED:
+                self._placed.clear()
             self._placed[id(sampling)] = sampling, location, weight
         return location, weight
 
@@ -132,7 +128,29 @@ class ImageNeck(nn.Module):
         return sine_encoding(rows, columns, self.config.channels, normalize=False, device=like.device)
 
 
-def _sampling_locations(
+class RaySamplings:
+    """The ray samplings of batches; those of earlier calibrations are kept, up to :data:`MAX_CACHED`."""
+
+    def __init__(self, config: EchoFusionConfig) -> None:
+        self.config = config
+        self._known: dict[bytes, RaySampling] = {}
+
+    def __call__(self, level: int, calibration: Calibration, size: tuple[int, int], width: int) -> list[RaySampling]:
+        """That of each sample on a level whose rays have ``width`` columns."""
+        samplings = []
+        for sample in range(len(calibration["K"])):
+            source = 0 if self.config.quirks.calibration == "official" else sample
+            one = {name: np.asarray(value[source], np.float64) for name, value in calibration.items()}
+            key = b"".join([repr((level, size, width)).encode(), *(one[name].tobytes() for name in sorted(one))])
+            if key not in self._known:
+                if len(self._known) >= MAX_CACHED:
+                    self._known.clear()
+                self._known[key] = ray_sampling(self.config, level, one, size, width)
+            samplings.append(self._known[key])
+        return samplings
+
+
+def sampling_locations(
     sampling: RaySampling, ranges: int, width: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Sampling locations (R*Az,Z,2) as (x, y) in units of the rays' width and height, and weights (R*Az,Z)."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from portbev.errors import DataError
 from portbev.models import Batch, DetectionModel, Detections
 from portbev.nn.deform_attention import xavier_uniform
-from portbev.nn.detr import best_queries, within
 from portbev.nn.detr_decoder import Decoder, ObjectQueries
 from portbev.nn.detr_losses import detection_losses
 from portbev.nn.fpn import FPN
@@ -21,11 +19,11 @@ from portbev.nn.misfit import Hint
 from portbev.nn.resnet import ResNet
 from portbev_echofusion import head
 from portbev_echofusion.config import LEVELS, EchoFusionConfig
+from portbev_echofusion.decode import decode
 from portbev_echofusion.encoder import Encoder
 from portbev_echofusion.image_neck import ImageNeck
 from portbev_echofusion.radar import RadarEmbedding, RadarReader
 from portbev_radial.batches import RadialBatch
-from portbev_radial.classes import CAR
 
 Maps = list[Tensor]
 
@@ -136,18 +134,8 @@ class EchoFusion(DetectionModel):
         return [code[code.isfinite().all(-1)] for code in codes]
 
     def decode(self, outputs: Any, batch: Batch) -> list[Detections]:
-        """The boxes of the last layer with the highest scores, without suppression (the original's NMSFreeCoder)."""
-        section, detections = self.config.decode, []
-        official = self.config.quirks.heading == "official"
-        last = (values[-1].detach().float().cpu() for values in (outputs.logits, outputs.codes))
-        for logits, codes in zip(*last, strict=True):
-            scores, index = best_queries(logits, section.max_detections)
-            selected = codes[index]  # there is one class, so that the flat index is that of the query
-            keep = within(selected, section.center_range)
-            labels = np.full(int(keep.sum()), CAR, np.int64)
-            boxes = head.decode(selected[keep].numpy(), official=official)
-            detections.append(Detections(boxes, scores[keep].numpy(), labels))
-        return detections
+        """The boxes of the last layer, see :func:`portbev_echofusion.decode.decode`."""
+        return decode(self.config, outputs.logits[-1], outputs.codes[-1])
 
 
 def _image_backbone(config: EchoFusionConfig) -> ResNet:

@@ -43,11 +43,25 @@ class RadarReader:
         Raises:
             DataError: the batch holds another input, or one of another size or reach.
         """
+        kind, radar = self.check(batch)
+        return self.features(radar, batch, kind)
+
+    def check(self, batch: RadialBatch) -> tuple[str, Any]:
+        """The kind of the batch's radar, and what it holds.
+
+        Raises:
+            DataError: it is not what the model takes.
+        """
         section, kind, radar = self.section, batch["radar_kind"], batch["radar"]
         if batch["radar_product"] != section.input or radar is None:
             what = f"data.radar is {batch['radar_product']!r}, the model takes {section.input!r} (model.radar.input)"
             raise DataError(what, cure=f"Set data.radar={section.input}")
         self._check_radar(batch["description"])
+        return kind, radar
+
+    def features(self, radar: Any, batch: RadialBatch, kind: str) -> Any:
+        """The network's input from ``radar``, samples or a product, of the radar that ``batch`` describes."""
+        section = self.section
         if kind == "raw":
             raw = cast(Tensor, radar)
             with full_precision(raw.device):
@@ -66,7 +80,8 @@ class RadarReader:
             return real_imaginary(values).float()
         features = magnitude_phase(values).float()
         if section.log:
-            features[..., 0::2] = features[..., 0::2].log1p()
+            magnitude, phase = features.unflatten(-1, (-1, 2)).unbind(-1)
+            features = torch.stack([magnitude.log1p(), phase], -1).flatten(-2)
         return features
 
     def _check_radar(self, radar: RadarDescription) -> None:

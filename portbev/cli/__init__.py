@@ -24,6 +24,7 @@ _COMMANDS = {
     "train": ("portbev.cli.train", "Train a model and write a run directory."),
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
     "convert": ("portbev.cli.convert", "Turn configurations and weights of other projects into this project's own."),
+    "export": ("portbev.cli.export", "Write a trained model for other runtimes: torch.export, ONNX, or compiled."),
     "publish": ("portbev.cli.publish", "Write a checkpoint's weights alone, with their hash in the file's name."),
     "serve": ("portbev.cli.serve", "Answer requests with pictures and calibration by boxes, over HTTP."),
     "viz": ("portbev.cli.viz", "Draw a run's detections in the cameras and from above."),

@@ -57,6 +57,16 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Length:
+    """An axis of an input whose length may change between calls; axes of one name have one length."""
+
+    axis: int
+    name: str
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The answer to a request: its boxes, and the state to give with the stream's next request."""
 
@@ -141,12 +151,23 @@ class ModelForm(Protocol):
         """
         ...
 
+    def of_model(self, outputs: Any) -> Tensors:
+        """The graph's results as the trained model computes them: of what its ``forward`` returned."""
+        ...
+
     def detections(self, outputs: Mapping[str, Tensor]) -> list[Detections]:
         """The boxes of each sample from the graph's results."""
         ...
 
-    def module(self, model: DetectionModel) -> nn.Module:
-        """The graph: takes the tensors of :meth:`inputs` in their order, returns those named :attr:`outputs`."""
+    def module(self, model: DetectionModel, batch: Batch) -> nn.Module:
+        """The graph: takes the tensors of :meth:`inputs` in their order, returns those named :meth:`outputs`.
+
+        Args:
+            batch: a batch of the kind that the graph is for; what it says of the sensors is part of the graph.
+
+        Raises:
+            ExportError: the model has none for batches of this kind.
+        """
         ...
 
     def outputs(self) -> tuple[str, ...]:
@@ -157,8 +178,8 @@ class ModelForm(Protocol):
         """Meaning, unit and frame of an input or a result, see :class:`Field`."""
         ...
 
-    def lengths(self) -> Mapping[str, tuple[int, int, int]]:
-        """Inputs with an axis whose length changes between calls: name -> (axis, least, most)."""
+    def lengths(self) -> Mapping[str, Length]:
+        """Inputs with an axis whose length changes between calls."""
         ...
 
 

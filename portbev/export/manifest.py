@@ -104,6 +104,7 @@ class Manifest(Part):
     box_frame: str
     postprocessing: str
     preprocessing: dict[str, Any]
+    request: dict[str, Any]  # what requests depend on besides the configuration
     config: dict[str, Any]
     weights: WeightFacts
     versions: dict[str, str]

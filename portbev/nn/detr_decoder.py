@@ -173,6 +173,12 @@ class Branches(nn.Module):
         pairs = zip(decoded.regressions, decoded.centers(), strict=True)
         return torch.stack(logits), torch.stack([self.code(regression, center) for regression, center in pairs])
 
+    def last(self, decoded: Decoded) -> tuple[Tensor, Tensor]:
+        """Logits (B,Q,classes) and box codes (B,Q,code) of the last layer alone."""
+        regression = decoded.regressions[-1]
+        logits = self.cls_branches[-1](decoded.states[-1]).float()
+        return logits, self.code(regression, refine(regression, decoded.references[-1]))
+
     @abstractmethod
     def code(self, regression: Tensor, center: Tensor) -> Tensor:
         """Box codes (B,Q,code) from a box branch's output (B,Q,code) and the refined centres (B,Q,3) in [0, 1]."""

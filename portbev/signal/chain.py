@@ -123,6 +123,8 @@ class RadarChain:
         They are computed for a few antennas at a time, so that intermediate results stay in the CPU's cache.
         """
         spectra.check_raw(raw, self.radar)
+        if _traced(raw):
+            return self._traced_spectra(raw, names)
         out = {name: self._allocate(name, len(raw)) for name in names}
         steps = SPECTRA[: max((SPECTRA.index(name) + 1 for name in names), default=0)]
         for frame in range(len(raw)):
@@ -137,12 +139,23 @@ class RadarChain:
                             out[step][frame, :, :, antennas] = values[0]
         return out
 
-    def _step(self, name: str, values: Tensor) -> Tensor:
+    def _traced_spectra(self, raw: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """The same in one piece and without a write: what is written to memory that a tracer has not seen allocated is
+        lost from its graph without a word."""
+        chips = [spectra.decode_chip(raw[:, chip], self.radar, self.dtype) for chip in self.radar.chip_order]
+        values, out = torch.cat(chips, 3), {}
+        for step in SPECTRA[: max((SPECTRA.index(name) + 1 for name in names), default=0)]:
+            values = self._step(step, values, inplace=False)
+            if step in names:
+                out[step] = values
+        return {name: out[name] for name in names}
+
+    def _step(self, name: str, values: Tensor, *, inplace: bool = True) -> Tensor:
         if name == "ADC":
-            return spectra.remove_dc(values, inplace=True)
+            return spectra.remove_dc(values, inplace=inplace)
         if name == "RT":
-            return spectra.range_spectrum(values, self._range_window, inplace=True)
-        return spectra.doppler_spectrum(values, self._doppler_window, inplace=True)
+            return spectra.range_spectrum(values, self._range_window, inplace=inplace)
+        return spectra.doppler_spectrum(values, self._doppler_window, inplace=inplace)
 
     @property
     def _receiver_groups(self) -> list[slice]:
@@ -179,6 +192,11 @@ class RadarChain:
         if self._calibration is None:
             raise DataError("azimuths need the radar's calibration table (CalibrationTable.npy)")
         return self._calibration
+
+
+def _traced(values: Tensor) -> bool:
+    """Whether ``values`` stand for values that a graph will be given."""
+    return type(values) is not Tensor or torch.compiler.is_compiling()
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
