@@ -4,8 +4,9 @@ A graph is traced with the operators as they are, and each is then replaced by i
 what exports and their runtimes have: bilinear samples are ``grid_sample`` (ONNX: GridSample), sums into cells are
 ``index_add`` (ScatterND). They are for inference: the kernels of :mod:`portbev.ops` remain what training uses.
 
-Deformable convolution is samples and a product of matrices as well, not ONNX's DeformConv (opset 19): ONNX Runtime has
-no kernel of it for CPUs. A sample at a place that is not finite is not defined here, where the operators read zero.
+Deformable convolution is samples and a product of matrices as well, not ONNX's DeformConv (opset 19): of ONNX Runtime's
+CPU versions only recent ones compute that (1.32 does), and the graph is the same in all formats. A sample at a
+place that is not finite is not defined here, where the operators read zero.
 """
 
 from __future__ import annotations
