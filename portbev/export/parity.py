@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from portbev.data.root import lasting_root
 from portbev.errors import DisagreementError
 from portbev.evaluate.inference import evaluating
 from portbev.export.interface import Engine, ModelForm, State
@@ -141,7 +142,7 @@ def measured(trained: Trained, form: ModelForm, engine: Engine, samples: int) ->
     return Parity(
         samples=len(tokens),
         tokens=tokens,
-        data=str(trained.dataset.root.resolve()),
+        data=lasting_root(trained.dataset.root),
         split=trained.dataset.split,
         streams=beginnings if form.temporal else None,
         outputs=[

@@ -1,4 +1,4 @@
-"""Images and calibration to boxes: by a trained run, or by an export of one."""
+"""Pictures and calibration to boxes, by an export."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any
 import torch
 
 from portbev.config import RunConfig, load_config
-from portbev.data import Dataset, build_dataset, open_root
+from portbev.data import build_dataset, open_root
 from portbev.errors import DataError, ExportError
 from portbev.export.interface import Engine, Field, ModelForm, Prediction, Request, RequestForm, State
-from portbev.export.load import LoadedExport, is_export, load
+from portbev.export.load import load
 from portbev.export.requests import checked
 from portbev.export.samples import DatasetSamples
-from portbev.export.trained import TrainedEngine, form_of, open_trained, requests_of
-from portbev.export.weights import weights_digest
+from portbev.export.trained import form_of, requests_of
 
 
 class EnginePredictor:
@@ -67,51 +66,17 @@ class EnginePredictor:
         return DatasetSamples(dataset, self._requests)
 
 
-def open_predictor(
-    source: Path,
-    *,
-    checkpoint: str = "latest",
-    data_root: str | None = None,
-    split: str | None = None,
-    batch: int = 1,
-) -> EnginePredictor:
-    """What makes boxes of requests, by a run's trained model or by an export.
+def open_predictor(path: Path, *, data_root: str | None = None) -> EnginePredictor:
+    """What makes boxes of requests, by an export.
 
     Args:
-        source: a run directory, or the file of an export.
-        checkpoint, split, batch: of a run; an export has its own.
+        path: the file of the export.
         data_root: where the data are that the run was evaluated on, if they are not where they were.
 
     Raises:
-        PortbevError: ``source`` is neither, or cannot be used here.
+        PortbevError: no export, or one that cannot be used here.
     """
-    if is_export(source):
-        return _of_export(load(source), data_root)
-    trained = open_trained(source, checkpoint=checkpoint, data_root=data_root, split=split)
-    form, requests = form_of(trained.config, batch=1), requests_of(trained.config)
-    if batch != 1 and not form.temporal:
-        form = form_of(trained.config, batch=batch)
-    like = trained.dataset.collate([trained.dataset.sample(0, 0)])
-    facts = {
-        "name": trained.config.name,
-        "family": trained.config.model.family,
-        "format": "run",
-        "step": trained.step,
-        "weights": weights_digest(trained.model.state_dict()),
-        "data_root": str(trained.dataset.root.resolve()),
-    }
-    return EnginePredictor(
-        trained.config,
-        TrainedEngine(form.module(trained.model, like), form),
-        form,
-        requests,
-        requests.facts(trained.dataset),
-        classes_of(trained.dataset),
-        facts,
-    )
-
-
-def _of_export(export: LoadedExport, data_root: str | None) -> EnginePredictor:
+    export = load(path)
     manifest = export.manifest
     config = load_config(manifest.config)
     form, requests = form_of(config, batch=manifest.batch), requests_of(config)
@@ -129,8 +94,3 @@ def _of_export(export: LoadedExport, data_root: str | None) -> EnginePredictor:
         "data_root": data_root or manifest.parity.data,
     }
     return EnginePredictor(config, export, form, requests, manifest.request, manifest.classes, facts)
-
-
-def classes_of(dataset: Dataset) -> list[str]:
-    """Names of the classes, by label."""
-    return list(dataset.classes)
