@@ -107,11 +107,15 @@ def check(
     ),
     decode: bool = typer.Option(False, "--decode", help="Read every labelled frame, pictures included."),
     every: bool = typer.Option(False, "--all", help="Every problem, not the first ten."),
+    infos: list[Path] = typer.Option(  # noqa: B008
+        [], "--infos", metavar="FILE", help="Compare EchoFusion's radialx_infos_*.pkl too; repeatable."
+    ),
 ) -> None:
     """Check RADIal data as training reads them; one line per problem. Exit status 2 when there are any."""
     from portbev import lists, terminal
     from portbev.data import open_root
     from portbev_radial.check import check_root
+    from portbev_radial.converted.check_infos import check_infos
 
     folder, console = open_root(root), terminal.open_console()
     count, most = 0, None if every else lists.MOST
@@ -122,8 +126,17 @@ def check(
     for finding in found:
         found_of[finding.needed].add(finding.text, Path(finding.text.partition(": ")[0]).name)
         count += finding.needed
+    summaries = []
+    for path in infos:
+        *lines, summary = check_infos(path, folder)
+        summaries.append(summary)
+        for line in lines:
+            found_of[True].add(line, path.name)
+            count += 1
     for one in found_of.values():
         one.end()
+    for summary in summaries:
+        terminal.say(console, summary)
     if count:
         terminal.say(console, f"{folder}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
