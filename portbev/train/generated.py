@@ -35,9 +35,12 @@ def fit_generated(
         frozen: why the model has no weights to start from.
 
     Raises:
-        ConfigError: settings are missing. Nothing is raised where the data are not generated.
+        ConfigError: settings are missing; or both data and weights are. Nothing is raised for other data.
     """
     given = data_root or config.data.root
+    if not given and frozen is not None:
+        cure = f"Give the data: --data-root DIR. {frozen.cure}"
+        raise ConfigError(f"no data root, and {frozen.what}", where=frozen.where, cure=cure)
     data = generated(lasting_root(given) if given else None)
     if data is None:
         return

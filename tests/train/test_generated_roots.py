@@ -71,6 +71,12 @@ def test_missing_weights_of_a_frozen_backbone_are_in_the_same_error(tiny_root: P
     assert "model.image_backbone.weights=FILE in place of" in line
 
 
+def test_without_data_and_without_weights_one_error_asks_for_both(comm: Comm) -> None:
+    frozen = FrozenRandomError("no weights", where="model.image_backbone", cure="Name them: --set weights=FILE")
+    with pytest.raises(ConfigError, match=r"no data root, and no weights. .*--data-root DIR. .*weights=FILE"):
+        fit_generated(load_config("bevformer/tiny"), None, comm, [], frozen)
+
+
 def test_data_that_will_be_generated_are_known_before_they_are(comm: Comm) -> None:
     line = told(load_config("bevformer/tiny"), "synthetic:?scenes=1&version=v1.0-trainval", comm, "bevformer/tiny")
     assert settings(line) == ["data.train_split=synth_train", "data.eval_split=synth_train"]
