@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+from itertools import pairwise
 from typing import Any
 
 from portbev.autoload import no_autoload
@@ -107,7 +108,7 @@ def _one_each(arguments: list[str]) -> list[str]:
             value_is_next = False
         elif option in _LIST_OPTIONS or (option in _SETTING_OPTIONS and _SETTING.match(word)):
             words += [] if os.path.exists(word) else [option]
-        words.append(word)
+        words.append("--help" if word == "-h" else word)
     return words
 
 
@@ -117,12 +118,26 @@ def _run(arguments: list[str]) -> int:
     arguments = _one_each(arguments)
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         raise _unknown(arguments[0])
+    _refuse_foreign_keys(arguments)
     command = typer.main.get_command(build_app(arguments[0] if arguments else None))
     try:
         ended = command.main(args=arguments, prog_name="portbev", standalone_mode=False)
     except Exception as error:
         raise _misused(error, arguments) from error
     return ended if isinstance(ended, int) else 0
+
+
+def _refuse_foreign_keys(arguments: list[str]) -> None:
+    """Raise for ``--set`` with a key of another project's configurations."""
+    given = [word for option, word in pairwise(arguments) if option in _SETTING_OPTIONS and "=" in word]
+    given += [
+        word.partition("=")[2] for word in arguments if word.partition("=")[0] in _SETTING_OPTIONS and "=" in word
+    ]
+    if given:
+        from portbev.cli.habits import refuse_key
+
+        for setting in given:
+            refuse_key(setting)
 
 
 def _unknown(name: str) -> PortbevError:
@@ -156,6 +171,13 @@ def _misused(error: Exception, arguments: list[str]) -> BaseException:
         told = translated(where, arguments[len(where.split()) :], has)
         if told is not None:
             return told
+    unknown = re.match(r"no such command '(.+?)'", said, re.IGNORECASE)
+    if unknown:
+        from portbev.cli.habits import known_elsewhere
+
+        there = known_elsewhere(unknown[1])
+        if there:
+            return PortbevError(f"no such command '{unknown[1]}'", where=where, cure=f"Here it is portbev {there}")
     return PortbevError(f"{said[:1].lower()}{said[1:]}", where=where, cure=f"What there is: {command} --help")
 
 

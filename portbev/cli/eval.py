@@ -60,9 +60,13 @@ def evaluate(
     kernel: list[str] = typer.Option([], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator; repeatable."),  # noqa: B008
 ) -> None:
     """Score a run again, a checkpoint (ours or an original implementation's), or anyone's file of results."""
+    from portbev.errors import PortbevError
     from portbev.evaluate.distance import parse_range
     from portbev.evaluate.recognise import recognise
 
+    if out is not None and out.suffix.lower() in (".json", ".pkl", ".pickle"):
+        cure = f"predictions.json and metrics.json are written into it: --out {out.with_suffix('')}"
+        raise PortbevError("--out is a folder", where=str(out), cure=cure)
     within = None if range_ is None else parse_range(range_)
     kind = "results" if benchmark is not None and not (what / "run.json").is_file() else recognise(what)
     if kind == "run" and config is not None:

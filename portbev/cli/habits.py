@@ -9,8 +9,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from portbev.errors import PortbevError
+from portbev.errors import ConfigError, PortbevError
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ _EVERYWHERE = {
 _COMMANDS: dict[str, dict[str, Habit]] = {
     "train": {
         "--config": Habit("the configuration stands without an option", "{}"),
-        "--resume-from": Habit("a run goes on from its own folder: --resume --out RUN", "--resume"),
+        "--resume-from": Habit("a run goes on from its own folder; weights alone: --init FILE", "--resume --out {}"),
         "--auto-resume": Habit("here it is --resume: where there is no run yet, it starts one", "--resume", 0),
         "--load-from": Habit("here it is --init", "--init {}"),
         "--ckpt_path": Habit("weights: --init; a run goes on with --resume", "--init {}"),
@@ -146,7 +147,52 @@ _COMMANDS: dict[str, dict[str, Habit]] = {
     },
     "publish": {"--save-keys": Habit("weights alone are written", takes=-1)},
 }
+_KEYS = {
+    "total_epochs": "train.epochs",
+    "runner.max_epochs": "train.epochs",
+    "runner.max_iters": "train.max_steps",
+    "train_cfg.max_epochs": "train.epochs",
+    "train_cfg.val_interval": "train.eval_every",
+    "evaluation.interval": "train.eval_every",
+    "data.samples_per_gpu": "train.batch_size",
+    "train_dataloader.batch_size": "train.batch_size",
+    "data.workers_per_gpu": "data.workers",
+    "train_dataloader.num_workers": "data.workers",
+    "optimizer.type": "optimizer.name",
+    "optim_wrapper.optimizer.lr": "optimizer.lr",
+    "optim_wrapper.optimizer.weight_decay": "optimizer.weight_decay",
+    "optimizer_config.grad_clip.max_norm": "train.clip_grad_norm",
+    "optim_wrapper.clip_grad.max_norm": "train.clip_grad_norm",
+    "optimizer_config.cumulative_iters": "train.accumulate",
+    "lr_config.policy": "schedule.name",
+    "lr_config.warmup_iters": "schedule.warmup_steps",
+    "lr_config.warmup_ratio": "schedule.warmup_start",
+    "lr_config.step": "schedule.milestones",
+    "lr_config.min_lr_ratio": "schedule.final_factor",
+    "checkpoint_config.max_keep_ckpts": "train.checkpoint.keep",
+    "default_hooks.checkpoint.max_keep_ckpts": "train.checkpoint.keep",
+    "default_hooks.checkpoint.save_best": "train.checkpoint.best",
+    "log_config.interval": "train.log_every",
+    "default_hooks.logger.interval": "train.log_every",
+    "find_unused_parameters": "train.find_unused_parameters",
+    "seed": "train.seed",
+    "randomness.seed": "train.seed",
+    "data_root": "data.root",
+    "data.train.data_root": "data.root",
+    "fp16.loss_scale": "compute.loss_scale",
+}
+"""Keys of mmdetection's and mmengine's configurations, and what they are here. None of them is a key here."""
+_NO_KEYS = {
+    "load_from": "--init FILE",
+    "resume_from": "--resume --out RUN",
+    "resume": "--resume --out RUN",
+    "auto_resume": "--resume --out RUN",
+    "work_dir": "--out FOLDER",
+    "gpu_ids": "a variable's: CUDA_VISIBLE_DEVICES, ASCEND_RT_VISIBLE_DEVICES",
+}
+"""Those that are no keys here at all."""
 _ELSEWHERE = {
+    "create": "data check",
     "test": "eval",
     "dist_test.sh": "eval",
     "dist_train.sh": "train",
@@ -174,6 +220,16 @@ def known_elsewhere(name: str) -> str:
     return _ELSEWHERE.get(last) or _ELSEWHERE.get(last.removesuffix(".py").removesuffix(".sh"), "")
 
 
+def refuse_key(setting: str) -> None:
+    """Raise for a setting of a key that configurations elsewhere have; the line names ours."""
+    key, _, value = setting.partition("=")
+    if key in _KEYS:
+        cure = f"So: --set {shlex.quote(f'{_KEYS[key]}={value}')}"
+        raise ConfigError(f"here it is {_KEYS[key]}", where=f"--set {setting}", cure=cure)
+    if key in _NO_KEYS:
+        raise ConfigError(f"is no key here but {_NO_KEYS[key]}", where=f"--set {setting}")
+
+
 def translated(command: str, words: Sequence[str], has: Sequence[str]) -> PortbevError | None:
     """The error for options of other tools, with the command as it is written here; None if none is known.
 
@@ -193,6 +249,8 @@ def translated(command: str, words: Sequence[str], has: Sequence[str]) -> Portbe
             continue
         values = [value] if equals else _values(rest, habit.takes)
         told[name] = _processes(values) if habit is _PROCESSES else habit.said
+        if name == "--resume-from":
+            values = [_folder_of(one) for one in values]
         kept += [part.replace("{}", one) for one in _each(habit, values) for part in habit.becomes.split()]
     kept, order = reordered(command, kept)
     if order:
@@ -205,6 +263,11 @@ def translated(command: str, words: Sequence[str], has: Sequence[str]) -> Portbe
 
 def reordered(command: str, words: list[str]) -> tuple[list[str], str]:
     """The words with a second argument, where other tools take one, as the option that it is here; and what to say."""
+    if command == "train" and "--resume" in words[1:-1] and words[0][:1] != "-":
+        place = words.index("--resume") + 1
+        if words[place][:1] != "-":
+            said = "--resume has no value: a run goes on from the folder --out"
+            return [*words[:place], "--out", _folder_of(words[place]), *words[place + 1 :]], said
     if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
         return words, ""
     first, second, *others = words
@@ -221,6 +284,11 @@ def _values(rest: list[str], takes: int) -> list[str]:
     while rest and not rest[0].startswith("-") and (takes < 0 or len(values) < takes):
         values.append(rest.pop(0))
     return values
+
+
+def _folder_of(checkpoint: str) -> str:
+    """The folder that a checkpoint lies in; a folder itself."""
+    return str(Path(checkpoint).parent) if Path(checkpoint).suffix else checkpoint
 
 
 def _each(habit: Habit, values: list[str]) -> list[str]:

@@ -29,7 +29,8 @@ def command_of(app: Any, words: list[str]) -> tuple[Any, list[str]]:
 
 CASES = [
     ("train mine.yaml --work-dir work --seed 0 --gpus 1", "train mine.yaml --out work --set train.seed=0"),
-    ("train mine.yaml --resume-from work/epoch_3.pth", "train mine.yaml --resume"),
+    ("train mine.yaml --resume-from work/epoch_3.pth", "train mine.yaml --resume --out work"),
+    ("train mine.yaml --resume work/run", "train mine.yaml --resume --out work/run"),
     ("train mine.yaml --auto-resume --amp", "train mine.yaml --resume --set compute.amp=fp16"),
     ("train mine.yaml --load-from a.pth --no-validate", "train mine.yaml --init a.pth"),
     (
@@ -86,7 +87,8 @@ def test_settings_of_habits_are_keys_of_a_configuration() -> None:
     tables = [habits._EVERYWHERE, *habits._COMMANDS.values()]
     said = {key for table in tables for one in table.values() for key in re.findall(r"--set ([\w.]+)=", one.becomes)}
     assert len(said) > 6
-    for key in said:
+    assert said.isdisjoint(habits._KEYS)
+    for key in said | set(habits._KEYS.values()):
         assert any(found.path == key for found in find_keys(key)), key
 
 
@@ -108,3 +110,45 @@ def test_every_command_that_a_tool_is_told_exists(app: Any) -> None:
 def test_an_option_that_nobody_has_stays_an_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "mine.yaml", "--nonsense"]) == 2
     assert "no such option: --nonsense" in capsys.readouterr().err
+
+
+def test_keys_of_other_configurations_are_no_keys_here() -> None:
+    from portbev.config import load_config
+    from portbev.errors import ConfigError
+
+    for key in (*habits._KEYS, *habits._NO_KEYS):
+        with pytest.raises(ConfigError):
+            load_config("bevdepth/tiny_test", [f"{key}=1"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (
+            "train x --cfg-options total_epochs=2",
+            "--set total_epochs=2: here it is train.epochs. So: --set train.epochs=2",
+        ),
+        ("train x --set a.b=1 data.samples_per_gpu=4", "So: --set train.batch_size=4"),
+        ("config print x --cfg-options=load_from=a.pth", "--set load_from=a.pth: is no key here but --init FILE"),
+    ],
+)
+def test_a_setting_of_another_configuration_is_told_as_it_is_written_here(
+    typed: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed.split()) == 2
+    said = capsys.readouterr().err
+    assert told in said and len(said.splitlines()) == 1
+
+
+def test_a_command_of_a_group_by_another_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "plot_curve", "a.json"]) == 2
+    assert capsys.readouterr().err == "portbev: logs: no such command 'plot_curve'. Here it is portbev logs plot\n"
+
+
+def test_results_of_an_evaluation_go_into_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "a.pth", "--out", "work/results.pkl"]) == 2
+    assert "--out is a folder" in capsys.readouterr().err
+
+
+def test_the_short_name_of_help_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-h"]) == 0 and "Run directory" in capsys.readouterr().out
