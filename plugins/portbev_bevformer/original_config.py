@@ -66,11 +66,6 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "model.train_cfg.pts.assigner.reg_cost.type": ("BBox3DL1Cost",),
     "model.train_cfg.pts.assigner.iou_cost.weight": (0.0,),
     "data.train.type": ("CustomNuScenesDataset",),
-    "data.train.box_type_3d": ("LiDAR",),
-    "data.train.modality.use_camera": (True,),
-    "data.train.modality.use_lidar": (False,),
-    "data.train.modality.use_radar": (False,),
-    "data.train.modality.use_map": (False,),
 }
 """What the family's models and data always do; other values have no counterpart."""
 
@@ -95,8 +90,9 @@ class OriginalConfigs:
             reading.same(path, *expected)
         _image_branch(reading)
         _transformer(reading)
-        _head(reading)
-        _data(reading)
+        train = "data.train.dataset" if reading.has("data.train.dataset") else "data.train"  # in a wrapper such as CBGS
+        _head(reading, train)
+        _data(reading, train)
         training(reading)
         weights_apart(reading, "model.pretrained", "load_from")
 
@@ -150,10 +146,10 @@ def _transformer(reading: Reading) -> None:
         reading.different.append((f"{_TRANSFORMER}.rotate_center", centre, here))
 
 
-def _head(reading: Reading) -> None:
+def _head(reading: Reading, train: str) -> None:
     size = [reading.get(f"{_HEAD}.{side}", 30) for side in ("bev_h", "bev_w")]
     reading.set("model.bev_size", size, f"{_HEAD}.bev_h, bev_w")
-    reading.agrees("model.bev_size", *(f"data.{part}.bev_size" for part in ("train", "val", "test")))
+    reading.agrees("model.bev_size", f"{train}.bev_size", "data.val.bev_size", "data.test.bev_size")
     for place, value in zip(("row", "col"), size, strict=True):
         reading.same(f"{_HEAD}.positional_encoding.{place}_num_embed", value)
     reading.same(f"{_HEAD}.positional_encoding.num_feats", reading.taken["model.channels"][0] // 2)
@@ -161,7 +157,7 @@ def _head(reading: Reading) -> None:
     again = (f"{_SPATIAL}.pc_range", f"{_HEAD}.bbox_coder.pc_range", "model.train_cfg.pts.assigner.pc_range")
     reading.agrees("model.point_cloud_range", *again, "model.train_cfg.pts.point_cloud_range")
     reading.take("model.decoder.queries", f"{_HEAD}.num_query")
-    reading.take("model.classes", "data.train.classes", list)
+    reading.take("model.classes", f"{train}.classes", list)
     reading.agrees("model.classes", "data.val.classes", "data.test.classes")
     reading.same(f"{_HEAD}.num_classes", len(reading.taken.get("model.classes", ((), ""))[0]))
     reading.take("model.loss.class_weight", f"{_HEAD}.loss_cls.loss_weight", float, default=1.0)
@@ -179,12 +175,12 @@ def _head(reading: Reading) -> None:
     reading.leave("its weight is 0", "model.train_cfg.pts.assigner.iou_cost.type")
 
 
-def _data(reading: Reading) -> None:
-    reading.set("data.kind", "nuscenes_queue", "data.train.type")
-    nuscenes_splits(reading)
-    reading.take("data.queue_length", "data.train.queue_length")
-    reading.take("data.use_valid_flag", "data.train.use_valid_flag", default=False)
-    steps = "data.train.pipeline"
+def _data(reading: Reading, train: str) -> None:
+    reading.set("data.kind", "nuscenes_queue", f"{train}.type")
+    nuscenes_splits(reading, train)
+    reading.take("data.queue_length", f"{train}.queue_length")
+    reading.take("data.use_valid_flag", f"{train}.use_valid_flag", default=False)
+    steps = f"{train}.pipeline"
     scaled = reading.step(steps, "RandomScaleImageMultiViewImage")
     reading.set("data.scale", reading.get(f"{scaled}.scales", [1.0])[0] if scaled else 1.0, scaled)
     normalised, padded = reading.step(steps, "NormalizeMultiviewImage"), reading.step(steps, "PadMultiViewImage")
@@ -196,16 +192,19 @@ def _data(reading: Reading) -> None:
     reading.take("data.point_cloud_range", f"{ranged}.point_cloud_range", _floats)
     reading.set("data.photometric", bool(reading.step(steps, "PhotoMetricDistortionMultiViewImage")), steps)
     reading.take("data.grid_mask", "model.use_grid_mask", default=False)
+    reading.same(f"{train}.type", "CustomNuScenesDataset")
+    reading.same(f"{train}.box_type_3d", "LiDAR")
+    for sensor, used in {"camera": True, "lidar": False, "radar": False, "map": False}.items():
+        reading.same(f"{train}.modality.use_{sensor}", used)
     for kind in _STEPS:
         if place := reading.step(steps, kind):
             reading.mark(place)
     _tested(reading, scaled, normalised, padded)
-    places = ("data.train.data_root", "data.val.data_root", "data.test.data_root")
+    places = (f"{train}.data_root", "data.val.data_root", "data.test.data_root")
     reading.leave("the data root is given where a run is started (--data-root)", *places)
     samplers = ("data.shuffler_sampler", "data.nonshuffler_sampler")
     reading.leave("order and shares of the samples are this project's own", *samplers)
-    reading.leave("of the original's data loader", *(f"data.{part}.modality" for part in ("train", "val", "test")))
-    reading.leave("of the original's data loader", "data.train.test_mode", "data.test.test_mode", "data.val.test_mode")
+    reading.leave("of the original's data loader", f"{train}.modality", f"{train}.test_mode")
     reading.leave("what training says holds", "data.val", "data.test")
 
 

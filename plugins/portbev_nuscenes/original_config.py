@@ -10,11 +10,11 @@ from portbev.convert.reading import Reading
 _OF_SPLIT = re.compile(r"infos(?:_temporal)?_(train|val|test|trainval)\.pkl$")
 
 
-def nuscenes_splits(reading: Reading) -> None:
-    """Take ``data.version`` and the splits from the names of the files of infos."""
-    reading.take("data.version", "data.train.version", default="v1.0-trainval")
-    for key, part in (("data.train_split", "train"), ("data.eval_split", "val")):
-        split_from(reading, key, f"data.{part}.ann_file")
+def nuscenes_splits(reading: Reading, train: str) -> None:
+    """Take ``data.version`` and the splits from the names of the files of infos; ``train``: where training's is."""
+    reading.take("data.version", f"{train}.version", default="v1.0-trainval")
+    for key, place in (("data.train_split", train), ("data.eval_split", "data.val")):
+        split_from(reading, key, f"{place}.ann_file")
     reading.mark("data.test.ann_file")
 
 

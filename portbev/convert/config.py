@@ -115,6 +115,8 @@ def convert_config(path: Path | str, *, devices: int = 8, name: str = "") -> Con
     for place, why in reading.aside.items():
         aside.setdefault(why, []).append(place)
     notes = [*source.notes, *reading.notes]
+    if unsaid := reading.unsaid():
+        notes.append(f"the file does not say, so that the defaults here stand: {', '.join(unsaid)}")
     return Converted(values, _yaml(reading, values), reading.different, without, aside, notes)
 
 

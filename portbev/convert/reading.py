@@ -37,6 +37,7 @@ class Reading:
     aside: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _read: set[str] = field(default_factory=set)
+    _unsaid: dict[str, None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if size(self.source.values, {}) > MOST_VALUES:
@@ -73,6 +74,8 @@ class Reading:
         if value is MISSING:
             if default is not MISSING:
                 self.taken[key] = default, ""
+            else:
+                self._unsaid[key] = None
             return None if default is MISSING else default
         try:
             value = value if change is None else change(value)
@@ -117,6 +120,10 @@ class Reading:
                 if found := self.step(f"{pipeline}.{index}.transforms", kind):
                     return found
         return ""
+
+    def unsaid(self) -> list[str]:
+        """Keys for which the file says nothing and the original's default is not known: this project's stands."""
+        return [key for key in self._unsaid if key not in self.taken]
 
     def left(self, roots: Callable[[str], bool]) -> list[tuple[str, Any]]:
         """Paths and values that nothing has read, of the top-level names that ``roots`` accepts."""

@@ -90,6 +90,32 @@ def test_what_the_models_here_cannot_do_is_told(tmp_path: Path) -> None:
     assert "different here (3)" in text and "new_trick = 3" in text
 
 
+def test_a_wrapper_of_the_training_data_is_looked_into_and_told(tmp_path: Path) -> None:
+    path = standin_bevformer.write(tmp_path, "bevformer_base")
+    path.write_text(
+        path.read_text() + "\ndata['train'] = dict(_delete_=True, type='CBGSDataset', dataset=data['train'])\n"
+    )
+    converted = convert_config(path)
+    assert [place for place, *_ in converted.different] == ["data.train.type"] and converted.without == []
+    assert converted.values["data"]["queue_length"] == 4 and converted.values["data"]["bgr"] is True
+
+
+def test_what_the_file_leaves_to_defaults_is_named(tmp_path: Path) -> None:
+    path = standin_bevformer.write(tmp_path, "bevformer_tiny")
+    path.write_text(path.read_text() + "\ndel model['pts_bbox_head']['num_query']\n")
+    (note,) = [one for one in convert_config(path).notes if "does not say" in one]
+    assert "model.decoder.queries" in note and "model.hidden" not in note
+
+
+def test_an_experiment_of_the_first_releases_has_its_own_layer(tmp_path: Path) -> None:
+    path = standin_bevdepth.write(tmp_path, "r50_256x704_128x128_20e_cbgs_2key_da")
+    text = path.read_text().replace("        self.backbone_conf['use_da'] = True\n", "")
+    layer = "class DepthAggregation:\n    pass\n\n\nclass BEVDepth:\n    pass\n\n\nclass BEVDepthLightningModel"
+    path.write_text(text.replace("class BEVDepthLightningModel", layer).replace("BaseBEVDepth(", "BEVDepth("))
+    converted = convert_config(path)
+    assert converted.values["model"]["depth_aggregation"] is True and converted.different == []
+
+
 def test_a_file_derived_from_an_original_inherits_as_mmcv_does(tmp_path: Path) -> None:
     base = standin_bevformer.write(tmp_path, "bevformer_tiny")
     path = base.with_name("derived.py")
