@@ -123,7 +123,7 @@ def test_another_depth_is_named(there: int, here: int, said: str, tmp_path: Path
 def test_another_width_and_no_resnet_are_told(tmp_path: Path) -> None:
     torch.manual_seed(0)
     torch.save(ResNet(18, base_channels=16).state_dict(), tmp_path / "wide.pth")
-    with pytest.raises(CheckpointError, match=r"misshaped \(conv1\.weight \(16, 3, 7, 7\) for \(8, 3, 7, 7\)"):
+    with pytest.raises(CheckpointError, match=r"100 misshaped .*conv1\.weight \(16, 3, 7, 7\) for \(8, 3, 7, 7\)"):
         load_resnet(resnet(2), str(tmp_path / "wide.pth"))
     torch.save({"model": {"backbone.bottom_up.res2.0.conv1.weight": torch.ones(3)}}, tmp_path / "d2.pth")
     with pytest.raises(CheckpointError, match="names of detectron2"):
