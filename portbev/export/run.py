@@ -7,7 +7,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -111,9 +111,11 @@ def checked_format(to: str) -> Format:
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
     """Raise one line for a folder that cannot be written or a disk that is full."""
+    new = not out.parent.exists()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         yield
+        new = False
     except OSError as error:
         raise PortbevError(f"cannot write: {error.strerror or error}", where=str(out), cure=_FULL) from error
     except RuntimeError as error:
@@ -121,6 +123,10 @@ def _writing(out: Path) -> Iterator[None]:
         if "writ" in said and ("PytorchStreamWriter" in said or "No space" in said):
             raise PortbevError("cannot write: the disk took only a part", where=str(out), cure=_FULL) from error
         raise
+    finally:
+        if new:
+            with suppress(OSError):
+                out.parent.rmdir()
 
 
 def _umask() -> int:
