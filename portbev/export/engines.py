@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import pickle
 import shutil
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,6 +140,41 @@ def _write_onnx(program: Any, path: Path, inputs: Sequence[str], outputs: Sequen
     onnx.checker.check_model(str(path), full_check=True)
 
 
+def refuse_code(path: Path) -> None:
+    """Look into a program before torch loads it: torch executes what is pickled in it.
+
+    Raises:
+        ExportError: something is pickled that is more than tensors, or the file is no program.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(".pt"):
+                    _only_tensors(archive.read(name))
+                elif name.endswith("_config.json"):
+                    _only_plain(json.loads(archive.read(name)))
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        what = "holds pickled objects that are more than tensors, which may execute code"
+        raise ExportError(what, where=str(path), cure="Export the run again") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise _unloadable(path, error) from error
+
+
+def _only_tensors(content: bytes) -> None:
+    """Raise UnpicklingError for a pickle of other things."""
+    if content:
+        torch.load(io.BytesIO(content), weights_only=True)
+
+
+def _only_plain(content: Any) -> None:
+    """Raise UnpicklingError for a list of weights of which some are pickled."""
+    entries = content.get("config", content).values() if isinstance(content, dict) else ()
+    for entry in entries:
+        names = isinstance(entry, dict) and str(entry.get("path_name", "")).rpartition("/")[2]
+        if names and (entry.get("use_pickle") or not names.startswith(("weight_", "tensor_"))):
+            raise pickle.UnpicklingError(names)
+
+
 class _Called:
     """A function of positional tensors as an engine."""
 
@@ -149,6 +188,7 @@ class _Called:
 
 
 def _open_pt2(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> Engine:
+    refuse_code(path)
     try:
         return _Called(torch.export.load(path).module(), inputs, outputs)
     except Exception as error:

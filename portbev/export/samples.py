@@ -25,6 +25,8 @@ def order(dataset: Dataset, count: int) -> list[tuple[int, bool]]:
         count = min(count, total)
         return [(index * total // count, True) for index in range(count)]
     length = max(2, -(-count // 2))
+    while sum(min(len(stream), length) for stream in streams) < min(count, total):
+        length += 1
     taken: list[tuple[int, bool]] = []
     for stream in streams:
         part = [(index, place == 0) for place, index in enumerate(stream[:length])]

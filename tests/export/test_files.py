@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,35 @@ def test_a_file_of_something_else_is_refused_even_with_a_manifest(tmp_path: Path
     assert read_manifest(path).file == "x.pt2"
     with pytest.raises(ExportError, match="cannot be loaded"):
         load(path)
+
+
+class Bomb:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("place", ["data/sample_inputs/model.pt", "data/constants/model_constants_config.json"])
+def test_a_program_that_would_execute_code_is_refused_and_does_not(export: Path, tmp_path: Path, place: str) -> None:
+    went_off, content = tmp_path / "went_off", io.BytesIO()
+    torch.save(Bomb(went_off), content)
+    with zipfile.ZipFile(export) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = [name for name in members if name.endswith(place)]
+    entry = {"path_name": "custom_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
+    members[name] = content.getvalue() if place.endswith(".pt") else json.dumps({"config": {"x": entry}}).encode()
+    members[name.replace("model_constants_config.json", "custom_obj_0")] = content.getvalue()
+    with zipfile.ZipFile(export, "w") as archive:
+        for member, value in members.items():
+            archive.writestr(member, value)
+    write_manifest(facts(files={"x.pt2": file_digest(export)}), manifest_path(export))
+    with pytest.raises(ExportError, match="holds pickled objects that are more than tensors"):
+        load(export)
+    assert not went_off.exists()
 
 
 class FakeForm:

@@ -14,6 +14,7 @@ from portbev.data import build_dataset, open_root
 from portbev.errors import DisagreementError, ExportError
 from portbev.export import engines, parity
 from portbev.export.interface import Engine, Tensors
+from portbev.export.samples import order
 from portbev.export.trained import Trained, TrainedEngine, form_of
 from portbev.models import build_model
 from portbev.nn.dropout import prepare_dropout
@@ -171,3 +172,29 @@ def _chain(dtype: torch.dtype) -> tuple[RadarChain, Tensor]:
     generator = torch.Generator().manual_seed(0)
     raw = torch.randint(-999, 999, (2, 4, radar.values_per_chip), dtype=torch.int16, generator=generator)
     return RadarChain(radar, dtype=dtype), raw
+
+
+@pytest.mark.parametrize(
+    ("streams", "count", "expected"),
+    [
+        (None, 4, [0, 2, 5, 7]),
+        (None, 99, list(range(10))),
+        ([[0, 1, 2, 3, 4, 5, 6], [7, 8, 9]], 4, [0, 1, 7, 8]),
+        ([[0, 1, 2, 3, 4, 5, 6], [7, 8, 9]], 9, [0, 1, 2, 3, 4, 5, 7, 8, 9]),
+        ([list(range(10))], 10, list(range(10))),
+    ],
+)
+def test_the_check_sees_as_many_samples_as_are_asked_for_and_beginnings_among_them(
+    streams: Any, count: int, expected: list[int]
+) -> None:
+    class Split:
+        def __len__(self) -> int:
+            return 10
+
+        def streams(self) -> Any:
+            return streams
+
+    found = order(Split(), count)  # type: ignore[arg-type]
+    assert [index for index, _ in found] == expected
+    begins = {stream[0] for stream in streams} if streams else set(expected)
+    assert {index for index, first in found if first} == begins & set(expected)
