@@ -97,18 +97,16 @@ def _extract(tensors: dict[str, Tensor]) -> Backbone:
     averaged = re.compile(r"(^|[._])(ema|swa|averaged?)($|[._])", re.IGNORECASE)
     ordered = sorted(roots, key=lambda root: (-roots[root], bool(averaged.search(root)), len(root), root))
     root = ordered[0]
-    weights = {
-        _today(name[len(root) :]): value
-        for name, value in tensors.items()
-        if name.startswith(root) and re.match(r"(conv1|bn1|layer\d)\.", name[len(root) :])
-    }
+    taken = {name for name in tensors if re.match(rf"{re.escape(root)}(conv1|bn1|layer\d)\.", name)}
+    weights = {_today(name[len(root) :]): value for name, value in tensors.items() if name in taken}
     found = Backbone(weights, _checked(weights))
     if root:
         found.notes.append(f"the backbone at {root.rstrip('.')}")
     if len(ordered) > 1:
-        found.notes.append(
-            f"left aside: the backbones at {', '.join(one.rstrip('.') or 'the top' for one in ordered[1:])}"
-        )
+        others = ", ".join(one.rstrip(".") or "the top" for one in ordered[1:])
+        found.notes.append(f"left aside: the backbones at {others}")
+    beside = [name for name in tensors if name not in taken and not name.startswith(tuple(filter(None, ordered[1:])))]
+    found.notes += [f"left aside: {text}" for text in summarise("other tensors", beside)]
     return found
 
 

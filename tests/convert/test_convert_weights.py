@@ -122,10 +122,22 @@ def test_a_detectors_backbone_is_taken_out(tmp_path: Path, capsys: pytest.Captur
     path, out = tmp_path / "detector.pth", tmp_path / "backbone.pth"
     torch.save({"state_dict": {**detector, "img_neck.lateral_convs.0.conv.weight": torch.zeros(2)}}, path)
     assert main(["convert", "backbone", str(path), "-o", str(out)]) == 0
-    assert "ResNet-50" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ResNet-50" in said and "the backbone at state_dict.img_backbone" in said
+    assert "left aside: 1 other tensors (img_neck.lateral_convs.0.conv.weight)" in said.replace("state_dict.", "")
     written = torch.load(out, weights_only=True)["state_dict"]
     assert same(written, state)
     load_resnet(ResNet(50, base_channels=WIDTH, deformable_stages=(3, 4)), str(out))
+
+
+def test_of_two_copies_the_one_without_average_is_taken_and_the_other_named(tmp_path: Path) -> None:
+    state = weights(resnet())
+    averaged = {name: value + 1 for name, value in state.items()}
+    path = tmp_path / "both.pth"
+    torch.save({"ema_state_dict": averaged, "state_dict": state}, path)
+    found = convert_weights("backbone", path)
+    assert same(found.weights, state)
+    assert found.notes == ["the backbone at state_dict", "left aside: the backbones at ema_state_dict"]
 
 
 def regnet(widths: tuple[int, ...] = (4, 6), blocks: int = 2) -> dict[str, Tensor]:
