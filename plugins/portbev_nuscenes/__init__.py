@@ -15,6 +15,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.data import DataSet, Dataset, Part
+    from portbev.data.fetching import Fetching
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
     from portbev.export.interface import RequestForm
@@ -35,7 +36,7 @@ def portbev_datasets() -> list[DataSet]:
         DataKind("nuscenes_queue", NuscenesQueueData, _open_queue, _browse_queue),
     )
     return [
-        DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME, looks_like=looks_like),
+        DataSet("nuscenes", kinds, commands=_commands, generated=SCHEME, looks_like=looks_like, fetching=_fetching),
         DataSet("nuimages", (), commands=_nuimages_commands),
     ]
 
@@ -54,6 +55,12 @@ def portbev_benchmarks() -> list[Benchmark]:
     from portbev_nuscenes.benchmark import NuscenesBenchmark
 
     return [NuscenesBenchmark()]
+
+
+def _fetching() -> Fetching:
+    from portbev_nuscenes.fetching import NuscenesFetching
+
+    return NuscenesFetching()
 
 
 def _open_sweeps(section: Any, root: DataPath, part: Part, *, seed: int) -> Dataset:

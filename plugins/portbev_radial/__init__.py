@@ -15,6 +15,7 @@ from portbev.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from portbev.data import DataSet, Dataset, Part
+    from portbev.data.fetching import Fetching
     from portbev.data.kinds import Group
     from portbev.evaluate.benchmark import Benchmark
     from portbev.export.interface import RequestForm
@@ -31,7 +32,7 @@ def portbev_datasets() -> list[DataSet]:
     from portbev_radial.synth.root import SCHEME
 
     kinds = (DataKind("radial", RadialData, _open, _browse),)
-    return [DataSet("radial", kinds, commands=_commands, generated=SCHEME, looks_like=looks_like)]
+    return [DataSet("radial", kinds, commands=_commands, generated=SCHEME, looks_like=looks_like, fetching=_fetching)]
 
 
 @hookimpl
@@ -48,6 +49,12 @@ def portbev_benchmarks() -> list[Benchmark]:
     from portbev_radial.benchmark import RadialBenchmark
 
     return [RadialBenchmark()]
+
+
+def _fetching() -> Fetching:
+    from portbev_radial.fetching import RadialFetching
+
+    return RadialFetching()
 
 
 def _open(section: Any, root: DataPath, part: Part, *, seed: int) -> Dataset:

@@ -7,6 +7,7 @@ from typing import get_args
 import typer
 
 from portbev.cli.browse import browse
+from portbev.cli.fetch import fetch_plan
 from portbev.cli.listing import Listing
 from portbev.data.kinds import Group
 from portbev.plugins import plugins
@@ -32,6 +33,7 @@ def register(app: typer.Typer, name: str, help: str) -> None:
             commands.callback()(_group)
             data.add_typer(commands, name=group)
     data.command("browse")(browse)
+    data.command("fetch-plan")(fetch_plan)
     app.add_typer(data, name=name, help=help)
 
 

@@ -12,6 +12,7 @@ from portbev.data.generated.scheme import Scheme
 from portbev.paths import DataPath
 
 if TYPE_CHECKING:
+    from portbev.data.fetching import Fetching
     from portbev.viz.seen import Browser
 
 Group = Literal["synth", "check", "convert"]
@@ -62,6 +63,7 @@ class DataSet:
         commands: returns the functions behind ``portbev data GROUP NAME``; Typer reads their signatures. It is called
             only when such a command runs, so that it can import slow modules.
         generated: data roots of the form ``PREFIX:?OPTIONS``, which are generated on first use; None: there are none.
+        fetching: returns what is known of the files of its release; None: nothing is.
         looks_like: whether a folder looks like a root of the data set or a part of one, by the names in it.
     """
 
@@ -70,3 +72,4 @@ class DataSet:
     commands: Callable[[], Mapping[Group, Callable[..., None]]] = _no_commands
     generated: Scheme[Any] | None = None
     looks_like: Callable[[DataPath], bool] = _unknown
+    fetching: Callable[[], Fetching] | None = None
