@@ -99,7 +99,9 @@ def _lines(made: Plan, root: str) -> list[str]:
     missing = made.missing
     known = sum(piece.gigabytes or 0 for piece in missing)
     unknown = sum(piece.gigabytes is None for piece in missing)
-    total = f"{known:.2f} GB" + (f" and {unknown} of a size that is not known" if unknown else "")
+    parts = [f"{known:.2f} GB"] if known else []
+    parts += [f"{unknown} of a size that is not known"] if unknown else []
+    total = " and ".join(parts)
     lines = [*made.notes]
     if made.wanted:
         lines.append(f"{made.present} of {made.wanted} sensor files of key frames are there")
