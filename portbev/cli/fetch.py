@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def fetch_plan(
     config: str = typer.Argument(
-        "", metavar="[CONFIG]", help="Configuration whose data are to be fetched, or the name of a data set."
+        "", metavar="CONFIG", help="Configuration whose data are to be fetched, or the name of a data set."
     ),
     version: str = typer.Option("", "--version", help="Version of the data set; default: the configuration's."),
     splits: str = typer.Option("", "--splits", help="Splits, with commas; default: the configuration's two."),
