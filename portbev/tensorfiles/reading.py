@@ -93,8 +93,8 @@ def described(content: object) -> str:
 def _cure_of(content: object) -> str:
     if isinstance(content, list | tuple) and content and isinstance(content[0], Mapping):
         return (
-            "A pickle of results cannot be scored: write them as JSON in the benchmark's format "
-            "(OpenMMLab: tools/test.py --format-only)"
+            "Results are scored with portbev eval FILE: as JSON in the benchmark's format (OpenMMLab: tools/test.py "
+            "--format-only), or mmdet3d's pickle with boxes in the lidar's frame"
         )
     return "Give a file with a state_dict, such as torch.save(model.state_dict(), FILE) writes"
 

@@ -181,7 +181,7 @@ def write_bytes(data: bytes) -> Callable[[Path], None]:
 RESULTS = [{"pts_bbox": {"scores_3d": [0.1]}}]
 OTHERS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a list": ("x.pth", lambda p: torch.save([1, 2, 3], p), "holds no weights, but a list of 3"),
-    "results": ("x.pkl", write_bytes(pickle.dumps(RESULTS)), "pickle of results cannot be scored"),
+    "results": ("x.pkl", write_bytes(pickle.dumps(RESULTS)), "Results are scored with portbev eval FILE"),
     "a number": ("x.pkl", write_bytes(pickle.dumps(3)), "holds no weights, but a int"),
     "no weights": ("x.pth", lambda p: torch.save({"epoch": 3}, p), "a mapping of epoch"),
     "a zip": ("x.pth", write_zip, r"a zip that torch\.save did not write \(readme\.txt\)"),
