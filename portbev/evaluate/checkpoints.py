@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from portbev.backend import Backend
 from portbev.config import RunConfig, dump_config, load_config
 from portbev.config.load import agreement
 from portbev.data import Dataset, build_dataset, open_root
+from portbev.data.generated.fitting import fit_generated
 from portbev.determinism import forecast
 from portbev.errors import CheckpointError, ConfigError, DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark
@@ -124,6 +126,7 @@ def evaluate_checkpoint(
     told = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic), *agreement(config)]
     family: ModelFamily = plugins().models()[config.model.family]
     source = data_root or config.data.root
+    fit_generated(config, source, sys.argv, part="eval")
     dataset = build_dataset(config.data, open_root(source), "eval", seed=config.train.seed)
     dataset.check()
     told += _scorable(dataset, is_written=out is not None, within=within)

@@ -12,6 +12,7 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.load import agreement
+from portbev.data.generated.fitting import fit_generated
 from portbev.lists import whole
 from portbev.models import DetectionModel, build_model
 from portbev.nn.dropout import prepare_dropout
@@ -23,7 +24,6 @@ from portbev.runs.checkpoints import Checkpoints
 from portbev.runs.layout import CHECKPOINTS, RUN
 from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
-from portbev.train.generated import fit_generated
 from portbev.train.how import fused_update, transfers, unusual
 from portbev.train.new_record import new_record
 from portbev.train.optim import build_optimizer, scaled_lr
@@ -106,9 +106,9 @@ def build_parts(
     try:
         model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
     except FrozenRandomError as error:
-        fit_generated(config, data_root, comm, command, error)
+        fit_generated(config, data_root, command, processes=comm.size, frozen=error)
         raise
-    fit_generated(config, data_root, comm, command)
+    fit_generated(config, data_root, command, processes=comm.size)
     data = open_splits(config, data_root, comm)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))

@@ -12,13 +12,14 @@ from portbev.comm import Comm
 from portbev.config import RunConfig, load_config
 from portbev.config.load import agreement
 from portbev.config.shipped import shipped_configs
+from portbev.config.typed import with_settings
+from portbev.data.generated.fitting import fit_generated
 from portbev.errors import ConfigError
+from portbev.evaluate.checkpoints import evaluate_checkpoint
 from portbev.nn.image_backbone import FrozenRandomError
 from portbev.train import train
-from portbev.train.generated import fit_generated
 from portbev.train.output import claimed
 from portbev.train.splits import open_splits
-from portbev.train.typed import with_settings
 from portbev_radial.synth import RadialSynthOptions
 from portbev_radial.synth import generate as generate_radial
 
@@ -37,9 +38,9 @@ def radial_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate_radial(tmp_path_factory.mktemp("radial") / "tiny", options)
 
 
-def told(config: RunConfig, root: str, comm: Comm, name: str, frozen: FrozenRandomError | None = None) -> str:
+def told(config: RunConfig, root: str, name: str, frozen: FrozenRandomError | None = None) -> str:
     with pytest.raises(ConfigError) as caught:
-        fit_generated(config, root, comm, ["/usr/bin/portbev", "train", name, "--data-root", root], frozen)
+        fit_generated(config, root, ["/usr/bin/portbev", "train", name, "--data-root", root], frozen=frozen)
     return str(caught.value)
 
 
@@ -55,41 +56,46 @@ def test_an_official_configuration_opens_generated_data_with_what_one_error_name
 ) -> None:
     root = str(radial_root if name.startswith("echofusion") else tiny_root)
     config = load_config(name)
-    line = told(config, root, comm, name)
+    line = told(config, root, name)
     assert "\n" not in line and f"Type: portbev train {name} --data-root {root} --set " in line
     mended = load_config(name, [*settings(line), "data.workers=0"])
-    fit_generated(mended, root, comm, [], None)
+    fit_generated(mended, root, [])
     assert open_splits(mended, root, comm).steps_per_epoch > 0
     agreement(mended)
 
 
-def test_missing_weights_of_a_frozen_backbone_are_in_the_same_error(tiny_root: Path, comm: Comm) -> None:
+def test_missing_weights_of_a_frozen_backbone_are_in_the_same_error(tiny_root: Path) -> None:
     frozen = FrozenRandomError("no weights")
     frozen.settings = {"model.image_backbone.frozen_stages": -1}
-    line = told(load_config("bevformer/tiny"), str(tiny_root), comm, "bevformer/tiny", frozen)
+    line = told(load_config("bevformer/tiny"), str(tiny_root), "bevformer/tiny", frozen)
     assert "data.version=v1.0-mini" in settings(line) and "model.image_backbone.frozen_stages=-1" in settings(line)
     assert "model.image_backbone.weights=FILE in place of" in line
 
 
-def test_without_data_and_without_weights_one_error_asks_for_both(comm: Comm) -> None:
+def test_an_evaluation_asks_for_version_and_split_alone(tiny_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Set data.version=v1.0-mini data.eval_split=synth_val$"):
+        evaluate_checkpoint(tmp_path / "gone.pth", load_config("bevformer/tiny"), backend="cpu", data_root=tiny_root)
+
+
+def test_without_data_and_without_weights_one_error_asks_for_both() -> None:
     frozen = FrozenRandomError("no weights", where="model.image_backbone", cure="Name them: --set weights=FILE")
     with pytest.raises(ConfigError, match=r"no data root, and no weights. .*--data-root DIR. .*weights=FILE"):
-        fit_generated(load_config("bevformer/tiny"), None, comm, [], frozen)
+        fit_generated(load_config("bevformer/tiny"), None, [], frozen=frozen)
 
 
-def test_data_that_will_be_generated_are_known_before_they_are(comm: Comm) -> None:
-    line = told(load_config("bevformer/tiny"), "synthetic:?scenes=1&version=v1.0-trainval", comm, "bevformer/tiny")
+def test_data_that_will_be_generated_are_known_before_they_are() -> None:
+    line = told(load_config("bevformer/tiny"), "synthetic:?scenes=1&version=v1.0-trainval", "bevformer/tiny")
     assert settings(line) == ["data.train_split=synth_train", "data.eval_split=synth_train"]
 
 
-def test_generated_data_of_another_data_set_are_refused_with_the_root_that_generates_the_right_ones(comm: Comm) -> None:
+def test_generated_data_of_another_data_set_are_refused_with_the_root_that_generates_the_right_ones() -> None:
     with pytest.raises(ConfigError, match=r"in the form of nuscenes, and data.kind .* is radial.*synthetic-radial:"):
-        fit_generated(load_config("echofusion/rt"), "synthetic:?scenes=1", comm, [], None)
+        fit_generated(load_config("echofusion/rt"), "synthetic:?scenes=1", [])
 
 
-def test_other_data_keep_the_error_of_the_frozen_backbone(tmp_path: Path, comm: Comm) -> None:
+def test_other_data_keep_the_error_of_the_frozen_backbone(tmp_path: Path) -> None:
     config = load_config("bevformer/tiny")
-    fit_generated(config, tmp_path, comm, [], FrozenRandomError("no weights"))
+    fit_generated(config, tmp_path, [], frozen=FrozenRandomError("no weights"))
     with pytest.raises(FrozenRandomError, match="frozen_stages is 1 and frozen_norms is true"):
         train(config, backend="cpu", data_root=tmp_path, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -6,33 +6,37 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from portbev.comm import Comm
 from portbev.config import RunConfig
 from portbev.config.section import keys_of
+from portbev.config.typed import is_ours, with_settings
 from portbev.config.written import written
+from portbev.data.base import Part
 from portbev.data.generated.known import Generated, generated, prefix_of
 from portbev.data.root import lasting_root
 from portbev.errors import ConfigError
 from portbev.nn.image_backbone import SECTION, FrozenRandomError
 from portbev.plugins import plugins
-from portbev.train.typed import is_ours, with_settings
 
 
 def fit_generated(
     config: RunConfig,
     data_root: Path | str | None,
-    comm: Comm,
     command: Sequence[str],
+    *,
+    processes: int = 1,
     frozen: FrozenRandomError | None = None,
+    part: Part = "train",
 ) -> None:
-    """Raise one error that has every setting which ``config`` needs to train on generated data, if they are such.
+    """Raise one error that has every setting which ``config`` needs to work on generated data, if they are such.
 
     A data set's scheme and the model's family know the settings (:attr:`portbev.data.generated.scheme.Scheme.needs`,
     and a method ``needs(config, options)`` that a :class:`portbev.models.ModelFamily` may have).
 
     Args:
         command: what was typed, which the error repeats with the settings.
+        processes: of a training.
         frozen: why the model has no weights to start from.
+        part: an evaluation asks for less: for what the data are, and which split.
 
     Raises:
         ConfigError: settings are missing; or both data and weights are. Nothing is raised for other data.
@@ -45,7 +49,7 @@ def fit_generated(
     if data is None:
         return
     _same_data_set(config, data, str(given))
-    needed = _needed(config, data, comm)
+    needed = _needed(config, data, processes) if part == "train" else _to_evaluate(config, data)
     thawed = {} if frozen is None else frozen.settings
     if needed or thawed:
         raise ConfigError(_what(config, needed, thawed), where=str(given), cure=_cure(command, needed, thawed))
@@ -61,18 +65,22 @@ def _same_data_set(config: RunConfig, data: Generated, given: str) -> None:
     raise ConfigError(what, where=given, cure=cure)
 
 
-def _needed(config: RunConfig, data: Generated, comm: Comm) -> dict[str, Any]:
+def _to_evaluate(config: RunConfig, data: Generated) -> dict[str, Any]:
+    return {key: value for key, value in data.needs(config).items() if key != "data.train_split"}
+
+
+def _needed(config: RunConfig, data: Generated, processes: int) -> dict[str, Any]:
     """What ``config`` must say of the data, of the maps that the model takes of them, and of a step's size."""
     family = plugins().models()[config.model.family]
     of_model = getattr(family, "needs", None)
     needed = {**data.needs(config), **(of_model(config, data.options) if of_model else {})}
     samples, train = data.training_samples(), config.train
-    if samples is None or comm.size * train.batch_size * train.accumulate <= samples:
+    if samples is None or processes * train.batch_size * train.accumulate <= samples:
         return needed
     if train.accumulate > 1:
         needed["train.accumulate"] = 1
-    if comm.size * train.batch_size > samples:
-        needed["train.batch_size"] = max(1, samples // comm.size)
+    if processes * train.batch_size > samples:
+        needed["train.batch_size"] = max(1, samples // processes)
     return needed
 
 
