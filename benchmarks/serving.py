@@ -39,10 +39,10 @@ class Server:
         words = [sys.executable, "-m", "portbev", "serve", str(run), "--port", str(port), *options]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
-        if not found:
-            raise SystemExit(f"the server did not start: {line}")
+        lines = iter(self.process.stdout.readline, "")
+        found = next(filter(None, (re.search(r"http://127\.0\.0\.1:(\d+)", line) for line in lines)), None)
+        if found is None:
+            raise SystemExit("the server did not start")
         self.url, self.port = found[0], int(found[1])
 
     def memory(self) -> float:

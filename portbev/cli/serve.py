@@ -117,27 +117,31 @@ def _open(source: Path, checkpoint: str, backend: str, emulate: bool, data_root:
 
 
 def _serve(opening: Callable[[], Predictor], host: str, port: int, limits: Limits) -> None:
+    from portbev.progress import Reporter
     from portbev.serve.app import Service
     from portbev.serve.running import LOOPBACK, listen, run, url_of
 
+    say = Reporter().say
     with listen(host, port) as opened:
         predictor = opening()
+        for note in predictor.facts.get("notes", ()):
+            say(f"note: {note}")
         if predictor.temporal and limits.batch > 1:
-            print("note: a model with memory computes one frame at a time: --batch does nothing", flush=True)
+            say("note: a model with memory computes one frame at a time: --batch does nothing")
         service = Service(predictor, limits, debug=_debugging())
         url = url_of(opened)
 
         def ready() -> None:
             if host not in LOOPBACK:
-                print("note: whoever reaches this address may ask: put TLS and a login before it", flush=True)
-            print(f"serving {_said(predictor)} at {url}; Ctrl-C stops", flush=True)
+                say("note: whoever reaches this address may ask: put TLS and a login before it")
+            say(f"serving {_said(predictor)} at {url}; Ctrl-C stops")
 
         def stopping() -> None:
-            print(f"stopping: {service.inside} requests are inside; Ctrl-C again gives them up", flush=True)
+            say(f"stopping: {service.inside} requests are inside; Ctrl-C again gives them up")
 
         whole = run(service, opened, ready=ready, stopping=stopping)
     lost = "" if whole else f", {service.inside} given up"
-    print(f"stopped: {service.answered} answered, {service.refused} refused{lost}", flush=True)
+    say(f"stopped: {service.answered} answered, {service.refused} refused{lost}")
     if not whole:
         os._exit(1)  # the model's thread is still busy, and would be waited for
 

@@ -11,11 +11,13 @@ from portbev import comm as comms
 from portbev.backend import Backend
 from portbev.config import RunConfig
 from portbev.data import Dataset, build_dataset, open_root
+from portbev.determinism import forecast
 from portbev.errors import ConfigError
 from portbev.evaluate.checkpoints import checkpoint_of
 from portbev.evaluate.inference import infer_batch
 from portbev.export.interface import Field, Prediction, Request, RequestForm, State
 from portbev.export.requests import checked
+from portbev.failures import in_one_line
 from portbev.models import DetectionModel, build_model, move_batch
 from portbev.plugins import plugins
 from portbev.runs import load_run
@@ -130,11 +132,11 @@ def open_run(
         deterministic=config.compute.deterministic,
         kernels=config.compute.kernels,
     )
-    chosen.prepare_host(config.compute)
+    told = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic)]
     dataset = _open(config, data_root or root_again(run.record.data))
     family = plugins().models()[config.model.family]
     model = build_model(family, config.model)
-    weights, _ = load_any(folder, model, family, use_ema=config.eval.use_ema)
+    weights, notes = load_any(folder, model, family, use_ema=config.eval.use_ema)
     digest = weights_digest(model)
     chosen.prepare_model(model, config.compute)
     model.to(chosen.device(comms.local_rank(chosen))).eval()
@@ -145,9 +147,14 @@ def open_run(
         "format": "run",
         "backend": chosen.label,
         "checkpoint": folder.name,
-        "weights": {"kind": weights, "digest": digest},
+        "averaged": weights == "ema",
+        "weights": digest,
+        "notes": list(dict.fromkeys([*told, *dataset.notes, *notes])),
     }
-    return TrainedPredictor(model, forms[config.data.kind], dataset, config, chosen, facts)
+    predictor = TrainedPredictor(model, forms[config.data.kind], dataset, config, chosen, facts)
+    with in_one_line():
+        predictor([predictor.samples().request(0)])  # what cannot compute says so before anybody asks
+    return predictor
 
 
 def _open(config: RunConfig, root: str) -> Dataset:

@@ -35,9 +35,10 @@ class Process:
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
+        lines = iter(self.process.stdout.readline, "")
+        self.said = next((line for line in lines if line.startswith("serving ")), "")
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.said)
-        assert found, self.said + self.process.communicate()[0]
+        assert found, self.process.communicate()[0]
         self.url, self.port = found[0], int(found[1])
 
     def end(self, sign: signal.Signals) -> tuple[int, list[str]]:
