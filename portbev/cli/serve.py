@@ -39,7 +39,9 @@ def serve(
     emulate: bool = typer.Option(False, "--emulate", help="With --backend npu: on the emulated device."),
     checkpoint: str = typer.Option("latest", "--checkpoint", help="Of a run: latest, best, or a step."),
     data_root: str | None = typer.Option(None, "--data-root", help=DATA_ROOT),
-    batch: int = typer.Option(1, "--batch", help="Requests that are computed together, at most."),
+    batch: int | None = typer.Option(
+        None, "--batch", help="Requests that are computed together, at most. Default: an export's own; 1."
+    ),
     batch_wait: float = typer.Option(0.005, "--batch-wait", help="Seconds that the first of a batch waits for others."),
     queue: int = typer.Option(32, "--queue", help="Requests inside at once; more are refused (503)."),
     max_body: float = typer.Option(32, "--max-body", help="MiB of a request; larger ones are refused (413)."),
@@ -56,7 +58,7 @@ def serve(
     ),
 ) -> None:
     """Answer requests with pictures and calibration by boxes, over HTTP, until SIGTERM or Ctrl-C."""
-    _refuse_idle(context, checking=check is not None)
+    _refuse_idle(context, source, checking=check is not None)
     _refuse_missing(checking=check is not None)
 
     def opening() -> Predictor:
@@ -72,27 +74,29 @@ def serve(
         queue=queue,
         timeout=timeout,
         read_timeout=read_timeout,
-        batch=batch,
+        batch=1 if batch is None else batch,
         batch_wait=batch_wait,
         sessions=sessions,
         session_expiry=session_expiry,
     )
-    _serve(opening, host, port, limits)
+    _serve(opening, host, port, limits, own_batch=batch is None)
 
 
 _CHECKING = ("samples", "tolerance")
+_OF_RUNS = ("backend", "emulate", "checkpoint")
 _SERVING = ("host", "port", "batch", "batch_wait", "queue", "max_body", "read_timeout", "sessions", "session_expiry")
 
 
-def _refuse_idle(context: typer.Context, *, checking: bool) -> None:
+def _refuse_idle(context: typer.Context, source: Path, *, checking: bool) -> None:
     """Raise for an option that would do nothing."""
     from portbev.errors import PortbevError
+    from portbev.export.load import is_export
 
-    for name in _SERVING if checking else _CHECKING:
+    idle = dict.fromkeys(_SERVING, "with --check") if checking else dict.fromkeys(_CHECKING, "without --check")
+    idle |= dict.fromkeys(_OF_RUNS, "for an export, which computes on the CPU") if is_export(source) else {}
+    for name, why in idle.items():
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE":
-            option = "--" + name.replace("_", "-")
-            said = "does nothing with --check" if checking else "does nothing without --check"
-            raise PortbevError(said, where=option, cure="Leave it out")
+            raise PortbevError(f"does nothing {why}", where="--" + name.replace("_", "-"), cure="Leave it out")
 
 
 def _refuse_missing(*, checking: bool) -> None:
@@ -106,17 +110,20 @@ def _refuse_missing(*, checking: bool) -> None:
 
 def _open(source: Path, checkpoint: str, backend: str, emulate: bool, data_root: str | None) -> Predictor:
     """The model of a run directory, or an export."""
-    if source.is_dir():
-        from portbev.serve.trained import open_run
+    from portbev.export.load import is_export
 
-        return open_run(source, checkpoint=checkpoint, backend=backend, emulate=emulate, data_root=data_root)
-    from portbev.errors import PortbevError
+    if is_export(source):
+        from portbev.export.predictor import open_predictor
 
-    what = "no such run directory" if not source.exists() else "is no run directory"
-    raise PortbevError(what, where=str(source), cure="Name a directory written by: portbev train --out DIR")
+        return open_predictor(source, data_root=data_root)
+    from portbev.serve.trained import open_run
+
+    return open_run(source, checkpoint=checkpoint, backend=backend, emulate=emulate, data_root=data_root)
 
 
-def _serve(opening: Callable[[], Predictor], host: str, port: int, limits: Limits) -> None:
+def _serve(opening: Callable[[], Predictor], host: str, port: int, limits: Limits, *, own_batch: bool) -> None:
+    from dataclasses import replace
+
     from portbev.progress import Reporter
     from portbev.serve.app import Service
     from portbev.serve.running import LOOPBACK, listen, run, url_of
@@ -126,7 +133,9 @@ def _serve(opening: Callable[[], Predictor], host: str, port: int, limits: Limit
         predictor = opening()
         for note in predictor.facts.get("notes", ()):
             say(f"note: {note}")
-        if predictor.temporal and limits.batch > 1:
+        if own_batch:
+            limits = replace(limits, batch=predictor.batch)
+        elif predictor.temporal and limits.batch > 1:
             say("note: a model with memory computes one frame at a time: --batch does nothing")
         service = Service(predictor, limits, debug=_debugging())
         url = url_of(opened)

@@ -64,6 +64,10 @@ def check(
         if served.get(name) != here[name]:
             what = f"the server's {name} is {served.get(name)}, the model's {here[name]}"
             return Checked(difference=what)
+    theirs, ours = served.get("weights"), predictor.facts.get("weights")
+    if theirs and ours and theirs != ours:
+        what = f"the server's weights are {str(theirs)[:12]}, the model's {str(ours)[:12]} (SHA-256)"
+        return Checked(difference=what)
     session, state = f"check-{secrets.token_hex(8)}", None
     done, boxes, largest = 0, 0, 0.0
     try:

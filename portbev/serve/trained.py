@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ from portbev.backend import Backend
 from portbev.config import RunConfig
 from portbev.data import Dataset, build_dataset, open_root
 from portbev.determinism import forecast
-from portbev.errors import ConfigError
 from portbev.evaluate.checkpoints import checkpoint_of
 from portbev.evaluate.inference import infer_batch
 from portbev.export.interface import Field, Prediction, Request, RequestForm, State
 from portbev.export.requests import checked
+from portbev.export.samples import DatasetSamples
+from portbev.export.trained import requests_of
+from portbev.export.weights import weights_digest
 from portbev.failures import in_one_line
 from portbev.models import DetectionModel, build_model, move_batch
 from portbev.plugins import plugins
@@ -52,7 +53,7 @@ class TrainedPredictor:
         self.fields: tuple[Field, ...] = form.fields(config, self._data)
         self.frame = form.frame()
         self.temporal = dataset.streams() is not None
-        self.batch = 1 if self.temporal else config.eval.batch_size
+        self.batch = 1
         self.facts = facts
 
     def __call__(self, requests: Sequence[Request], states: Sequence[State] | None = None) -> list[Prediction]:
@@ -75,30 +76,10 @@ class TrainedPredictor:
             batch["prepared"] = prepare(batch)
         return infer_batch(self._model, move_batch(batch, self._device), self._backend, self._config)
 
-    def samples(self, data_root: str | None = None) -> Samples:
+    def samples(self, data_root: str | None = None) -> DatasetSamples:
         """Samples of the evaluation split, or of that split in another root."""
         dataset = self._dataset if data_root is None else _open(self._config, data_root)
-        return Samples(self._form, dataset)
-
-
-class Samples:
-    """See :class:`portbev.export.interface.SampleSource`."""
-
-    def __init__(self, form: RequestForm, dataset: Dataset) -> None:
-        self._form, self._dataset = form, dataset
-        self.tokens: Sequence[str] = dataset.tokens
-
-    def request(self, index: int) -> Request:
-        """The request that asks for a sample."""
-        return self._form.request(self._dataset, index)
-
-    def order(self, count: int) -> list[tuple[int, bool]]:
-        """``count`` samples, as many as there are: spread over the split, or streams in order of time."""
-        streams, total = self._dataset.streams(), len(self._dataset)
-        if streams is None:
-            count = min(count, total)
-            return [(index * total // count, True) for index in range(count)]
-        return [(index, place == 0) for stream in streams for place, index in enumerate(stream)][:count]
+        return DatasetSamples(dataset, self._form)
 
 
 def open_run(
@@ -120,10 +101,7 @@ def open_run(
     """
     run = load_run(path)
     config = run.config
-    forms = plugins().requests()
-    if config.data.kind not in forms:
-        what = f"data of kind {config.data.kind!r} has no form of requests"
-        raise ConfigError(what, where="data.kind", cure="Its plugin would offer one by the hook portbev_requests")
+    form = requests_of(config)
     folder = checkpoint_of(run, checkpoint)
     chosen = activate(
         backend,
@@ -137,7 +115,7 @@ def open_run(
     family = plugins().models()[config.model.family]
     model = build_model(family, config.model)
     weights, notes = load_any(folder, model, family, use_ema=config.eval.use_ema)
-    digest = weights_digest(model)
+    digest = weights_digest(model.state_dict())
     chosen.prepare_model(model, config.compute)
     model.to(chosen.device(comms.local_rank(chosen))).eval()
     model.requires_grad_(False)
@@ -151,7 +129,7 @@ def open_run(
         "weights": digest,
         "notes": list(dict.fromkeys([*told, *dataset.notes, *notes])),
     }
-    predictor = TrainedPredictor(model, forms[config.data.kind], dataset, config, chosen, facts)
+    predictor = TrainedPredictor(model, form, dataset, config, chosen, facts)
     with in_one_line():
         predictor([predictor.samples().request(0)])  # what cannot compute says so before anybody asks
     return predictor
@@ -161,12 +139,3 @@ def _open(config: RunConfig, root: str) -> Dataset:
     dataset = build_dataset(config.data, open_root(root), "eval", seed=config.train.seed)
     dataset.check()
     return dataset
-
-
-def weights_digest(model: DetectionModel) -> str:
-    """SHA-256 over the names, dtypes, shapes and bytes of the weights, by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

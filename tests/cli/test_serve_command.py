@@ -147,3 +147,12 @@ def test_what_is_no_run_gets_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     for path in (tmp_path, tmp_path / "none"):
         assert main(["serve", str(path), "--port", "0"]) == 2
         assert_said(capsys.readouterr().err, re.escape(str(path)))
+
+
+def test_a_file_is_taken_for_an_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export = tmp_path / "mine.pt2"
+    export.write_bytes(b"PK")
+    assert main(["serve", str(export), "--port", "0"]) == 2
+    assert_said(capsys.readouterr().err, r"mine\.pt2\.json: the manifest that belongs beside an export is missing")
+    assert main(["serve", str(export), "--backend", "cpu"]) == 2
+    assert_said(capsys.readouterr().err, "--backend: does nothing for an export")

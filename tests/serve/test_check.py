@@ -13,6 +13,8 @@ from standin import Server, StandIn
 from test_trained import opened
 
 from portbev.errors import PortbevError
+from portbev.export.predictor import EnginePredictor
+from portbev.export.trained import TrainedEngine, form_of, requests_of
 from portbev.models import Detections
 from portbev.serve.answers import answer
 from portbev.serve.check import check, compare
@@ -34,6 +36,26 @@ def test_a_server_of_the_same_weights_agrees_bit_by_bit(name: str) -> None:
         result = check(server.url, predictor, predictor.samples(), samples=3, tolerance=0.0)
         assert server.ask("GET", "/metrics")[1].decode().count("portbev_sessions 0.0") == 1
     assert result.difference == "" and result.largest == 0 and result.boxes > 0 and result.samples > 1
+
+
+@pytest.mark.parametrize("name", ["bevformer", "echofusion"])
+def test_a_server_of_a_graph_with_explicit_state_agrees_with_the_model(name: str) -> None:
+    mine, model, dataset, config, _ = opened(name)
+    form, requests = form_of(config), requests_of(config)
+    facts = requests.facts(dataset)
+    like = requests.batch([requests.request(dataset, 0)], config, facts)
+    engine = TrainedEngine(form.module(model, like), form)
+    served = EnginePredictor(config, engine, form, requests, facts, dataset.classes, {})
+    with Server(served) as server:
+        result = check(server.url, mine, mine.samples(), samples=3, tolerance=1e-4)
+    assert result.difference == "" and result.samples > 1 and result.boxes > 0
+
+
+def test_weights_of_another_digest_are_told_apart_before_anything_is_sent() -> None:
+    mine = StandIn(facts={"weights": "ab" * 32})
+    with Server(StandIn(facts={"weights": "cd" * 32, "checkpoint": "step_5"})) as server:
+        result = check(server.url, mine, mine.samples, samples=2, tolerance=1e-4)  # type: ignore[arg-type]
+    assert result.difference == "the server's weights are cdcdcdcdcdcd, the model's abababababab (SHA-256)"
 
 
 def test_a_server_of_other_weights_differs_in_the_first_sample() -> None:
