@@ -45,6 +45,11 @@ def say(console: Console, text: str | Text, *, hang: int | None = None) -> None:
         console.print(Text(" " * hang) + piece if number else piece, soft_wrap=True)
 
 
+def tell(text: str, *, stderr: bool = False) -> None:
+    """A line of a command's own, on the standard output or the standard error (:func:`say`)."""
+    say(open_console(stderr=stderr), text)
+
+
 def _folds(text: str, width: int, hang: int) -> list[int]:
     """Where to fold ``text`` for lines of ``width`` cells, all but the first moved in by ``hang``."""
     folds, used = list[int](), 0

@@ -44,6 +44,7 @@ def browse(
 
     Example: portbev data browse bevdepth/laptop --count 4 --draws 2 --out browse.html
     """
+    from portbev import terminal
     from portbev.errors import PortbevError
     from portbev.viz import browse as looking
 
@@ -64,7 +65,7 @@ def browse(
     augmented = dataset.part == "train" and settings.data.augment
     epochs = list(range(epoch, epoch + (draws if augmented else 1)))
     if not augmented and draws > 1 and _given(context, "draws"):
-        print("drawn once: nothing is augmented at random")
+        terminal.tell("drawn once: nothing is augmented at random")
     samples = _shown(looking.look(dataset, browser, indices, epochs=epochs), len(indices))
     if kind == "":
         for path in looking.write_folder(samples, target):
@@ -78,7 +79,7 @@ def browse(
         _write_page(looking.page(samples, title=f"{settings.name}: {dataset.split}", facts=_facts(dataset)), target)
     counts = f"{len(indices)} sample{'s' * (len(indices) > 1)}", f"{len(epochs)} epoch{'s' * (len(epochs) > 1)}"
     seen = f"in {counts[1]}" if dataset.part == "train" else "evaluated"
-    print(f"{target}: {counts[0]}, each as annotated and as {seen}")
+    terminal.tell(f"{target}: {counts[0]}, each as annotated and as {seen}")
     if show:
         _open_in_browser(target)
 

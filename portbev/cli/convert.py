@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +50,7 @@ def config(
     overwrite: bool = _OVERWRITE,
 ) -> None:
     """Say an original's Python configuration in YAML, and list what has no counterpart. The file is not executed."""
+    from portbev import terminal
     from portbev.convert.config import account, convert_config
     from portbev.files import write_text
 
@@ -62,11 +62,10 @@ def config(
     else:
         write_text(out, converted.text)
     lines = account(converted)
-    file = sys.stderr if out is None else sys.stdout
     for line in lines:
-        print(line, file=file)
+        terminal.tell(line, stderr=out is None)
     if out is not None:
-        print(f"written: {out}. Look at it with: portbev config show {out}")
+        terminal.tell(f"written: {out}. Look at it with: portbev config show {out}")
 
 
 def _weights_command(kind: Kind) -> Callable[..., None]:
@@ -77,6 +76,7 @@ def _weights_command(kind: Kind) -> Callable[..., None]:
         ),
         overwrite: bool = _OVERWRITE,
     ) -> None:
+        from portbev import terminal
         from portbev.convert.weights import convert_weights, write_weights
         from portbev.errors import PortbevError
 
@@ -85,9 +85,9 @@ def _weights_command(kind: Kind) -> Callable[..., None]:
         _refuse_existing(out, overwrite)
         found = convert_weights(kind, source)
         write_weights(found, out)
-        print(f"written: {out}: {found.name}, {len(found.weights)} tensors")
+        terminal.tell(f"written: {out}: {found.name}, {len(found.weights)} tensors")
         for note in found.notes:
-            print(f"note: {note}")
+            terminal.tell(f"note: {note}")
 
     return command
 

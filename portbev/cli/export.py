@@ -36,17 +36,18 @@ def export(
     ),
 ) -> None:
     """Write a trained model as a graph of tensors, checked against the run on real samples."""
+    from portbev import terminal
     from portbev.export.run import export_run
     from portbev.export.triton import export_repository
 
     options: dict[str, Any] = {"checkpoint": checkpoint, "batch": batch, "samples": samples}
-    options |= {"data_root": data_root, "split": split, "overrides": set_, "say": print}
+    options |= {"data_root": data_root, "split": split, "overrides": set_, "say": terminal.tell}
     if layout is None:
         path, manifest = export_run(run, to, out, **options)
     else:
         path, manifest = export_repository(run, to, out, layout=layout, **options)
     for line in summary(path, manifest):
-        print(line)
+        terminal.tell(line)
 
 
 def summary(path: Path, manifest: Manifest) -> list[str]:

@@ -71,6 +71,7 @@ def reported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "backends",
         "bench roofline bevdepth/tiny_test",
         "configs",
+        "config print bevdepth/tiny_test",
         "config show bevdepth/tiny_test",
         "config show bevdepth/tiny_test --diff bevformer/tiny",
         "config explain model.decode",
