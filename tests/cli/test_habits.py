@@ -44,7 +44,7 @@ CASES = [
     ("train --config mine.yaml --device npu --work-dir w", "train mine.yaml --backend npu --out w"),
     ("eval mine.yaml a.pth --eval bbox --show-dir pictures", "eval a.pth --config mine.yaml"),
     ("eval mine.yaml a.pth", "eval a.pth --config mine.yaml"),
-    ("eval a.pth --format-only --gpu-collect --tmpdir t --local_rank=0", "eval a.pth"),
+    ("eval a.pth --format-only --gpu-collect --tmpdir t --device=cpu", "eval a.pth --backend cpu"),
     ("config print mine.yaml --options a.b=1 c.d=2", "config print mine.yaml --cfg-options a.b=1 --cfg-options c.d=2"),
     ("data browse mine.yaml --online --task det", "data browse mine.yaml --show"),
     ("logs plot a.json --eval-interval 2 --style dark", "logs plot a.json --interval 2"),
