@@ -1,7 +1,8 @@
 """Processes that train together.
 
 One process needs no process group: :func:`join` gives it a :class:`Comm` of size 1 whose methods return their values.
-Several processes are started by ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK.
+Several processes are started by ``torchrun``, which sets RANK, WORLD_SIZE and LOCAL_RANK, or by SLURM or MPI (see
+:mod:`portbev.launcher`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ import torch.distributed as dist
 from portbev.backend import Backend
 from portbev.errors import BackendError, PortbevError
 from portbev.launcher import launch
+from portbev.launcher.meeting import store_of_agent
+
+_PATIENCE = 5.0
+"""Seconds that processes wait for each other, to say once what they all have to say."""
 
 
 class EchoedError(PortbevError):
@@ -49,6 +54,10 @@ class Comm:
     def mean(self, value: float) -> float:
         """The mean of a float over the processes, in float32."""
         return value
+
+    def sum_vector(self, values: Sequence[float]) -> list[float]:
+        """The sum over the processes of each of several floats, in float32."""
+        return list(values)
 
     def mean_vector(self, values: Sequence[float]) -> list[float]:
         """The mean over the processes of each of several floats, in float32."""
@@ -105,10 +114,16 @@ class Group(Comm):
     def mean(self, value: float) -> float:
         return self.mean_vector([value])[0]
 
+    def sum_vector(self, values: Sequence[float]) -> list[float]:
+        return self._summed(values).tolist()
+
     def mean_vector(self, values: Sequence[float]) -> list[float]:
+        return (self._summed(values) / self.size).tolist()
+
+    def _summed(self, values: Sequence[float]) -> torch.Tensor:
         tensor = torch.tensor(list(values), dtype=torch.float32).to(self._device)
         dist.all_reduce(tensor)
-        return (tensor.cpu() / self.size).tolist()
+        return tensor.cpu()
 
     def mean_tensor(self, values: torch.Tensor) -> torch.Tensor:
         summed = values.clone()
@@ -146,22 +161,40 @@ def world_size() -> int:
 def first_to_report(text: str) -> bool:
     """Whether no other process of this launch has reported ``text`` yet, so that a message is printed once.
 
-    It uses the launcher's store, which needs no process group. Without a store the result is always true.
+    It uses the launcher's store, which needs no process group. Of processes that SLURM or MPI started, the first one
+    has the store. Without a store the result is always true.
     """
     try:
-        alone = world_size() == 1
+        started = launch()
     except BackendError:  # it is what there is to say
-        alone = True
-    if alone or "MASTER_ADDR" not in os.environ:
+        return True
+    if started.size == 1 or "MASTER_ADDR" not in os.environ:
         return True
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     key = f"portbev/said/{attempt}/{hashlib.sha256(text.encode()).hexdigest()}"
+    hosting = started.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=5))
-        return store.add(key, 1) == 1
+        store = dist.TCPStore(
+            os.environ["MASTER_ADDR"],
+            int(os.environ["MASTER_PORT"]),
+            is_master=hosting,
+            wait_for_workers=False,
+            multi_tenant=hosting,
+            timeout=timedelta(seconds=_PATIENCE),
+        )
+        is_first = store.add(key, 1) == 1
+        if hosting:
+            _wait_for_the_others(store, key, started.size)
+        return is_first
     except (RuntimeError, ValueError, KeyError, OSError):
         return True
+
+
+def _wait_for_the_others(store: dist.Store, key: str, size: int) -> None:
+    """Keep the store, which ends with this process, until all have asked whether they are the first."""
+    deadline = time.monotonic() + _PATIENCE
+    while store.add(key, 0) < size and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def local_rank(backend: Backend) -> int:
@@ -184,16 +217,32 @@ def join(backend: Backend) -> Iterator[Comm]:
         return
     _LEFT.clear()
     try:
-        dist.init_process_group(backend.collective, timeout=timedelta(minutes=30))
-    except (RuntimeError, ValueError) as error:
+        _init_group(backend.collective, timedelta(minutes=30))
+    except (RuntimeError, ValueError, KeyError) as error:
         what = f"cannot join {world_size()} processes over {backend.collective}: {' '.join(str(error).split())[:300]}"
-        raise BackendError(what, cure="Start with: torchrun --nproc-per-node N -m portbev train ...") from error
+        raise BackendError(what, cure=_cure(what)) from error
     try:
         yield Group(backend)
     finally:
         _LEFT.append(dist.group.WORLD)
         dist.destroy_process_group()
         time.sleep(0.1)  # without Python's lock, which the group's threads need to let go of their last tensors
+
+
+def _init_group(collective: str, timeout: timedelta) -> None:
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        dist.init_process_group(collective, timeout=timeout)
+        return
+    started = launch()
+    store = store_of_agent(started.rank, started.size, timeout)
+    how: Any = {"store": store, "rank": started.rank, "world_size": started.size}
+    dist.init_process_group(collective, timeout=timeout, **how)
+
+
+def _cure(what: str) -> str:
+    if "address already in use" in what.lower() or "EADDRINUSE" in what:
+        return f"Another program has port {os.environ.get('MASTER_PORT')}: set MASTER_PORT to a free one, alike in all"
+    return "Start with: torchrun --nproc-per-node N -m portbev train ..."
 
 
 _LEFT: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -81,7 +82,15 @@ def _peer(text: str) -> LostPeerError:
         f"another process of this run ended or does not answer ({_first(text)})",
         where=f"process {distributed.get_rank()}",
         cure="If it has no message of its own it was killed, most likely for want of memory: lower data.workers or "
-        "train.batch_size. Continue with --resume",
+        f"train.batch_size. {_how_to_go_on()}",
+    )
+
+
+def _how_to_go_on() -> str:
+    done, most = (os.environ.get(f"TORCHELASTIC_{name}", "0") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    restarts = done.isdecimal() and most.isdecimal() and int(done) < int(most)
+    return (
+        f"torchrun starts all again ({int(most) - int(done)} restarts left)" if restarts else "Continue with --resume"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from portbev.autoload import no_autoload
 from portbev.errors import PortbevError, nearest
+from portbev.launcher.adopt import without_local_rank
 from portbev.lists import whole
 
 _SETTING_OPTIONS = ("--set", "--cfg-options", "--kernel")
@@ -23,6 +24,7 @@ _HELP = (
 )
 _COMMANDS = {
     "train": ("portbev.cli.train", "Train a model and write a run directory."),
+    "submit": ("portbev.cli.submit", "Train as a job of SLURM that goes on beyond its time limit."),
     "eval": ("portbev.cli.eval", "Evaluate a run, a checkpoint or a submission."),
     "convert": ("portbev.cli.convert", "Turn configurations and weights of other projects into this project's own."),
     "export": ("portbev.cli.export", "Write a trained model for other runtimes: torch.export, ONNX, or compiled."),
@@ -44,11 +46,17 @@ _COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of ``portbev`` and ``python -m portbev``. Exit status 2: an error that the user can mend."""
     with no_autoload():
-        return _main(arguments)
+        status = _main(arguments)
+    if arguments is None and os.environ.get("WORLD_SIZE", "1") != "1":
+        # A process group's threads may still wait for Python's lock: torch ends a process that takes it away from them.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _main(arguments: list[str] | None) -> int:
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = without_local_rank(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")

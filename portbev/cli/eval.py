@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from portbev.cli.options import DATA_ROOT, kernel_settings
+from portbev.cli.options import DATA_ROOT, LAUNCHER, kernel_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,12 +58,15 @@ def evaluate(
         [], "--set", "--cfg-options", metavar="KEY=VALUE", help="Change a configuration value; repeatable."
     ),
     kernel: list[str] = typer.Option([], "--kernel", metavar="OP=PROVIDER", help="Who serves an operator; repeatable."),  # noqa: B008
+    launcher: str = typer.Option("auto", "--launcher", help=LAUNCHER),
 ) -> None:
     """Score a run again, a checkpoint (ours or an original implementation's), or anyone's file of results."""
     from portbev.errors import PortbevError
     from portbev.evaluate.distance import parse_range
     from portbev.evaluate.recognise import recognise
+    from portbev.launcher.adopt import adopt
 
+    adopt(launcher)
     if out is not None and out.suffix.lower() in (".json", ".pkl", ".pickle"):
         cure = f"predictions.json and metrics.json are written into it: --out {out.with_suffix('')}"
         raise PortbevError("--out is a folder", where=str(out), cure=cure)

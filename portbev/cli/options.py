@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from portbev.errors import PortbevError
 
+LAUNCHER = "Who started the processes: auto (torchrun, or one alone), none, pytorch, slurm, mpi."
 DATA_ROOT = "Folder of the data set; or PREFIX:?OPTIONS for data that a plugin generates."
 
 

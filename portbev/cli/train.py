@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from portbev.cli.options import DATA_ROOT
+from portbev.cli.options import DATA_ROOT, LAUNCHER
 
 if TYPE_CHECKING:
     from portbev.runs import Run
@@ -40,19 +40,19 @@ def train(
         False, "--init-partial", help="Of --init, take the weights that fit, and list the others."
     ),
     report: bool = typer.Option(False, "--report", help="Draw pictures and write a report at the end."),
+    launcher: str = typer.Option("auto", "--launcher", help=LAUNCHER),
 ) -> None:
     """Train, evaluate, and print scores, FPS and where everything is."""
     from portbev.cli.options import kernel_settings
     from portbev.config import load_config
-    from portbev.errors import PortbevError
+    from portbev.launcher.adopt import adopt
     from portbev.runtime import find_backend, why_auto
     from portbev.train import train
 
+    adopt(launcher)
     overrides = [*set_, *kernel_settings(kernel)]
     if not config:
-        if not (resume and out):
-            raise PortbevError("no configuration", cure="portbev train CONFIG ..., or portbev train --resume --out RUN")
-        recorded = _to_resume(out).record
+        recorded = recorded_run(resume, out).record
         settings = load_config(recorded.config, overrides)
         data_root = data_root or recorded.data.source
         if backend == "auto":
@@ -112,17 +112,19 @@ def _say_last(text: str) -> None:
     subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
-def _to_resume(out: Path) -> Run:
-    """The run in ``out``.
+def recorded_run(resume: bool, out: Path | None) -> Run:
+    """The run in ``out`` that goes on by its own configuration.
 
     Raises:
-        PortbevError: there is none.
+        PortbevError: that was not asked for, or there is none.
     """
     from portbev import lists
     from portbev.errors import PortbevError
     from portbev.runs import load_run
     from portbev.runs.layout import RUN, runs_below
 
+    if not (resume and out):
+        raise PortbevError("no configuration", cure="portbev train CONFIG ..., or portbev train --resume --out RUN")
     if (out / RUN).is_file():
         return load_run(out)
     start = f"Start one: portbev train CONFIG --out {shlex.quote(str(out))}"
@@ -182,10 +184,22 @@ def _report(run: Run) -> None:
 
 def resume_command(command: Sequence[str]) -> str:
     """What to type to continue the run that ``command`` began."""
-    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    start = ["portbev"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "portbev"]
-    words = [*start, *command[1:]]
+    words = [*_start(command), *command[1:]]
     return shlex.join(words if "--resume" in words else [*words, "--resume"])
+
+
+def _start(command: Sequence[str]) -> list[str]:
+    """What stands before the arguments of ``command`` to start as many processes again."""
+    size, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        joined = " ".join(command).replace("=", " ")
+        if "--launcher slurm" in joined:
+            return ["srun", "--ntasks", str(size), "portbev"]
+        return ["mpirun", "-n", str(size), "portbev"] if "--launcher mpi" in joined else ["portbev"]
+    if size == 1:
+        return ["portbev"]
+    several = ["--nnodes", str(size // here), "--rdzv-backend", "c10d", "--rdzv-endpoint", "HOST:PORT"]
+    return ["torchrun", *(several if size > here else []), "--nproc-per-node", str(here), "-m", "portbev"]
 
 
 def _number(value: float | None, digits: int) -> str:

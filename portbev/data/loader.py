@@ -98,7 +98,7 @@ def build_loader(
     seed: int,
     epoch: int,
     part: Part,
-    rank: int = 0,
+    rank: int | Sequence[int] = 0,
     world_size: int = 1,
     start_batch: int = 0,
     prepare: Prepare | None = None,
@@ -109,19 +109,15 @@ def build_loader(
     Order and content do not depend on ``workers``. No global random state is read or changed.
 
     Args:
+        rank: whose batches; of several ranks they come in turn.
         prepare: what is called on each batch where it is made; its result becomes the batch's ``prepared``.
         pin: put tensors into memory that the device copies from by itself.
     """
-    batches = batch_indices(
-        len(dataset),
-        batch_size=batch_size,
-        seed=seed,
-        epoch=epoch,
-        part=part,
-        rank=rank,
-        world_size=world_size,
-        streams=dataset.streams() if part == "eval" else None,
-    )[start_batch:]
+    streams = dataset.streams() if part == "eval" else None
+    how: Any = {"batch_size": batch_size, "seed": seed, "epoch": epoch, "part": part, "world_size": world_size}
+    ranks = [rank] if isinstance(rank, int) else rank
+    shares = [batch_indices(len(dataset), rank=one, streams=streams, **how) for one in ranks]
+    batches = [batch for together in zip(*shares, strict=True) for batch in together][start_batch:]
     return Loader(
         torch_data.DataLoader(
             _Epoch(dataset, epoch),
@@ -203,8 +199,9 @@ def _one_thread(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE))
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

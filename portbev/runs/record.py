@@ -95,11 +95,30 @@ class Evaluation(Part):
 
 
 class Resumption(Part):
-    """The run was taken up again at ``step``; its status was ``after`` then."""
+    """The run was taken up again at ``step``; its status was ``after`` then.
+
+    ``processes``: how many went on with it. ``by``: who started it again, where that was not a person.
+    """
 
     step: int
     time: str
     after: Status
+    processes: int | None = None
+    by: str | None = None
+
+
+class Deviation(Part):
+    """Steps that were taken again by another number of processes, beside the same steps before.
+
+    ``steps`` after ``step`` are compared: the largest relative differences of the total loss and the gradient's norm.
+    """
+
+    step: int
+    before: int
+    processes: int
+    steps: int
+    loss: float
+    grad_norm: float
 
 
 class RunRecord(Part):
@@ -121,6 +140,8 @@ class RunRecord(Part):
     config_digest: str
     meanings: dict[str, Meaning]
     samples_per_step: int  # of an optimizer step, over all processes
+    batch_parts: int | None = None  # that a global batch is divided into; None: one for each process
+    agents: list[str] = Field(default_factory=list)  # of torchrun, that started its processes
     model: ModelFacts
     init: str | None = None  # checkpoint whose weights it started from
     init_partial: bool = False  # whether it took those that fit
@@ -137,6 +158,7 @@ class RunRecord(Part):
     training: TrainingFacts = Field(default_factory=TrainingFacts)
     evaluations: list[Evaluation] = Field(default_factory=list)
     resumed: list[Resumption] = Field(default_factory=list)
+    deviations: list[Deviation] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     warnings: list[str] = Field(default_factory=list)
     error: str | None = None

@@ -43,10 +43,10 @@ def heading(config: RunConfig, backend: Backend, comm: Comm, out: Path, why: str
 
 def details(parts: Parts) -> list[str]:
     """Model, steps and logs: known when everything is ready."""
-    train, out = parts.config.train, parts.writer.path
-    batch = f"batch {train.batch_size}"
+    train, shares, out = parts.config.train, parts.shares, parts.writer.path
+    batch = f"batch {shares.batch_size}"
     batch += f" x {train.accumulate} accumulated" if train.accumulate > 1 else ""
-    batch += f" x {parts.comm.size} processes" if parts.comm.size > 1 else ""
+    batch += f" x {shares.parts} {'processes' if shares.plain else 'parts'}" if shares.parts > 1 else ""
     samples = parts.writer.record.samples_per_step
     told = [
         line("model", f"{parts.config.model.family}, {parameters(parts.model)}"),

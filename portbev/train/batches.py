@@ -12,22 +12,23 @@ from portbev.train.parts import Parts
 
 def step_batches(parts: Parts, epoch: int, begin: int) -> Iterator[tuple[list[Batch], float, float]]:
     """The batches of each optimizer step of an epoch from step ``begin`` on, the wait for them, and its start."""
-    settings = parts.config.train
+    settings, shares = parts.config.train, parts.shares
+    of_a_step = settings.accumulate * len(shares.mine)
     loader = build_loader(
         parts.data.train,
-        batch_size=settings.batch_size,
+        batch_size=shares.batch_size,
         workers=parts.config.data.workers,
         seed=settings.seed,
         epoch=epoch,
         part="train",
-        rank=parts.comm.rank,
-        world_size=parts.comm.size,
-        start_batch=begin * settings.accumulate,
+        rank=shares.mine,
+        world_size=shares.parts,
+        start_batch=begin * of_a_step,
         prepare=parts.model.preparation(training=True),
         pin=parts.backend.pins(parts.config.compute),
     )
     batches = iter(loader)
     for _ in range(parts.data.steps_per_epoch - begin):
         started = time.perf_counter()
-        group = [next(batches) for _ in range(settings.accumulate)]
+        group = [next(batches) for _ in range(of_a_step)]
         yield group, time.perf_counter() - started, started

@@ -20,6 +20,7 @@ from portbev.failures import explained, in_one_line
 from portbev.models import Batch
 from portbev.progress import Reporter
 from portbev.runs import Run, load_run
+from portbev.runs.record import RunRecord
 from portbev.runs.scalars import Row
 from portbev.runtime import activate
 from portbev.train.banner import HANG, details, heading
@@ -77,10 +78,10 @@ def train(
     )
     notes = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic)]
     out = Path(out)
-    with comms.join(chosen) as comm, in_one_line(), listening(), claimed(out, comm, resume=resume) as unusual:
+    with comms.join(chosen) as comm, in_one_line(), listening(), claimed(out, comm, resume=resume) as claim:
         reporter = reporter or Reporter(every=config.train.log_every)
         reporter.quiet = reporter.quiet or not comm.is_main
-        notes += [unusual] if unusual else []
+        notes += [claim.note] if claim.note else []
         for line in heading(config, chosen, comm, out, why):
             reporter.say(line, hang=HANG)
         held = [f"note: {note}" for note in notes]
@@ -90,7 +91,7 @@ def train(
             comm=comm,
             data_root=data_root,
             out=out,
-            resume=resume,
+            resume=claim.resume,
             init=None if init is None else Path(init),
             init_partial=init_partial,
             command=list(sys.argv if command is None else command),
@@ -108,7 +109,9 @@ def train(
         else:
             with reporter, Stopper() as stopper:
                 Trainer(parts, reporter, stopper).run()
-    return load_run(out)
+        # Machines without a shared file system have the record from the first process.
+        record = comm.on_main(lambda: load_run(out).record.model_dump(mode="json", by_alias=True))
+    return Run(out, RunRecord.model_validate(record))
 
 
 class Trainer:
@@ -119,7 +122,7 @@ class Trainer:
         self.reporter, self.stopper = reporter, stopper
         self.optimizer_step = OptimizerStep(parts, lambda: stopper.asked)
         self.at = Position() if parts.checkpoint is None else restore(parts, parts.checkpoint)
-        self.stopping = False
+        self.stopping = self.rehearsed = False
 
     def run(self) -> None:
         """Train to the end, and leave a record of how it ended."""
@@ -145,6 +148,9 @@ class Trainer:
         while self.at.step < total and not self.stopping:
             epoch, begin = divmod(self.at.step, steps_per_epoch)
             for batches, waited, started in step_batches(self.parts, epoch, begin):
+                if not self.rehearsed:
+                    self.optimizer_step.rehearse(batches, self.at.step)
+                    self.rehearsed = True
                 outcome = self._step(batches)
                 # The device may still update the weights: the next step, which waits for that, counts it.
                 self._log(outcome, epoch, started, waited)
@@ -181,7 +187,16 @@ class Trainer:
             self.parts.writer.add(row)
             if self.parts.board is not None:
                 self.parts.board.add(row)
+        self._compare(row)
         self.reporter.step(row, self.parts.total_steps, self.parts.writer.record.samples_per_step)
+
+    def _compare(self, row: Row) -> None:
+        """Say once by how much steps differ that another number of processes took before."""
+        retaken, record = self.parts.retaken, self.parts.writer.record
+        if retaken is not None and retaken.add(row):
+            record.deviations.append(retaken.found)
+            self.reporter.say(f"note: {retaken}")
+            self.parts.retaken = None
 
     def _checkpoint_is_due(self) -> bool:
         step, every = self.at.step, self.config.train.checkpoint.every_steps

@@ -10,10 +10,11 @@ from portbev.backend import Backend
 from portbev.comm import Comm
 from portbev.config import Meaning, RunConfig, config_digest, dump_config, meanings
 from portbev.config.section import absolute
+from portbev.launcher import agent
 from portbev.models import DetectionModel
 from portbev.runs.record import BackendFacts, DataFacts, ModelFacts, RunRecord
 from portbev.runs.writer import now
-from portbev.train.parts import samples_per_step
+from portbev.train.shares import Shares
 from portbev.train.splits import Splits
 
 
@@ -23,6 +24,7 @@ def new_record(
     backend: Backend,
     comm: Comm,
     data: Splits,
+    shares: Shares,
     model: DetectionModel,
     init: Path | None,
     init_partial: bool,
@@ -38,7 +40,9 @@ def new_record(
         config=dump_config(config),
         config_digest=config_digest(config),
         meanings={key: meaning for key, meaning in meanings(config).items() if meaning is not Meaning.WHAT},
-        samples_per_step=samples_per_step(config, comm),
+        samples_per_step=shares.samples * config.train.accumulate,
+        batch_parts=shares.parts,
+        agents=sorted({one for one in comm.gather(agent()) if one is not None}),
         model=ModelFacts(family=config.model.family, parameters=sum(p.numel() for p in model.parameters())),
         init=None if init is None else absolute(str(init)),
         init_partial=init_partial,

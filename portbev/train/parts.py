@@ -20,6 +20,8 @@ from portbev.runs.ledger import Ledger, LedgerPage, merge_ledgers
 from portbev.runs.record import Progress
 from portbev.runs.writer import RunWriter
 from portbev.train.ema import Ema
+from portbev.train.retaken import Retaken
+from portbev.train.shares import Shares, equal_shares
 from portbev.train.splits import Splits
 from portbev.train.tensorboard import TensorBoard
 
@@ -34,6 +36,8 @@ class Parts:
         lr: the highest learning rate.
         checkpoint: where to continue, if anywhere.
         judged_anew: earlier evaluations of the run were made with other settings, so that none of them is compared.
+        given_shares: how a batch is shared out, where that is not one part for each process.
+        retaken: compares steps that another number of processes took before, in the first process.
     """
 
     config: RunConfig
@@ -52,6 +56,13 @@ class Parts:
     checkpoint: Checkpoint | None = None
     board: TensorBoard | None = None
     judged_anew: bool = False
+    given_shares: Shares | None = None
+    retaken: Retaken | None = None
+
+    @property
+    def shares(self) -> Shares:
+        """How a batch is shared out over the processes."""
+        return self.given_shares or equal_shares(self.config.train.batch_size, self.comm)
 
     @property
     def benchmark(self) -> Benchmark:

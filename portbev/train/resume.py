@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from portbev.errors import CheckpointError, PortbevError
 from portbev.runs import load_run
-from portbev.runs.layout import METRICS, PREDICTIONS
+from portbev.runs.layout import METRICS, PREDICTIONS, SCALARS
 from portbev.runs.record import Resumption, RunRecord
+from portbev.runs.scalars import read_scalars
 from portbev.runs.writer import now
 from portbev.train.changes import Change, changes, check_changes, keep_results, notes_on
 from portbev.train.parts import Parts
+from portbev.train.retaken import Retaken
+from portbev.train.shares import said_of
 
 
 def take_up(parts: Parts, say: Callable[[str], None]) -> None:
@@ -42,20 +46,40 @@ def take_up(parts: Parts, say: Callable[[str], None]) -> None:
     step = 0 if parts.checkpoint is None else parts.checkpoint.step
     new.created, new.command, new.training, new.warnings = old.created, old.command, old.training, old.warnings
     new.torch_not_deterministic = old.torch_not_deterministic
-    told = notes_on(found, parts.config, step, len(parts.data.train))
+    told = _other_processes(parts, old, step)
+    new.agents, new.deviations = sorted({*old.agents, *new.agents}), old.deviations
+    told += notes_on(found, parts.config, step, len(parts.data.train))
     if old.status == "finished":
         moved = parts.comm.on_main(lambda: keep_results(writer.path, step, (METRICS, PREDICTIONS)))
         told += [moved] if moved else []
     new.notes = list(dict.fromkeys([*old.notes, *new.notes, *told]))
     parts.judged_anew = any(change.judges for change in found) and bool(old.evaluations)
     new.evaluations = [evaluation for evaluation in old.evaluations if evaluation.step <= step]
-    new.resumed = [*old.resumed, Resumption(step=step, time=now(), after=old.status)]
+    new.resumed = [*old.resumed, _resumption(parts, old, step)]
     for note in damaged:
         say(f"warning: {note}")
         writer.warn(note)
     for note in told:
         say(f"note: {note}")
     say(f"resuming at step {step}" if step else "no checkpoint yet: starting at step 0")
+
+
+def _other_processes(parts: Parts, old: RunRecord, step: int) -> list[str]:
+    """What is said of a run that goes on with another number of processes; nothing where it is the same."""
+    before, size = old.backend.world_size, parts.comm.size
+    if before == size:
+        return []
+    if parts.comm.is_main:
+        rows = read_scalars(parts.writer.path / SCALARS)
+        retaken = Retaken(rows, step, before=before, processes=size)
+        parts.retaken = retaken if retaken.waits else None
+    return [said_of(before, old, parts.shares, sync_batchnorm=parts.config.train.sync_batchnorm)]
+
+
+def _resumption(parts: Parts, old: RunRecord, step: int) -> Resumption:
+    attempt, most = (os.environ.get(f"TORCHELASTIC_{name}") for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    by = f"torchrun, restart {attempt} of {most}" if attempt and attempt != "0" else None
+    return Resumption(step=step, time=now(), after=old.status, processes=parts.comm.size, by=by)
 
 
 def _check_nothing_to_judge(found: list[Change], where: str) -> None:
@@ -67,15 +91,11 @@ def _check_nothing_to_judge(found: list[Change], where: str) -> None:
 
 
 def _check_same_run(old: RunRecord, new: RunRecord, where: str) -> None:
-    for name in ("name", "emulated", "world_size"):
+    for name in ("name", "emulated"):
         before, now_ = getattr(old.backend, name), getattr(new.backend, name)
         if before != now_:
             what = f"the run was made with backend {name} {before!r}, not {now_!r}"
             cure = f"Continue it the same way, or start anew from its weights: --init {where} --out NEW"
-            if name == "world_size" and before > 1:
-                cure = (
-                    f"Start as before: torchrun --nproc-per-node N -m portbev ..., {before} processes in all; or {cure}"
-                )
             raise PortbevError(what, where=where, cure=cure)
     for name in ("digest", "version"):
         before, now_ = getattr(old.data, name), getattr(new.data, name)

@@ -28,8 +28,9 @@ from portbev.train.how import fused_update, transfers, unusual
 from portbev.train.new_record import new_record
 from portbev.train.optim import build_optimizer, scaled_lr
 from portbev.train.parallel import wrapped
-from portbev.train.parts import Parts, samples_per_step
+from portbev.train.parts import Parts
 from portbev.train.resume import take_up
+from portbev.train.shares import Shares, equal_shares, shares_of
 from portbev.train.splits import open_splits
 from portbev.train.start import load_start
 from portbev.train.tensorboard import TensorBoard
@@ -62,10 +63,12 @@ def assemble(
     if resume and init is None and (out / RUN).is_file():  # it may have been stopped before its first checkpoint
         recorded = load_run(out).record
         init, init_partial = (None if recorded.init is None else Path(recorded.init)), recorded.init_partial
+    shares = shares_of(config, comm, load_run(out).record if resume and (out / RUN).is_file() else None)
     parts = build_parts(
         config,
         backend=backend,
         comm=comm,
+        shares=shares,
         data_root=data_root,
         out=out,
         init=init,
@@ -87,6 +90,7 @@ def build_parts(
     *,
     backend: Backend,
     comm: Comm,
+    shares: Shares | None = None,
     data_root: Path | str | None,
     out: Path,
     init: Path | None,
@@ -99,17 +103,21 @@ def build_parts(
     """Open the data and build model and optimizer as for the first step. Nothing is written to ``out``.
 
     Args:
+        shares: how a batch is shared out; None: ``train.batch_size`` samples for each process.
         resumed: the weights will come from a checkpoint, so that no file of initial weights is read.
         notes: what the record notes of the preparation so far.
     """
     # A file of weights that is not there is told before any data are generated.
+    shares = shares or equal_shares(config.train.batch_size, comm)
+    begins = shares == equal_shares(config.train.batch_size, comm)  # others are of a run that began with these data
     try:
         model, told = _build_model(config, comm, init=init, init_partial=init_partial, resumed=resumed)
     except FrozenRandomError as error:
         fit_generated(config, data_root, command, processes=comm.size, frozen=error)
         raise
-    fit_generated(config, data_root, command, processes=comm.size)
-    data = open_splits(config, data_root, comm)
+    if begins:
+        fit_generated(config, data_root, command, processes=comm.size)
+    data = open_splits(config, data_root, comm, shares)
     notes = [*notes, *agreement(config)]
     device = backend.device(comms.local_rank(backend))
     fused, update = fused_update(config, device)
@@ -122,13 +130,14 @@ def build_parts(
         backend=backend,
         comm=comm,
         data=data,
+        shares=shares,
         model=model,
         init=init,
         init_partial=init_partial,
         command=command,
         notes=[whole(note) for note in (*notes, *told, *prepared)],
     )
-    lr = scaled_lr(config.optimizer, samples_per_step(config, comm))
+    lr = scaled_lr(config.optimizer, record.samples_per_step)
     return Parts(
         config=config,
         backend=backend,
@@ -143,6 +152,7 @@ def build_parts(
         lr=lr,
         writer=RunWriter(out, record),
         checkpoints=Checkpoints(out / CHECKPOINTS, config.train.checkpoint.keep),
+        given_shares=shares,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from portbev.data.loader import build_loader
 from portbev.data.root import lasting_root, root_notes
 from portbev.errors import DataError, PortbevError
 from portbev.evaluate.benchmark import find_benchmark, find_metric
+from portbev.launcher import launch
+from portbev.train.shares import Shares
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,13 @@ class Splits:
         return lines
 
 
-def open_splits(config: RunConfig, data_root: Path | str | None, comm: Comm) -> Splits:
-    """Both splits; the first process goes first, because it may generate the data or write the index.
+def open_splits(config: RunConfig, data_root: Path | str | None, comm: Comm, shares: Shares) -> Splits:
+    """Both splits; the first process goes first, because it may generate the data or write the index, and then the
+    first one of each other machine, which may have a disk of its own.
 
     Raises:
-        PortbevError: the data cannot be used, are too few for a step, or cannot be evaluated as configured.
+        PortbevError: the data cannot be used, are too few for a step, cannot be evaluated as configured, or are not the
+            same on all machines.
     """
     given = data_root or config.data.root
     source = lasting_root(given) if given else None
@@ -59,10 +64,13 @@ def open_splits(config: RunConfig, data_root: Path | str | None, comm: Comm) -> 
         opened.append(build_dataset(config.data, root, "eval", seed=config.train.seed))
 
     comm.on_main(load)
-    if not opened:
-        load()
+    for first_here in (True, False):
+        if not opened and (launch().local_rank == 0) == first_here:
+            load()
+        comm.barrier()
     train_data, eval_data = opened
-    steps = _steps_per_epoch(config, train_data, comm)
+    _check_alike(train_data, eval_data, comm)
+    steps = _steps_per_epoch(config, train_data, shares)
     looked: list[Splits] = []
 
     def look() -> None:
@@ -98,16 +106,26 @@ def _unscored(data: Dataset) -> str:
     return f"split {data.split} has no annotations: predictions will be written and not scored"
 
 
-def _steps_per_epoch(config: RunConfig, data: Dataset, comm: Comm) -> int:
+def _check_alike(train: Dataset, evaluation: Dataset, comm: Comm) -> None:
+    """Raise a DataError where a machine has other data than the first process."""
+    found = comm.gather([socket.gethostname(), train.digest(), evaluation.digest()])
+    for host, *digests in found:
+        if digests != found[0][1:]:
+            what = f"the data on {host} are not those on {found[0][0]}: their digests differ"
+            cure = "Copy them anew, or give a folder that all machines share"
+            raise DataError(what, where=str(train.root), cure=cure)
+
+
+def _steps_per_epoch(config: RunConfig, data: Dataset, shares: Shares) -> int:
     loader = build_loader(
         data,
-        batch_size=config.train.batch_size,
+        batch_size=shares.batch_size,
         workers=0,
         seed=config.train.seed,
         epoch=0,
         part="train",
-        rank=comm.rank,
-        world_size=comm.size,
+        rank=shares.mine[0],
+        world_size=shares.parts,
     )
     steps = len(loader) // config.train.accumulate
     if steps == 0:

@@ -20,6 +20,8 @@ from portbev.nn.dropout import set_dropout_step
 from portbev.outputs import in_float32
 from portbev.rng import key_of
 from portbev.train import nonfinite
+from portbev.train.buffers import PartBuffers, kept_buffers
+from portbev.train.normalisers import Known, averages, hear
 from portbev.train.optim import lr_factor, set_lr
 from portbev.train.parts import Parts
 
@@ -82,23 +84,18 @@ class OptimizerStep:
         self.parts, self.config, self.comm = parts, parts.config, parts.comm
         self.asked_to_stop, self.watcher = asked_to_stop, watcher or Watcher()
         self.step = 0
+        self._averages: list[list[float]] | None = None
 
     def take(self, batches: list[Batch], step: int) -> Outcome:
         """Take step number ``step`` (counted from 0) with ``batches``, whose gradients are accumulated."""
         parts, self.step = self.parts, step
         parts.model.train()
-        torch.manual_seed(key_of(self.config.train.seed, "step", step, self.comm.rank) % 2**63)
         lr = parts.lr * lr_factor(
             self.config.schedule, step, total=parts.schedule_steps, steps_per_epoch=parts.data.steps_per_epoch
         )
         set_lr(parts.optimizer, lr)
-        found: list[dict[str, Tensor]] = []
-        for micro in range(len(batches)):
-            last = micro == len(batches) - 1
-            with contextlib.nullcontext() if last or self.comm.size == 1 else parts.wrapped.no_sync():
-                found.append(self._backward(batches, micro))
-        if self.comm.size > 1 and not self.config.train.find_unused_parameters and self._unused():
-            raise self._without_gradient()  # its bucket was not averaged: the processes would drift apart
+        found = self._all_backward(batches) if parts.shares.plain else self._backward_of_parts(batches)
+        self._check_gradients()
         parts.scaler.unscale_(parts.optimizer)
         self.watcher.gradients()
         gradients = [w.grad for w in parts.model.parameters() if w.grad is not None]
@@ -108,14 +105,62 @@ class OptimizerStep:
         skipped = self._update(losses, batches, norm, total_norm)
         return Outcome(losses, norm, lr, skipped, stop)
 
+    def rehearse(self, batches: list[Batch], step: int) -> None:
+        """Let DDP settle how it groups gradients: it does so after its first pass.
+
+        Sums of three and more are rounded by their place in a group. A run that is continued would begin with the first
+        grouping, where one that was not stopped has the second, so the first steps of both would differ in their bits.
+        """
+        parts, self.step = self.parts, step
+        if self.comm.size < 3 or self.config.train.find_unused_parameters:
+            return  # two numbers have one sum; DDP does not group anew where parameters may be left out
+        parts.model.train()
+        with kept_buffers(parts.model):
+            if not parts.shares.plain:
+                self._averages = self._averages_of(batches, 0)
+            self._backward(batches, 0)
+            self._check_gradients()
+        parts.optimizer.zero_grad(set_to_none=True)
+
+    def _all_backward(self, batches: list[Batch]) -> list[dict[str, Tensor]]:
+        """Sum and terms of the losses of each batch, whose gradients have been added; processes exchange the last."""
+        found = []
+        for number in range(len(batches)):
+            last = number == len(batches) - 1
+            with contextlib.nullcontext() if last or self.comm.size == 1 else self.parts.wrapped.no_sync():
+                found.append(self._backward(batches, number))
+        return found
+
+    def _backward_of_parts(self, batches: list[Batch]) -> list[dict[str, Tensor]]:
+        """The same where this process takes several parts of a batch in turn, each with its own running statistics."""
+        model, count = self.parts.model, len(self.parts.shares.mine)
+        self.comm.broadcast_tensors(model.buffers())  # as DDP does, but before there is a copy for each part
+        buffers, found = PartBuffers(model, count), []
+        for number in range(len(batches)):
+            if number % count == 0:
+                with kept_buffers(model):
+                    self._averages = self._averages_of(batches, number)
+            last = number == len(batches) - 1
+            with (
+                contextlib.nullcontext() if last or self.comm.size == 1 else self.parts.wrapped.no_sync(),
+                buffers.of(number % count),
+            ):
+                found.append(self._backward(batches, number))
+        buffers.settle()
+        return found
+
+    def _check_gradients(self) -> None:
+        if self.comm.size > 1 and not self.config.train.find_unused_parameters and self._unused():
+            raise self._without_gradient()  # its bucket was not averaged: the processes would drift apart
+
     def forward(self, batch: Batch, micro: int) -> dict[str, Tensor]:
-        """Loss terms of the batch number ``micro`` of the step."""
+        """Loss terms of the batch number ``micro`` of this process in the step."""
         parts = self.parts
-        set_dropout_step(parts.model, self._batch_number(micro), self.comm.rank)
+        self._key_draws(micro)
         moved = self.watcher.batch(move_batch(batch, parts.device), micro)
         with parts.backend.autocast(self.config.compute.amp):
             outputs = parts.wrapped(moved)
-        mean = MeanOverRanks(self.comm.mean_vector) if self.comm.size > 1 else None
+        mean = self._mean()
         try:
             return parts.model.losses(in_float32(outputs), moved, mean_over_ranks=mean)
         except (RuntimeError, ValueError) as error:  # some losses refuse NaN themselves
@@ -123,11 +168,43 @@ class OptimizerStep:
                 raise
             raise _RefusedLossError(str(error)) from error
 
+    def _mean(self) -> MeanOverRanks | None:
+        """What averages a normaliser over the parts of the batch."""
+        if not self.parts.shares.plain:
+            return MeanOverRanks(Known(self._averages or []).ask)
+        return MeanOverRanks(self.comm.mean_vector) if self.comm.size > 1 else None
+
+    def _averages_of(self, batches: list[Batch], first: int) -> list[list[float]]:
+        """The averages that the losses will ask for of the global batch whose parts begin with number ``first``."""
+        if self._averages == []:
+            return []  # the losses average nothing
+        parts, heard = self.parts, []
+        for number in range(first, first + len(parts.shares.mine)):
+            self._key_draws(number)
+            moved = move_batch(batches[number], parts.device)
+
+            def losses(mean: MeanOverRanks, moved: Batch = moved) -> None:
+                with parts.backend.autocast(self.config.compute.amp):
+                    outputs = parts.model(moved)
+                parts.model.losses(in_float32(outputs), moved, mean_over_ranks=mean)
+
+            heard.append(hear(losses))
+        return averages(heard, parts.shares.parts, self.comm)
+
+    def _key_draws(self, number: int) -> None:
+        """Make the draws of batch ``number`` of this process depend on the step and its place in the step alone."""
+        shares, seed = self.parts.shares, self.config.train.seed
+        part, micro = shares.part_of(number), number // len(shares.mine)
+        key = ("step", self.step, part) if micro == 0 else ("step", self.step, part, micro)
+        torch.manual_seed(key_of(seed, *key) % 2**63)
+        set_dropout_step(self.parts.model, self._batch_number(number), part)
+
     def _read(self, found: list[dict[str, Tensor]], norm: Tensor) -> tuple[dict[str, float], float, bool]:
         """Take from the device, at once: losses, mean over batches and processes; the norm; whether any is to stop."""
         sums: dict[str, Tensor] = {}
+        divisor = self.parts.shares.divisor(len(found))
         for terms in found:
-            for name, value in zip(terms, torch.stack(list(terms.values())).float() / len(found), strict=True):
+            for name, value in zip(terms, torch.stack(list(terms.values())).float() / divisor, strict=True):
                 sums[name] = sums[name] + value if name in sums else value
         losses = torch.stack(list(sums.values()))
         asked = losses.new_full((1,), float(self.asked_to_stop()))
@@ -157,7 +234,7 @@ class OptimizerStep:
             ) from error
         self.watcher.losses(terms, micro)
         total = torch.stack(list(terms.values())).sum()
-        self.parts.scaler.scale(total / len(batches)).backward()
+        self.parts.scaler.scale(total / self.parts.shares.divisor(len(batches))).backward()
         return {name: term.detach() for name, term in {"total": total, **terms}.items()}
 
     def _update(self, losses: dict[str, float], batches: list[Batch], norm: float, total_norm: Tensor) -> bool:
@@ -195,8 +272,8 @@ class OptimizerStep:
     def _first_nonfinite(self, batches: list[Batch]) -> str | None:
         """The first module of this process with a non-finite output, in the same forward passes once more."""
         model = self.parts.model
-        for micro, batch in enumerate(batches):
-            set_dropout_step(model, self._batch_number(micro), self.comm.rank)
+        for number, batch in enumerate(batches):
+            self._key_draws(number)
             moved = move_batch(batch, self.parts.device)
             with self.parts.backend.autocast(self.config.compute.amp):
                 name = nonfinite.first_nonfinite_module(model, lambda moved=moved: model(moved))  # type: ignore[misc]
@@ -204,9 +281,9 @@ class OptimizerStep:
                 return name
         return None
 
-    def _batch_number(self, micro: int) -> int:
+    def _batch_number(self, number: int) -> int:
         """The number of the global batch since the run began: dropout is keyed by it and by the place in the batch."""
-        return self.step * self.config.train.accumulate + micro
+        return self.step * self.config.train.accumulate + number // len(self.parts.shares.mine)
 
     def _unused(self) -> list[str]:
         return [name for name, w in self.parts.model.named_parameters() if w.requires_grad and w.grad is None]

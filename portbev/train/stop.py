@@ -1,4 +1,4 @@
-"""Stopping in good order on SIGINT, SIGTERM and SIGHUP."""
+"""Stopping in good order on SIGINT, SIGTERM and SIGHUP; and on SIGUSR1 and SIGUSR2, a queue's word that time ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import time
 from contextlib import AbstractContextManager
 from typing import Any
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+_SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 _ECHO = 2.0
 """Seconds within which torchrun hands on what the terminal has said already."""

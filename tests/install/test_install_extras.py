@@ -131,7 +131,10 @@ def test_two_cupys_are_let_through_by_installers_and_named_by_the_doctor(
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize(
     "extra",
-    [*(pytest.param(name, marks=INNER) for name in ("tensorboard", "serve", "archives", "remote", "onnx")), "dev"],
+    [
+        *(pytest.param(name, marks=INNER) for name in ("tensorboard", "serve", "submit", "archives", "remote", "onnx")),
+        "dev",
+    ],
 )
 def test_an_extra_that_is_no_devices_installs_on_every_python(extra: str, python: str) -> None:
     brings(resolve(extra, python, X86))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_settings import toy_settings
 
 from portbev.config import RunConfig, load_config
 from portbev.plugins import plugins
@@ -39,37 +40,6 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scenes=4, val_scenes=1, samples_per_scene=4, image_size=(160, 90), sweeps=0, lidar_beams=4, lidar_steps=32
     )
     return generate(tmp_path_factory.mktemp("data") / "tiny", options)
-
-
-def toy_settings(**changes: Any) -> dict[str, Any]:
-    """A configuration of the toy model; ``changes`` are ``section__key=value``."""
-    settings: dict[str, Any] = {
-        "name": "toy",
-        "model": {"family": "toy"},
-        "data": {
-            "version": "v1.0-mini",
-            "train_split": "synth_train",
-            "eval_split": "synth_val",
-            "workers": 0,
-            "depth_labels": False,
-            "image": {"final_size": [32, 64], "source_size": [90, 160], "resize": [0.4, 0.5]},
-        },
-        "optimizer": {"lr": 0.01, "reference_batch": None},
-        "compute": {"threads": 1},
-        "train": {
-            "epochs": 2,
-            "batch_size": 2,
-            "log_every": 100,
-            "ema": {"ramp": 10, "start_updates": 0},
-        },
-    }
-    for path, value in changes.items():
-        place = settings
-        *folders, leaf = path.split("__")
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[leaf] = value
-    return settings
 
 
 @pytest.fixture(scope="session")

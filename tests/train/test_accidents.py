@@ -125,7 +125,7 @@ def test_an_error_while_a_sample_is_read_names_the_sample_and_keeps_how_it_came_
     assert "in failing" in str(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
 def test_a_signal_to_the_whole_group_ends_in_good_order_with_workers(
     whole: dict[str, bytes], toy: Toy, tiny_root: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

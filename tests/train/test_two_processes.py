@@ -6,7 +6,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +19,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_settings import toy_settings
 
 from portbev.runs import Run, load_run
+from portbev.runs.checkpoints import Checkpoints
+from portbev.train import train
 from portbev_nuscenes.synth import SynthOptions, generate
 from portbev_radial.synth import RadialSynthOptions
 from portbev_radial.synth import generate as generate_radial
@@ -26,15 +31,34 @@ from portbev_radial.synth import generate as generate_radial
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("every_configuration.py")
 CONFIGS = Path(__file__).parents[2] / "configs"
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+EVERY_STEP = {"train__epochs": 2, "train__checkpoint": {"every_steps": 1, "keep": 9}}
+
+
+@pytest.fixture(scope="module")
+def whole(toy_environment: dict[str, str], tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two processes that nobody disturbed, with a checkpoint after each step."""
+    folder = tmp_path_factory.mktemp("two")
+    config = folder / "toy.yaml"
+    config.write_text(json.dumps(toy_settings(**EVERY_STEP)))
+    words = [*TORCHRUN, "--nproc-per-node", "2", "-m", "portbev", "train", str(config), "--backend", "cpu"]
+    done = started([*words, "--data-root", str(tiny_root), "--out", str(folder / "whole")], toy_environment)
+    assert done.returncode == 0, done.stderr
+    return load_run(folder / "whole")
+
+
+def started(words: list[str], environment: dict[str, str], **how: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=280, check=False, **how)
 
 
 @pytest.fixture
 def launch(toy_environment: dict[str, str]) -> Launch:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-        words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "portbev", *map(str, arguments)]
-        return subprocess.run(words, env=toy_environment, capture_output=True, text=True, timeout=280, check=False)
+        words = [*TORCHRUN, "--nproc-per-node", "2", "-m", "portbev", *map(str, arguments)]
+        return started(words, toy_environment)
 
     return run
 
@@ -139,7 +163,7 @@ def test_a_mistake_is_told_once_by_several_processes(
     by_main = launch("train", toy_file(), *taken)
     late = launch("train", toy_file(train__batch_size=7), "--backend", "cpu", "--data-root", tiny_root,
                   "--out", tmp_path / "late")  # fmt: skip
-    for done, text in ((early, "train.epoch"), (by_main, "holds a run already"), (late, "do not fill one global")):
+    for done, text in ((early, "train.epoch"), (by_main, "holds a run already"), (late, "train.batch_size is 7")):
         assert done.returncode != 0
         lines = [line for line in done.stderr.splitlines() if line.startswith("portbev: ")]
         assert len(lines) == 1 and text in lines[0], done.stderr
@@ -160,34 +184,10 @@ def test_a_parameter_without_a_gradient_is_named_or_allowed(
     assert run.status == "finished" and len(run.scalars()) == 2
 
 
-def test_resuming_with_another_number_of_processes_is_refused(
-    launch: Launch, command: Any, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
-) -> None:
-    config = toy_file(train__max_steps=1)
-    trained(launch, config, tiny_root, tmp_path / "run", "--backend", "cpu")
-    done = command(
-        "train",
-        config,
-        "--backend",
-        "cpu",
-        "--data-root",
-        tiny_root,
-        "--out",
-        tmp_path / "run",
-        "--resume",
-        "--set",
-        "train.max_steps=3",
-    )
-    assert done.returncode == 2
-    assert "world_size 2, not 1" in done.stderr
-
-
 def test_a_killed_process_and_an_error_in_one_process_end_all_in_a_line_each_and_resume_to_the_same_bits(
-    launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+    launch: Launch, toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path, whole: Run
 ) -> None:
-    common = {"train__epochs": 2, "train__checkpoint": {"every_steps": 1}}
-    whole = trained(launch, toy_file(**common), tiny_root, tmp_path / "whole", "--backend", "cpu")
-    out = tmp_path / "run"
+    common, out = EVERY_STEP, tmp_path / "run"
     where = ["--backend", "cpu", "--data-root", tiny_root, "--out", out, "--resume"]
     started = time.monotonic()
     killed = launch("train", toy_file(model__killed_at_forward=2, **common), *where)
@@ -246,3 +246,154 @@ def waited_for(happened: Callable[[], bool], seconds: float = 120) -> None:
     while not happened():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
+
+
+def test_a_killed_process_is_started_again_by_torchrun_and_the_run_ends_with_the_undisturbed_bits(
+    toy_environment: dict[str, str], toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path, whole: Run
+) -> None:
+    config = toy_file(model__killed_at_forward=4, **EVERY_STEP)
+    words = [*TORCHRUN, "--nproc-per-node", "2", "--max-restarts", "3", "-m", "portbev", "train", str(config)]
+    words += ["--backend", "cpu", "--data-root", str(tiny_root), "--out", str(tmp_path / "run")]
+    done = started(words, toy_environment)
+    assert done.returncode == 0, done.stderr
+    assert "torchrun starts all again (3 restarts left)" in done.stderr and "Traceback" not in done.stderr
+    run = load_run(tmp_path / "run")
+    assert [(taken.step, taken.by) for taken in run.record.resumed] == [(4, "torchrun, restart 1 of 3")]
+    assert same_bits(run, whole)
+    # another launch with the same words does not go on with a run that it did not begin
+    again = started(words, toy_environment)
+    assert again.returncode != 0 and "holds a run already" in again.stderr
+
+
+def test_two_agents_on_disks_of_their_own_train_as_one_and_the_first_writes(
+    toy_environment: dict[str, str], toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path, whole: Run
+) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    words += [
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"localhost:{port}",
+        "--rdzv-id",
+        "1",
+        "--local-addr",
+        "localhost",
+    ]
+    words += ["-m", "portbev", "train", str(toy_file(**EVERY_STEP)), "--backend", "cpu", "--data-root", str(tiny_root)]
+    agents = []
+    for name in ("a", "b"):  # each in a folder of its own: what is relative is on a disk of its own
+        (tmp_path / name).mkdir()
+        environment = {**toy_environment, "PORTBEV_CACHE": str(tmp_path / name / "cache")}
+        agents.append(
+            subprocess.Popen([*words, "--out", "run"], cwd=tmp_path / name, env=environment, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )  # fmt: skip
+    said = [agent.communicate(timeout=280) for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    written = [path for path in (tmp_path / "a" / "run", tmp_path / "b" / "run") if path.exists()]
+    assert len(written) == 1, "one process of all writes the run"
+    run = load_run(written[0])
+    assert run.record.backend.world_size == 2 and len(run.record.agents) == 2
+    assert same_bits(run, whole)
+    assert sum("step 6: mAP" in out for out, _ in said) == 1
+    assert all((tmp_path / name / "cache").is_dir() for name in ("a", "b")), "each machine has its own index"
+
+
+def test_tasks_of_slurm_train_as_one_and_tell_a_mistake_once(
+    toy_environment: dict[str, str], toy_file: Callable[..., Path], tiny_root: Path, tmp_path: Path
+) -> None:
+    config = toy_file(train__max_steps=1)
+
+    def srun(*more: str) -> list[tuple[int, str]]:
+        words = [
+            sys.executable,
+            "-m",
+            "portbev",
+            "train",
+            str(config),
+            "--backend",
+            "cpu",
+            "--data-root",
+            str(tiny_root),
+        ]
+        common = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
+                  "SLURM_STEP_NODELIST": "localhost", "SLURM_NODEID": "0", "SLURM_TASKS_PER_NODE": "2"}  # fmt: skip
+        tasks = [
+            subprocess.Popen(
+                [*words, "--out", str(tmp_path / "run"), "--launcher", "slurm", *more],
+                env={**toy_environment, **common, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)},
+                text=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+            for rank in (0, 1)
+        ]
+        return [
+            (task.returncode, error) for task, (_, error) in [(task, task.communicate(timeout=280)) for task in tasks]
+        ]
+
+    assert [status for status, _ in srun()] == [0, 0]
+    assert load_run(tmp_path / "run").record.backend.world_size == 2
+    mistaken = srun("--set", "train.epoch=3")
+    assert [status for status, _ in mistaken] == [2, 2]
+    assert sum(error.count("portbev: ") for _, error in mistaken) == 1, mistaken
+
+
+def test_a_run_of_two_goes_on_alone_with_the_bits_of_two_and_says_what_it_measured(
+    toy_family: None, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = cut_after(whole, 3, tmp_path / "run")
+    run = train(whole.config, backend="cpu", data_root=whole.record.data.source, out=out, resume=True)
+    assert same_bits(run, whole)
+    assert [(a.losses, a.grad_norm, a.samples) for a in run.scalars()] == [
+        (b.losses, b.grad_norm, b.samples) for b in whole.scalars()
+    ]
+    assert (run.record.backend.world_size, run.record.batch_parts, run.record.samples_per_step) == (1, 2, 4)
+    (found,) = run.record.deviations
+    assert (found.step, found.before, found.processes, found.steps, found.loss, found.grad_norm) == (3, 2, 1, 3, 0, 0)
+    said = capsys.readouterr().out
+    assert said.count("one process in place of 2: a batch of 4 is 2 parts of 2") == 1
+    assert said.count("steps 4 to 6 by one process: losses and gradient norms have the bits of those by 2") == 1
+    assert "4 samples: batch 2 x 2 parts" in said
+
+
+def test_a_run_of_one_goes_on_with_two_on_the_same_samples_and_says_by_how_much_it_differs(
+    toy_family: None, toy: Any, launch: Launch, tiny_root: Path, tmp_path: Path
+) -> None:
+    common = {**EVERY_STEP, "train__batch_size": 4, "model__batchnorm": False, "optimizer__name": "sgd"}
+    one = train(toy(**common), backend="cpu", data_root=tiny_root, out=tmp_path / "one")
+    out = cut_after(one, 3, tmp_path / "run")
+    done = launch("train", "--resume", "--out", out)
+    assert done.returncode == 0, done.stderr
+    run = load_run(out)
+    assert (run.record.backend.world_size, run.record.batch_parts, run.record.samples_per_step) == (2, 2, 4)
+    assert any(
+        "losses that a process normalises by itself, are of 2 samples, not 4" in note for note in run.record.notes
+    )
+    (found,) = run.record.deviations
+    assert found.steps == 3 and found.loss < 1e-5 and found.grad_norm < 1e-5
+    assert "steps 4 to 6 by 2 processes" in done.stdout
+    for a, b in zip(run.scalars(), one.scalars(), strict=True):
+        assert a.losses == pytest.approx(b.losses, rel=1e-5)
+
+
+def same_bits(first: Run, second: Run) -> bool:
+    """Whether two runs have the same weights, average and predictions."""
+    return first.predictions.read_bytes() == second.predictions.read_bytes() and all(
+        (first.checkpoints.path(6) / name).read_bytes() == (second.checkpoints.path(6) / name).read_bytes()
+        for name in ("model.safetensors", "ema.safetensors")
+    )
+
+
+def cut_after(run: Run, step: int, out: Path) -> Path:
+    """A copy of ``run`` in ``out`` as it would be if it had been killed later, with ``step`` its newest checkpoint."""
+    shutil.copytree(run.path, out)
+    for later in run.checkpoints.steps():
+        if later > step:
+            shutil.rmtree(Checkpoints(out / "checkpoints").path(later))
+    record = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    return out

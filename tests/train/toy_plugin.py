@@ -30,7 +30,7 @@ class ToyConfig(ModelSection):
     nan_at_forward: int | None = None  # forward pass (of training) whose middle layer gives NaN
     spare: bool = False  # a layer that no step uses
     overflow_at_forward: int | None = None  # forward pass (of training) whose scaled gradient exceeds fp16's range
-    killed_at_forward: Annotated[int | None, Meaning.NEITHER] = None  # that kills the second process
+    killed_at_forward: Annotated[int | None, Meaning.NEITHER] = None  # that kills the second process, not a restarted
     error_at_forward: Annotated[int | None, Meaning.NEITHER] = None  # in which the second process raises an error
     sleep: float = 0.0  # seconds per forward pass, so that a test can strike in the middle
 
@@ -69,7 +69,8 @@ class ToyModel(DetectionModel):
         x = functional.relu(self.norm(self.stem(images.flatten(0, 1))))
         x = functional.adaptive_avg_pool2d(x, 2).reshape(samples, cameras * self.config.channels * 4)
         self.middle.step = self.drop.step
-        step = self.drop.step if self.training and os.environ.get("RANK") == "1" else None
+        first_start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        step = self.drop.step if self.training and os.environ.get("RANK") == "1" and first_start else None
         if step is not None and step == self.config.killed_at_forward:
             os.kill(os.getpid(), signal.SIGKILL)
         if step is not None and step == self.config.error_at_forward:

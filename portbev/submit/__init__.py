@@ -1,0 +1,1 @@
+"""Submitting a training to a queue, by submitit (extra ``submit``): SLURM, or processes on this machine."""
