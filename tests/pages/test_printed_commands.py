@@ -53,7 +53,9 @@ def is_output(fence: Fence) -> bool:
 
 def portbev_words(line: str) -> list[str] | None:
     """The words behind ``portbev`` in a line that calls it, however it does."""
-    found = re.match(r"(?:torchrun .*?-m |\S*python3? -m |(?:\.venv/bin/)?)portbev\s+(.*)$", line)
+    found = re.match(
+        r"(?:torchrun .*?-m |(?:srun|mpirun) (?:.*? )??|\S*python3? -m |(?:\.venv/bin/)?)portbev\s+(.*)$", line
+    )
     return shlex.split(found[1]) if found else None
 
 
@@ -136,7 +138,9 @@ def check_other(line: str) -> None:
     elif program == "tox":
         check_environments(rest[rest.index("-e") + 1].split(","))
     else:
-        assert program in ("source", "apt-get", "npm", "py-spy"), f"no test knows how to judge: {line}"
+        assert program in ("source", "apt-get", "npm", "py-spy", "test", "scontrol"), (
+            f"no test knows how to judge: {line}"
+        )
 
 
 def check_script(words: list[str]) -> None:
