@@ -90,6 +90,7 @@ def check(
 
     from portbev import lists, terminal
     from portbev.data import open_root
+    from portbev.data.fetching import missing_archives
     from portbev.errors import ConfigError
     from portbev_nuscenes.check import check_root
     from portbev_nuscenes.pickled.check import check_infos
@@ -129,6 +130,8 @@ def check(
     for summary in summaries:
         terminal.say(out, summary)
     if count:
+        for told in missing_archives("nuscenes", root, folder, version):
+            terminal.say(out, told)
         terminal.say(out, f"{folder} {version}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(2)
     but = f", apart from what training does not need ({remarks} lines)" if remarks else ""

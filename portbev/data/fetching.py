@@ -119,6 +119,21 @@ def plan(data_set: str, version: str, splits: Sequence[str], *, root: str | None
     return Plan(name, version, tuple(splits), found, fetching.source, len(files), present, holding, notes)
 
 
+def missing_archives(data_set: str, text: str, root: DataPath, version: str) -> list[str]:
+    """A line that names the archives of a version which a root of archives lacks; none for other roots and versions.
+
+    Args:
+        text: names the root.
+        root: the same, opened.
+    """
+    one = plugins().datasets()[data_set].fetching
+    if one is None or version not in one().versions or not isinstance(root, StorePath):
+        return []
+    beside = _names_beside(text)
+    lacking = [piece.name for piece in one().pieces(version, ()) if _state(piece, root, beside, False) == "missing"]
+    return [f"archives of {version} that are not here: {', '.join(lacking)}"] if lacking else []
+
+
 def _known(data_set: str, version: str) -> tuple[str, Fetching]:
     known = {one.name: one.fetching() for one in plugins().datasets().values() if one.fetching is not None}
     if data_set:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 import platformdirs
 
 from portbev.doctor.installed import Package, packages
+from portbev.paths import is_url, roots_in
 
 SECONDS = 60
 """A command that takes longer is taken for one that does not answer."""
@@ -209,7 +210,7 @@ def here(*, data_root: str | None = None, out: str = ".", compiles: bool = False
         home=os.path.expanduser("~"),
         out=os.path.abspath(out),
         cache=os.path.abspath(os.path.expanduser(cache)),
-        data_root=None if data_root is None else os.path.abspath(os.path.expanduser(data_root)),
+        data_root=_first_folder(data_root),
         compiles=compiles,
     )
 
@@ -240,3 +241,9 @@ def _space(path: Path) -> Space | None:
     except OSError:
         return None
     return Space(usage.total, usage.free)
+
+
+def _first_folder(data_root: str | None) -> str | None:
+    """The first of the data roots that a text names which is on a disk of this machine."""
+    local = [root for root in roots_in(data_root or "") if root and not is_url(root)]
+    return os.path.abspath(os.path.expanduser(local[0])) if local else None

@@ -51,7 +51,7 @@ def folder_of_run(
     if (dataset.version, dataset.split) != (record.data.version, record.data.eval_split):
         parts += [name for name in (dataset.version, dataset.split) if name]
     if not same_root(dataset.root, record.data.root):
-        parts.append(f"on_{dataset.root.resolve().name}")
+        parts.append(f"on_{dataset.root.resolve().name or 'several'}")
     elif dataset.split == record.data.eval_split and dataset.digest() != record.data.eval_digest:
         parts.append("other_data")
     if checkpoint != "latest":

@@ -48,7 +48,7 @@ def test_a_version_is_enough_and_sizes_that_nobody_published_are_not_made_up(
 
 
 def test_a_root_is_looked_through_for_archives_and_unpacked_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("indexed_gzip")
     unpacked = Path(str(open_root(ROOT)))
@@ -70,6 +70,12 @@ def test_a_root_is_looked_through_for_archives_and_unpacked_files(
     assert status == 2
     assert f"10 of {len(pictures)} sensor files of key frames are there" in said
     assert "10 of them in v1.0-trainval03_keyframes.tgz" in said
+    assert main(["data", "check", "nuscenes", str(folder), "--files", "key"]) == 2
+    checked = capsys.readouterr().out
+    assert (
+        "archives of v1.0-trainval that are not here: v1.0-trainval01_blobs.tgz, v1.0-trainval02_blobs.tgz," in checked
+    )
+    assert "v1.0-trainval03_blobs.tgz" not in checked
     rows = {line.split()[0]: line for line in said.splitlines() if line.startswith("v1.0-")}
     assert "there" in rows["v1.0-trainval03_blobs.tgz"] and "missing" in rows["v1.0-trainval04_blobs.tgz"]
     assert "there" in rows["v1.0-trainval_meta.tgz"]
