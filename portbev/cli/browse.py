@@ -66,6 +66,9 @@ def browse(
     epochs = list(range(epoch, epoch + (draws if augmented else 1)))
     if not augmented and draws > 1 and _given(context, "draws"):
         terminal.tell("drawn once: nothing is augmented at random")
+    if kind == ".html" and len(indices) * (len(epochs) + 1) > looking.MOST:
+        what = f"a page holds at most {looking.MOST} pictures, and these are {len(indices) * (len(epochs) + 1)}"
+        raise PortbevError(what, where=str(target), cure="Name a folder, or fewer: --count, --draws")
     samples = _shown(looking.look(dataset, browser, indices, epochs=epochs), len(indices))
     if kind == "":
         for path in looking.write_folder(samples, target):

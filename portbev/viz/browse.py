@@ -22,6 +22,9 @@ from portbev.viz.seen import Browser, Seen, with_lines
 QUALITY = 88
 """Of the JPEGs in the page."""
 
+MOST = 600
+"""Pictures of a page, of up to half a megabyte each."""
+
 
 @dataclass(frozen=True)
 class Looked:

@@ -65,6 +65,7 @@ def test_what_cannot_be_drawn_is_told_in_a_line(browse, tmp_path: Path) -> None:
         (["--out", tmp_path / "page.pdf"], "nothing is written as .pdf"),
         (["--count", 2, "--index", 0], "--count does nothing beside"),
         (["--count", 2, "--out", tmp_path / "one.png"], "one picture holds one sample"),
+        (["--index", 0, "--draws", 600], "a page holds at most 600 pictures, and these are 601"),
         (["--show", "--out", tmp_path / "folder"], "a folder cannot be shown"),
     ]:
         status, out, err = browse("--out", page, *words)
