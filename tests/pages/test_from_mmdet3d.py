@@ -13,7 +13,7 @@ from portbev.cli import _one_each, main
 
 PAGE = DOCS / "from-mmdet3d.md"
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="the pages are not part of this installation")
-OURS = re.compile(r"^(portbev|torchrun|python -m portbev\S*|pip) ")
+OURS = re.compile(r"^(portbev|torchrun|srun|mpirun|python -m portbev\S*|pip) ")
 
 
 def rows() -> list[tuple[str, str]]:
@@ -43,7 +43,7 @@ def test_the_page_has_a_row_for_each_tool_and_says_of_each_what_there_is() -> No
         "analyze_logs.py plot_curve", "cal_train_time", "--show-dir", "visualize_results.py", "browse_dataset.py",
         "get_flops.py", "publish_model.py", "regnet2mmdet.py", "detectron2pytorch.py", "nuimage_converter.py",
         "print_config.py", "benchmark.py", "fuse_conv_bn.py", "create_data.py", "gen_info.py", "gen_depth_gt.py",
-        "convert_radial.py", "eval_radial.py", "can_bus.zip",
+        "convert_radial.py", "eval_radial.py", "can_bus.zip", "mmdet3d2torchserve.py", "slurm_train.sh", "results.pkl",
     ):  # fmt: skip
         assert tool in text, tool
 
