@@ -72,7 +72,7 @@ class Server:
         self.service = Service(predictor, Limits(**limits))
         self._socket = listen("127.0.0.1", 0)
         self.port = self._socket.getsockname()[1]
-        config = uvicorn.Config(self.service.app, log_config=None, log_level="critical", lifespan="on")
+        config = uvicorn.Config(self.service.app, log_config=None, log_level="critical", lifespan="on", ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: self._server.run([self._socket]), daemon=True)
 
