@@ -10,7 +10,7 @@ from portbev.data.cache import cache_folder
 from portbev.data.generated.scheme import Scheme
 from portbev.data.stores.store import Store, StorePath
 from portbev.errors import DataError, PortbevError, nearest
-from portbev.paths import DataPath, as_text, is_url, roots_in
+from portbev.paths import DataPath, as_text, is_url, names_in, roots_in
 from portbev.plugins import plugins
 
 __all__ = ["cache_folder", "lasting_root", "open_root", "same_root"]
@@ -58,6 +58,7 @@ def _open(roots: list[str]) -> DataPath:
         path = Path(root).expanduser()
         if is_url(root):
             remote.append(Remote(root))
+            _refuse_archives(root, StorePath(remote[-1]))
         elif path.is_dir():
             folders.append(path)
             archives += archives_in(path, notes)
@@ -84,6 +85,15 @@ def _open(roots: list[str]) -> DataPath:
     union = Union(stores, as_text(tops), tops[0])
     union.notes += notes
     return StorePath(union)
+
+
+def _refuse_archives(url: str, root: DataPath) -> None:
+    from portbev.data.archives.names import is_archive
+
+    packed = sorted(name for name in names_in(root) if is_archive(name))
+    if packed and not _looks_like(root):
+        what = f"holds archives ({packed[0]}{' and others' if packed[1:] else ''}), which are read from a disk alone"
+        raise DataError(what, where=url, cure="Copy those that portbev data fetch-plan names, and give their folder")
 
 
 def _looks_like(folder: DataPath) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from portbev.data.archives.index import Index
 from portbev.data.archives.names import is_archive, is_other_archive, plain
-from portbev.data.archives.store import Archive, make_index
+from portbev.data.archives.store import Archive, index_path, make_index
 from portbev.data.cache import cache_folder
 from portbev.data.pool import cpus
 from portbev.data.progress import Progress, reporter
@@ -119,6 +119,10 @@ def _make_all(paths: Sequence[Path]) -> list[Index | PortbevError]:
         except PortbevError as error:
             return error
 
+    new = [path for path in paths if path.is_file() and not index_path(path)[0].exists()]
+    if new:
+        size = sum(path.stat().st_size for path in new) / 1e9
+        log.warning("indexing %d archive%s of %.2f GB, once", len(new), "s"[: len(new) > 1], size)
     done = [0] * len(paths)
     with reporter(True, "Indexing archives, once", 0) as report:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import multiprocessing
 import pickle
 import sys
 import threading
@@ -18,6 +19,7 @@ from portbev.cli import main
 from portbev.data.root import lasting_root, open_root
 from portbev.data.stores import remote
 from portbev.errors import DataError, PortbevError
+from portbev.paths import DataPath
 
 fsspec = pytest.importorskip("fsspec")
 FILES = {name: data for name, data in tree(7).items() if data}
@@ -93,6 +95,19 @@ def test_a_web_server_that_lists_folders_is_enough(listing: str) -> None:
     assert not (root / "samples" / "none.jpg").exists()
 
 
+def read_in_a_worker(root: DataPath, names: list[str]) -> list[bytes]:
+    return [(root / name).read_bytes() for name in names]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_from_a_server_that_this_process_has_read_from(listing: str, method: str) -> None:
+    root, names = open_root(listing), list(FILES)
+    assert read_in_a_worker(root, names[:2]) == [FILES[name] for name in names[:2]]
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        parts = pool.starmap_async(read_in_a_worker, [(root, names[:20]), (root, names[20:])]).get(timeout=60)
+    assert [*parts[0], *parts[1]] == list(FILES.values())
+
+
 def test_without_listings_a_manifest_says_what_there_is(listless: str, folder: Path) -> None:
     with pytest.raises(DataError) as error:
         open_root(listless)
@@ -111,6 +126,12 @@ def test_a_file_that_changes_on_the_server_is_not_read_as_another(listless: str,
     (folder / "v1.0-mini" / "sample.json").write_bytes(b"[]")
     with pytest.raises(DataError, match="2 bytes came of 5002"):
         (root / "v1.0-mini" / "sample.json").read_bytes()
+
+
+def test_archives_behind_a_url_are_to_be_copied(memory: Any) -> None:
+    memory.pipe_file("/bucket/public/v1.0-mini.tgz", b"")
+    with pytest.raises(DataError, match=r"holds archives \(v1.0-mini.tgz\), which are read from a disk alone"):
+        open_root("memory://bucket/public")
 
 
 @pytest.mark.usefixtures("memory")
@@ -134,6 +155,7 @@ def test_a_cache_of_reads_is_a_prefix(listing: str, tmp_path_factory: pytest.Tem
     ],
 )
 def test_a_url_that_cannot_be_read_is_told_in_a_line(url: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("aiohttp")
     assert main(["data", "check", "nuscenes", url, "--version", "v1.0-mini"]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error") or url in told
