@@ -37,7 +37,7 @@ def plot(
     title: str = typer.Option("", "--title", help="Above the picture."),
     out: Path = typer.Option(Path("curves.png"), "--out", metavar="FILE", help="png, pdf or svg."),  # noqa: B008
     mode: str = MODE,
-    interval: int = typer.Option(1, "--interval", min=1, help="Draw every so-manieth step."),
+    interval: int = typer.Option(1, "--interval", min=1, help="Draw one step of so many."),
     epochs: bool = typer.Option(False, "--epochs", help="Epochs along the axis, not steps."),
 ) -> None:
     """Draw curves of one or several logs."""

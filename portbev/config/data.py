@@ -42,6 +42,6 @@ class CommonData(Section):
     workers: Annotated[int, Meaning.NEITHER] = Field(4, ge=0, le=1024)
     """Processes that load batches; 0: the training's own."""
     eval_stride: Annotated[int, Meaning.WATCH] = Field(1, ge=1)
-    """Evaluate every so manieth sample during training; the last evaluation takes all. [samples]"""
+    """During training evaluate one sample of so many; the last evaluation takes all of them. [samples]"""
     augment: bool = True
     """Augment training samples; false: take them as they are."""

@@ -27,7 +27,7 @@ def draw(
 
     Args:
         legend: a text per curve, log by log; empty: made of the names.
-        interval: every so-manieth row is drawn.
+        interval: one row of so many is drawn.
 
     Returns:
         The texts of the curves.
