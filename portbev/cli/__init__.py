@@ -176,7 +176,8 @@ def _misused(error: Exception, arguments: list[str]) -> BaseException:
         from portbev.cli.habits import translated
 
         has = [name for one in context.command.params for name in (*one.opts, *one.secondary_opts)]
-        told = translated(where, arguments[len(where.split()) :], has)
+        typed = where if arguments[: len(where.split())] == where.split() else arguments[0]  # submit asks train
+        told = translated(typed, arguments[len(typed.split()) :], has, like=where)
         if told is not None:
             return told
     unknown = re.match(r"no such command '(.+?)'", said, re.IGNORECASE)

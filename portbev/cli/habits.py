@@ -220,6 +220,11 @@ def known_elsewhere(name: str) -> str:
     return _ELSEWHERE.get(last) or _ELSEWHERE.get(last.removesuffix(".py").removesuffix(".sh"), "")
 
 
+def _options(habit: Habit) -> set[str]:
+    """The options of ours that it becomes."""
+    return {word for word in habit.becomes.split() if word.startswith("-")}
+
+
 def refuse_key(setting: str) -> None:
     """Raise for a setting of a key that configurations elsewhere have; the line names ours."""
     key, _, value = setting.partition("=")
@@ -230,15 +235,17 @@ def refuse_key(setting: str) -> None:
         raise ConfigError(f"is no key here but {_NO_KEYS[key]}", where=f"--set {setting}")
 
 
-def translated(command: str, words: Sequence[str], has: Sequence[str]) -> PortbevError | None:
+def translated(command: str, words: Sequence[str], has: Sequence[str], *, like: str = "") -> PortbevError | None:
     """The error for options of other tools, with the command as it is written here; None if none is known.
 
     Args:
         command: of ours, without ``portbev``.
         words: what stands behind it.
         has: the options that it has.
+        like: the command whose options it takes, where that is another.
     """
-    known = {**_EVERYWHERE, **_COMMANDS.get(command, {})}
+    known = {**_EVERYWHERE, **_COMMANDS.get(like or command, {})}
+    known = {name: habit for name, habit in known.items() if _options(habit) <= set(has)}
     told, kept, rest = dict[str, str](), list[str](), list(words)
     while rest:
         word = rest.pop(0)

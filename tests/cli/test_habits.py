@@ -51,6 +51,7 @@ CASES = [
     ("viz run --show-dir out --score-thr 0.5", "viz run --out out --score 0.5"),
     ("flops mine.yaml --shape 256 704", "flops mine.yaml"),
     ("publish a.pth b.pth", "publish a.pth --out b.pth"),
+    ("submit mine.yaml --work-dir w --nodes 2", "submit mine.yaml --out w --nodes 2"),
 ]
 
 
@@ -105,6 +106,11 @@ def test_every_command_that_a_tool_is_told_exists(app: Any) -> None:
     for here in habits._ELSEWHERE.values():
         command, rest = command_of(app, here.split())
         assert command is not app and (not rest or rest[0].startswith("-")), here
+
+
+def test_no_option_is_advised_that_the_command_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["configs", "--seed", "1"]) == 2
+    assert "no such option: --seed" in capsys.readouterr().err
 
 
 def test_an_option_that_nobody_has_stays_an_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
