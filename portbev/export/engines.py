@@ -126,7 +126,9 @@ def _write_aoti(program: Any, path: Path, inputs: Sequence[str], outputs: Sequen
     check_needs("aoti")
     from torch import _inductor
 
-    _inductor.aoti_compile_and_package(program, package_path=str(path))
+    # as many threads as torch has where it runs, not as it had here
+    options = {"cpp.dynamic_threads": True}
+    _inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=options)
 
 
 def _write_onnx(program: Any, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from portbev.cli import main
 from portbev.digests import file_digest
 from portbev.export.predictor import open_predictor
 from portbev.export.trained import open_trained
 
 
 def test_a_run_is_exported_checked_and_predicts_what_it_did(
-    portbev: Callable[..., Any], trained: Path, tmp_path: Path
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "mine.pt2"
-    done = portbev("export", trained, "--to", "pt2", "--out", out, "--samples", 2)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert f"written: {out} (pt2, " in done.stdout and "checked on 2 samples" in done.stdout
+    assert main(["export", str(trained), "--to", "pt2", "--out", str(out), "--samples", "2"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert f"written: {out} (pt2, " in printed.out and "checked on 2 samples" in printed.out
     manifest = json.loads((tmp_path / "mine.pt2.json").read_text())
     assert manifest["files"] == {"mine.pt2": file_digest(out)}
     assert [one["name"] for one in manifest["inputs"]] == ["images", "camera", "voxels"]
@@ -44,8 +44,7 @@ def test_a_run_is_exported_checked_and_predicts_what_it_did(
         assert (found.detections.labels == wanted.labels).all()
 
 
-def test_a_run_without_weights_is_one_line(portbev: Callable[..., Any], trained: Path, tmp_path: Path) -> None:
+def test_a_run_without_weights_is_one_line(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
-    done = portbev("export", tmp_path, "--to", "pt2")
-    assert done.returncode == 2
-    assert done.stderr == f"portbev: {tmp_path}: the run has no checkpoint yet\n"
+    assert main(["export", str(tmp_path), "--to", "pt2"]) == 2
+    assert capsys.readouterr().err == f"portbev: {tmp_path}: the run has no checkpoint yet\n"

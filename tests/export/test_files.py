@@ -85,6 +85,17 @@ def test_an_export_is_a_function_of_named_tensors(export: Path) -> None:
         assert torch.equal(loaded({"x": x})["y"], 2 * x)
 
 
+@pytest.mark.skipif(engines._compiler() is None, reason="no C++ compiler")
+def test_a_compiled_package_is_the_same_function(program: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.aoti.pt2"
+    engines.write(program, "aoti", path, ["x"], ["y"])
+    write_manifest(facts(format="aoti", file=path.name, files={path.name: file_digest(path)}), manifest_path(path))
+    loaded = load(path)
+    for length in (2, 9):
+        x = torch.rand(2, length)
+        assert torch.equal(loaded({"x": x})["y"], 2 * x)
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [

@@ -65,7 +65,7 @@ def eager_engine(trained: Trained) -> tuple[Any, Engine]:
 
 @pytest.mark.parametrize("name", ["bevformer/tiny_test", "echofusion/tiny_test"])
 def test_a_traced_graph_agrees_with_the_model(name: str) -> None:
-    trained = untrained(name)
+    trained = untrained(name, "model.decoder.layers=1")  # as much as shows an error; tracing takes the time
     form, engine = traced_engine(trained)
     found = parity.measured(trained, form, engine, 4)
     parity.require(found)
