@@ -7,6 +7,7 @@ Several processes are started by ``torchrun``, which sets RANK, WORLD_SIZE and L
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ import torch.distributed as dist
 
 from portbev.backend import Backend
 from portbev.errors import BackendError, PortbevError
-from portbev.launcher import launch
+from portbev.launcher import Launch, launch
 from portbev.launcher.meeting import store_of_agent
 
 _PATIENCE = 5.0
@@ -158,43 +159,55 @@ def world_size() -> int:
     return launch().size
 
 
-def first_to_report(text: str) -> bool:
-    """Whether no other process of this launch has reported ``text`` yet, so that a message is printed once.
+def tell_once(text: str | None, say: Callable[[], None]) -> None:
+    """Call ``say``, which tells ``text``, unless another process of this launch has the same to tell.
 
-    It uses the launcher's store, which needs no process group. Of processes that SLURM or MPI started, the first one
-    has the store. Without a store the result is always true.
+    Nobody leaves before it is told: torchrun ends all as soon as one has left. It uses the launcher's store, which
+    needs no process group. Of processes that SLURM or MPI started, the first one has the store. Without a store all tell.
+
+    Args:
+        text: None: another process has it to tell, see :class:`EchoedError`.
     """
     try:
         started = launch()
     except BackendError:  # it is what there is to say
-        return True
-    if started.size == 1 or "MASTER_ADDR" not in os.environ:
-        return True
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    key = f"portbev/said/{attempt}/{hashlib.sha256(text.encode()).hexdigest()}"
+        started = Launch()
+    is_mine = text is not None
     hosting = started.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    try:
-        store = dist.TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=hosting,
-            wait_for_workers=False,
-            multi_tenant=hosting,
-            timeout=timedelta(seconds=_PATIENCE),
-        )
-        is_first = store.add(key, 1) == 1
-        if hosting:
-            _wait_for_the_others(store, key, started.size)
-        return is_first
-    except (RuntimeError, ValueError, KeyError, OSError):
-        return True
+    prefix = f"portbev/said/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    store: dist.Store | None = None
+    with contextlib.suppress(RuntimeError, ValueError, OSError):
+        if started.size > 1 and "MASTER_ADDR" in os.environ:
+            store = _store(int(os.environ.get("MASTER_PORT", "")), hosting=hosting)
+            is_mine = is_mine and store.add(f"{prefix}/{hashlib.sha256(str(text).encode()).hexdigest()}", 1) == 1
+    if is_mine:
+        say()
+    if store is None:
+        return
+    with contextlib.suppress(RuntimeError):
+        if is_mine:
+            store.set(f"{prefix}/told", "1")
+        store.add(f"{prefix}/came", 1)
+        _wait(lambda: store.check([f"{prefix}/told"]))
+        if hosting:  # the store ends with this process
+            _wait(lambda: store.add(f"{prefix}/came", 0) >= started.size)
 
 
-def _wait_for_the_others(store: dist.Store, key: str, size: int) -> None:
-    """Keep the store, which ends with this process, until all have asked whether they are the first."""
+def _store(port: int, *, hosting: bool) -> dist.Store:
+    return dist.TCPStore(
+        os.environ["MASTER_ADDR"],
+        port,
+        is_master=hosting,
+        wait_for_workers=False,
+        multi_tenant=hosting,
+        timeout=timedelta(seconds=_PATIENCE),
+    )
+
+
+def _wait(met: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while store.add(key, 0) < size and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not met() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def local_rank(backend: Backend) -> int:

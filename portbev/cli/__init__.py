@@ -84,19 +84,18 @@ def _tell(error: PortbevError, *, debug: bool) -> int:
     """Print the line, and with ``debug`` how it came about; returns the exit status."""
     if debug:
         traceback.print_exc()
-    if _is_mine_to_say(error):
-        line = str(error)
-        print(f"portbev: {line.replace(error.what, whole(error.what)) if debug else line}", file=sys.stderr)
-    return error.exit_code
+    line = str(error)
 
+    def say() -> None:
+        print(f"portbev: {line.replace(error.what, whole(error.what)) if debug else line}", file=sys.stderr, flush=True)
 
-def _is_mine_to_say(error: PortbevError) -> bool:
-    """Of several processes with the same error, or with that of the first one, one tells it."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        return True
-    from portbev.comm import EchoedError, first_to_report
+        say()
+    else:
+        from portbev.comm import EchoedError, tell_once
 
-    return not isinstance(error, EchoedError) and first_to_report(str(error))
+        tell_once(None if isinstance(error, EchoedError) else line, say)
+    return error.exit_code
 
 
 def _one_each(arguments: list[str]) -> list[str]:

@@ -96,9 +96,11 @@ while time.monotonic() < end:
     except OSError:
         break
     time.sleep(0.02)
+else:
+    sys.exit()
 sys.stdout.write(sys.argv[2])
 """
-"""Waits for the end of a process, and prints."""
+"""Waits for the end of a process, and prints; not if it lives on, because it then goes on with the run by itself."""
 
 
 def _say_last(text: str) -> None:
