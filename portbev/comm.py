@@ -163,7 +163,7 @@ def tell_once(text: str | None, say: Callable[[], None]) -> None:
     """Call ``say``, which tells ``text``, unless another process of this launch has the same to tell.
 
     Nobody leaves before it is told: torchrun ends all as soon as one has left. It uses the launcher's store, which
-    needs no process group. Of processes that SLURM or MPI started, the first one has the store. Without a store all tell.
+    needs no process group. Of processes that SLURM or MPI started, the first one has the store. Without one all tell.
 
     Args:
         text: None: another process has it to tell, see :class:`EchoedError`.
