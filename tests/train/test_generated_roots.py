@@ -19,6 +19,7 @@ from portbev.evaluate.checkpoints import evaluate_checkpoint
 from portbev.nn.image_backbone import FrozenRandomError
 from portbev.train import train
 from portbev.train.output import claimed
+from portbev.train.shares import equal_shares
 from portbev.train.splits import open_splits
 from portbev_radial.synth import RadialSynthOptions
 from portbev_radial.synth import generate as generate_radial
@@ -60,7 +61,7 @@ def test_an_official_configuration_opens_generated_data_with_what_one_error_name
     assert "\n" not in line and f"Type: portbev train {name} --data-root {root} --set " in line
     mended = load_config(name, [*settings(line), "data.workers=0"])
     fit_generated(mended, root, [])
-    assert open_splits(mended, root, comm).steps_per_epoch > 0
+    assert open_splits(mended, root, comm, equal_shares(mended.train.batch_size, comm)).steps_per_epoch > 0
     agreement(mended)
 
 
