@@ -186,22 +186,10 @@ def _report(run: Run) -> None:
 
 def resume_command(command: Sequence[str]) -> str:
     """What to type to continue the run that ``command`` began."""
-    words = [*_start(command), *command[1:]]
+    from portbev.config.typed import started
+
+    words = [*started(command), *command[1:]]
     return shlex.join(words if "--resume" in words else [*words, "--resume"])
-
-
-def _start(command: Sequence[str]) -> list[str]:
-    """What stands before the arguments of ``command`` to start as many processes again."""
-    size, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        joined = " ".join(command).replace("=", " ")
-        if "--launcher slurm" in joined:
-            return ["srun", "--ntasks", str(size), "portbev"]
-        return ["mpirun", "-n", str(size), "portbev"] if "--launcher mpi" in joined else ["portbev"]
-    if size == 1:
-        return ["portbev"]
-    several = ["--nnodes", str(size // here), "--rdzv-backend", "c10d", "--rdzv-endpoint", "HOST:PORT"]
-    return ["torchrun", *(several if size > here else []), "--nproc-per-node", str(here), "-m", "portbev"]
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -23,10 +23,18 @@ def is_ours(command: Sequence[str]) -> bool:
 _MODULE = ("portbev", "__main__.py")
 
 
-def started() -> list[str]:
-    """The words before the command's name: of one process, or of several that torchrun started."""
-    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return ["portbev"] if processes == "1" else ["torchrun", "--nproc-per-node", processes, "-m", "portbev"]
+def started(command: Sequence[str]) -> list[str]:
+    """What stands before the arguments of ``command`` to start as many processes again."""
+    size, here = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        joined = " ".join(command).replace("=", " ")
+        if "--launcher slurm" in joined:
+            return ["srun", "--ntasks", str(size), "portbev"]
+        return ["mpirun", "-n", str(size), "portbev"] if "--launcher mpi" in joined else ["portbev"]
+    if size == 1:
+        return ["portbev"]
+    several = ["--nnodes", str(size // here), "--rdzv-backend", "c10d", "--rdzv-endpoint", "HOST:PORT"]
+    return ["torchrun", *(several if size > here else []), "--nproc-per-node", str(here), "-m", "portbev"]
 
 
 def with_settings(command: Sequence[str], settings: Mapping[str, Any]) -> str:
@@ -35,7 +43,7 @@ def with_settings(command: Sequence[str], settings: Mapping[str, Any]) -> str:
     Args:
         command: as in ``sys.argv``.
     """
-    words = [*started(), *_without(command[1:], settings)]
+    words = [*started(command), *_without(command[1:], settings)]
     for key, value in settings.items():
         words += ["--set", f"{key}={written(value)}"]
     return shlex.join(words)

@@ -107,7 +107,8 @@ def test_what_was_typed_of_the_same_keys_is_replaced(monkeypatch: pytest.MonkeyP
     assert with_settings(typed, {"a.b": "v1", "c": [1, 2], "d": None}) == (
         "portbev train x.yaml --out o --set e=4 --set a.b=v1 --set 'c=[1, 2]' --set d=null"
     )
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "any"}.items():
+        monkeypatch.setenv(name, value)
     assert with_settings(typed[:3], {"a": True}) == ("torchrun --nproc-per-node 2 -m portbev train x.yaml --set a=true")
 
 
