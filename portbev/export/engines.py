@@ -47,9 +47,11 @@ def traced(graph: nn.Module, inputs: Tensors, lengths: Mapping[str, Length]) -> 
     """
     axes = {one.name: torch.export.Dim(one.name, min=one.least, max=one.most) for one in lengths.values()}
     shapes = [{lengths[name].axis: axes[lengths[name].name]} if name in lengths else None for name in inputs]
+    # a compiled package takes the strides of the examples for those of every input, and does not look
+    examples = tuple(tensor.contiguous() for tensor in inputs.values())
     with _quiet():
         program = torch.export.export(
-            _Positional(graph).eval(), tuple(inputs.values()), dynamic_shapes=(tuple(shapes),), strict=False
+            _Positional(graph).eval(), examples, dynamic_shapes=(tuple(shapes),), strict=False
         )
         program = program.run_decompositions(forms())
     others = [name for name in operators(program) if not name.startswith(("aten.", "prims.", "<built-in"))]

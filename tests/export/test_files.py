@@ -85,6 +85,12 @@ def test_an_export_is_a_function_of_named_tensors(export: Path) -> None:
         assert torch.equal(loaded({"x": x})["y"], 2 * x)
 
 
+def test_a_graph_is_for_contiguous_inputs_whatever_the_examples_strides() -> None:
+    turned = engines.traced(Doubled(), {"x": torch.ones(3, 2).T}, {})
+    (given,) = (node.meta["val"] for node in turned.graph.nodes if node.op == "placeholder")
+    assert given.is_contiguous()
+
+
 @pytest.mark.skipif(engines._compiler() is None, reason="no C++ compiler")
 def test_a_compiled_package_is_the_same_function(program: Any, tmp_path: Path) -> None:
     path = tmp_path / "x.aoti.pt2"
