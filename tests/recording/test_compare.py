@@ -14,6 +14,7 @@ import torch
 from making import MakeDump
 
 from portbev.errors import PortbevError
+from portbev.parity.bisect.files import from_files
 from portbev.parity.dumps.compare import compare
 from portbev.parity.dumps.reading import Dump, load_dump
 from portbev.parity.dumps.told import lines
@@ -63,13 +64,17 @@ def test_a_convolution_that_rounds_is_the_cause_and_nothing_else(
         return model, notes
 
     monkeypatch.setattr(setup, "_build_model", built)
-    found = compare(base, make_dump())
+    other = make_dump()
+    found = compare(base, other)
     assert found.verdict == "different"
     assert found.cause is not None
     assert found.cause.a.key[:3] == ("backbone.img_backbone.layer2.0.conv1", "conv2d", "output")
     told = "\n".join(lines(found))
     assert "cause: backbone.img_backbone.layer2.0.conv1 conv2d output" in told
     assert "what it is computed from agrees" in told
+    assert not any("neither dump has bands" in line for line in from_files(base, other).verdict.others)
+    bare = [replace(dump, header=dump.header.model_copy(update={"reruns": []})) for dump in (base, other)]
+    assert any("neither dump has bands" in line for line in from_files(*bare).verdict.others)
 
 
 def test_other_data_seeds_settings_and_weights_are_refused_with_what_differs(base: Dump, make_dump: MakeDump) -> None:

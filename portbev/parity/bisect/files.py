@@ -37,8 +37,14 @@ def from_files(a: Dump, b: Dump) -> Suspect:
     _KINDS.get(pair.a.key.role, numeric)(suspect, a, b, ranks)
     if earlier is not None and beyond is not None:
         suspect.verdict.others.append(f"{beyond[0].a.key} is the first beyond its band; it may follow from the cause")
+    if not (a.header.reruns or b.header.reruns) and pair.a.key.role in _ROUNDED:
+        suspect.verdict.others.append(_UNBANDED)
     suspect.nearby = nearby(where, pair)
     return suspect
+
+
+_ROUNDED = frozenset({"output", "written", "grad", "parameter.local"})
+_UNBANDED = "neither dump has bands, so what is accused may be rounding that grew: make one of them without --no-bands"
 
 
 def _earlier(
