@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -84,14 +85,12 @@ def statistics_stay(module: Any, forward: Callable[..., Any]) -> Callable[..., A
     return stale
 
 
-class _Pairs:
-    """Visible pairs with another order of the anchors of a pillar."""
-
-    def __init__(self, pairs: Any) -> None:
-        self.counts, self.query, self.weight = pairs.counts, pairs.query, pairs.weight
-        self.reference = pairs.reference.flip(1)
-
-
 def anchors_upside_down(module: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
     """Camera attention that takes the points of a pillar from top to bottom."""
-    return lambda query, features, shapes, pairs: forward(query, features, shapes, _Pairs(pairs))
+
+    def upside_down(query: Tensor, features: Tensor, shapes: Any, pairs: Any) -> Any:
+        turned = copy.copy(pairs)
+        turned.reference = pairs.reference.flip(1)
+        return forward(query, features, shapes, turned)
+
+    return upside_down
