@@ -98,7 +98,7 @@ def check(
 
     if overrides and not config:
         raise ConfigError("changes a configuration, and none is given", where="--set", cure="Add --config NAME")
-    section = _data_of(config, overrides) if config else None
+    section = _data_of(config, overrides, root, asked=version) if config else None
     folder = open_root(root)
     version = version or (section.version if section else only_version(folder))
     console, out = terminal.open_console(stderr=True), terminal.open_console()
@@ -138,18 +138,25 @@ def check(
     terminal.say(out, f"{folder} {version}: complete and consistent{but}")
 
 
-def _data_of(config: str, overrides: list[str]) -> NuscenesData | NuscenesQueueData:
+def _data_of(config: str, overrides: list[str], root: str, *, asked: str) -> NuscenesData | NuscenesQueueData:
     """The data section of a configuration.
 
+    Args:
+        asked: the version, where it is not the configuration's that counts.
+
     Raises:
-        ConfigError: a configuration that cannot be used, or of other data.
+        ConfigError: a configuration that cannot be used, of other data, or that does not fit generated data.
     """
     from portbev.config import load_config
+    from portbev.data.generated.fitting import fit_generated
     from portbev.errors import ConfigError
     from portbev_nuscenes.config import NuscenesData, NuscenesQueueData
 
-    section = load_config(config, overrides).data
+    whole = load_config(config, overrides)
+    section = whole.data
     if not isinstance(section, NuscenesData | NuscenesQueueData):
         cure = "Give a configuration of kind nuscenes or nuscenes_queue"
         raise ConfigError(f"data.kind is {section.kind}, which has no nuScenes tables", where=config, cure=cure)
+    if not asked:
+        fit_generated(whole, root, sys.argv, processes=0)
     return section

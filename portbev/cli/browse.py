@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,6 +130,7 @@ def _open(settings: RunConfig, split: str, root: str | None) -> Dataset:
         PortbevError: neither of the configuration's splits.
     """
     from portbev.data import build_dataset, open_root
+    from portbev.data.generated.fitting import fit_generated
     from portbev.errors import PortbevError
 
     data = settings.data
@@ -137,6 +139,7 @@ def _open(settings: RunConfig, split: str, root: str | None) -> Dataset:
         there = ", ".join(dict.fromkeys(["train", "eval", data.train_split, data.eval_split]))
         cure = f"There are {there}; another one: --split eval --set data.eval_split={split}"
         raise PortbevError(f"the configuration has no split {split!r}", where="--split", cure=cure)
+    fit_generated(settings, root, sys.argv, processes=0, part=parts[split])
     dataset = build_dataset(data, open_root(root), parts[split], seed=settings.train.seed)
     dataset.check()
     return dataset
@@ -168,7 +171,6 @@ def _write_page(text: str, path: Path) -> None:
 
 def _open_in_browser(path: Path) -> None:
     """Open the file; a machine without a browser gets a line."""
-    import sys
     import webbrowser
 
     if not webbrowser.open(path.absolute().as_uri()):

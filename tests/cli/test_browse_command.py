@@ -72,6 +72,18 @@ def test_what_cannot_be_drawn_is_told_in_a_line(browse, tmp_path: Path) -> None:
         assert (status, out) == (2, "") and told in err and len(err.splitlines()) == 1, words
 
 
+def test_an_official_configuration_is_told_at_once_what_generated_data_need(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (
+        ["browse", "bevformer/tiny", "--data-root", data],
+        ["check", "nuscenes", data, "--config", "bevformer/tiny"],
+    ):
+        assert main(["data", *map(str, command)]) == 2
+        line = capsys.readouterr().err
+        assert "data.version=v1.0-mini" in line and "data.train_split=synth_train" in line and "batch_size" not in line
+
+
 def test_a_machine_without_a_browser_is_told_where_the_page_is(browse, tmp_path: Path, monkeypatch) -> None:
     import webbrowser
 

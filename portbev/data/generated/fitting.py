@@ -34,7 +34,7 @@ def fit_generated(
 
     Args:
         command: what was typed, which the error repeats with the settings.
-        processes: of a training.
+        processes: of a training; 0 where nothing is trained.
         frozen: why the model has no weights to start from.
         part: an evaluation asks for less: for what the data are, and which split.
 
