@@ -69,7 +69,7 @@ class BevDepthForm:
 
     temporal = False
     state: Mapping[str, str] = {}
-    postprocessing = "best cells of the heatmaps, boxes of them, and non-maximum suppression: outside, on the host"
+    postprocessing = "best cells of the heatmaps, boxes of them, and non-maximum suppression"
 
     def __init__(self, config: BevDepthConfig, batch: int) -> None:
         self.config, self.batch = config, batch

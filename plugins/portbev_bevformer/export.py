@@ -82,7 +82,7 @@ class BevFormerForm:
     batch = 1
     temporal = True
     state: Mapping[str, str] = {"bev": "previous_bev"}
-    postprocessing = "the best queries, and boxes of their codes; no suppression: outside, on the host"
+    postprocessing = "the best queries, and boxes of their codes; no suppression"
 
     def __init__(self, config: BevFormerConfig) -> None:
         self.config = config

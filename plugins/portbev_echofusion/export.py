@@ -75,7 +75,7 @@ class EchoFusionForm:
 
     temporal = False
     state: Mapping[str, str] = {}
-    postprocessing = "the best queries, and boxes of their codes; no suppression: outside, on the host"
+    postprocessing = "the best queries, and boxes of their codes; no suppression"
 
     def __init__(self, config: EchoFusionConfig, batch: int) -> None:
         self.config, self.batch = config, batch

@@ -85,7 +85,10 @@ def check(
         [], "--infos", metavar="FILE", help="Compare infos of mmdet3d, BEVFormer or BEVDepth too; repeatable."
     ),
 ) -> None:
-    """Check a nuScenes data root; one line per problem. Exit status 2 when there are any that a run refuses."""
+    """Check a nuScenes data root; one line per problem. Exit status 2 when there are any that a run refuses.
+
+    Example: portbev data check nuscenes data/nuscenes --config bevdepth/r50_256x704_128x128_24e
+    """
     from rich.progress import Progress
 
     from portbev import lists, terminal

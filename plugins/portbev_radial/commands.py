@@ -111,7 +111,10 @@ def check(
         [], "--infos", metavar="FILE", help="Compare EchoFusion's radialx_infos_*.pkl too; repeatable."
     ),
 ) -> None:
-    """Check RADIal data as training reads them; one line per problem. Exit status 2 when there are any."""
+    """Check RADIal data as training reads them; one line per problem. Exit status 2 when there are any.
+
+    Example: portbev data check radial data/radial
+    """
     from portbev import lists, terminal
     from portbev.data import open_root
     from portbev_radial.check import check_root

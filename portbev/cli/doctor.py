@@ -18,7 +18,8 @@ _MOST = 32 << 20
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the command to ``app``."""
-    app.command(name, help=help)(doctor)
+    examples = "portbev doctor --data-root data/nuscenes; portbev doctor --explain - < train.log"
+    app.command(name, help=f"{help} Exit status 1: something stops training. Examples: {examples}")(doctor)
 
 
 def doctor(
@@ -37,9 +38,7 @@ def doctor(
 ) -> None:
     """Look at drivers, libraries, packages, limits and disks, and say what will bite, why, and the cure.
 
-    Exit status 1: something stops training; with --explain: no known message. For example:
-    portbev doctor --data-root data/nuscenes; portbev doctor --explain "libhccl.so: cannot open shared object file";
-    portbev doctor --explain - < train.log
+    Exit status 1: something stops training; with --explain: no known message.
     """
     status = _explain(explain, as_json=as_json) if explain is not None else _look(data_root, out, compile_, as_json)
     _say_failures()

@@ -66,7 +66,7 @@ def summary(path: Path, manifest: Manifest) -> list[str]:
         pairs = ", ".join(f"{given} is the next frame's {taken}" for given, taken in manifest.state.items())
         lines.append(f"state: {pairs}")
     lines += [
-        f"outside of the graph: {manifest.postprocessing}",
+        f"not in the graph: {manifest.postprocessing}",
         f"checked on {parity.samples} samples: {worst.name} is off most, by {worst.max_abs:.2g} of {worst.scale:.3g} "
         f"({worst.max_rel:.1e}; {worst.tolerance:g} is held)",
         f"boxes: {boxes.boxes}, centres within {boxes.max_center:.2g} m, sizes {boxes.max_size:.1e}, "

@@ -77,7 +77,7 @@ def time(
         if found.left_out:
             terminal.say(
                 console,
-                f"  left out: {found.left_out} steps, the first of each epoch and outliers (--include-outliers)",
+                f"  left out, the first step of each epoch and outliers: {found.left_out} (--include-outliers)",
             )
 
 

@@ -110,7 +110,7 @@ def test_calls_that_one_device_makes_besides_are_said_and_do_not_shift_the_other
     found = compare(base, other)
     assert found.verdict == "bit-identical"
     assert [record.n for record in found.ranks[0].alignment.only_b] == [extra.n]
-    assert any("only B has 1 records" in line for line in lines(found))
+    assert any("only B has 1 record:" in line for line in lines(found))
 
 
 def test_cpu_and_emulated_npu_are_compared_where_neither_data_nor_configuration_is(base: Dump, tmp_path: Path) -> None:

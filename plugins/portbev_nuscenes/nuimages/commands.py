@@ -30,7 +30,10 @@ def convert(
     nproc: int = typer.Option(4, "--nproc", min=1, help="Processes that draw semantic masks."),
     tag: str = typer.Option("nuimages", "--extra-tag", help="Beginning of the annotation file's name."),
 ) -> None:
-    """Convert nuImages to COCO: OUT/TAG_VERSION.json and OUT/semantic_masks, as mmdet3d's converter names them."""
+    """Convert nuImages to COCO: OUT/TAG_VERSION.json and OUT/semantic_masks, as mmdet3d's converter names them.
+
+    Example: portbev data convert nuimages data/nuimages out/nuimages --version v1.0-val
+    """
     from portbev.cli.bar import Bar
     from portbev_nuscenes.nuimages.coco import convert as write
 
