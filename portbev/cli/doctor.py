@@ -18,7 +18,7 @@ _MOST = 32 << 20
 
 def register(app: typer.Typer, name: str, help: str) -> None:
     """Add the command to ``app``."""
-    examples = "portbev doctor --data-root data/nuscenes; portbev doctor --explain - < train.log"
+    examples = "portbev doctor --data-root /data/mine; portbev doctor --explain - < train.log"
     app.command(name, help=f"{help} Exit status 1: something stops training. Examples: {examples}")(doctor)
 
 

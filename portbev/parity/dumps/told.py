@@ -103,7 +103,8 @@ def _evidence(finding: Finding) -> Iterator[str]:
 def _only(side: str, records: Sequence[Record]) -> Iterator[str]:
     if records:
         shown = ", ".join(str(record.key) for record in records[:3])
-        yield f"  only {side} has {len(records)} record{'s' * (len(records) > 1)}: {shown}" + (" ..." if len(records) > 3 else "")
+        count = f"{len(records)} record{'s' * (len(records) > 1)}"
+        yield f"  only {side} has {count}: {shown}" + (" ..." if len(records) > 3 else "")
 
 
 def _differences(what: str, found: Sequence[Difference], most: int | None) -> Iterator[str]:
