@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from portbev.backend import Backend
 from portbev.errors import BackendError, PortbevError, nearest
@@ -11,6 +11,9 @@ from portbev.kernels import KERNELS
 from portbev.launcher import launch
 from portbev.plugins import Plugins, plugins
 from portbev.precision import Determinism, Precision
+
+if TYPE_CHECKING:
+    from portbev.config import ComputeSection
 
 
 def backends_here(among: Plugins | None = None) -> dict[str, Backend]:
@@ -103,3 +106,15 @@ def _emulate(name: str, found: Plugins) -> None:
             f"there is no emulator for backend {name!r}", where="--emulate", cure=nearest(name, emulators)
         )
     emulators[name].install()
+
+
+def activated(backend: Backend | str, compute: ComputeSection, *, emulate: bool = False) -> tuple[Backend, list[str]]:
+    """The backend, activated as the section ``compute:`` of a configuration says, and notes on the host."""
+    chosen = activate(
+        backend,
+        emulate=emulate,
+        precision=compute.precision,
+        deterministic=compute.deterministic,
+        kernels=compute.kernels,
+    )
+    return chosen, chosen.prepare_host(compute)

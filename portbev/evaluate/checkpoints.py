@@ -29,7 +29,7 @@ from portbev.runs import Run, load_run
 from portbev.runs.evaluated import root_again
 from portbev.runs.lock import RunLock
 from portbev.runs.weights import load_any
-from portbev.runtime import activate, find_backend
+from portbev.runtime import activated, find_backend
 
 
 def evaluate_run(
@@ -116,14 +116,8 @@ def evaluate_checkpoint(
             score and nowhere to write.
     """
     within = None if within is None else checked_range(within)
-    chosen = activate(
-        backend,
-        emulate=emulate,
-        precision=config.compute.precision,
-        deterministic=config.compute.deterministic,
-        kernels=config.compute.kernels,
-    )
-    told = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic), *agreement(config)]
+    chosen, told = activated(backend, config.compute, emulate=emulate)
+    told = [*told, *forecast(config.compute.deterministic), *agreement(config)]
     family: ModelFamily = plugins().models()[config.model.family]
     source = data_root or config.data.root
     fit_generated(config, source, sys.argv, part="eval")

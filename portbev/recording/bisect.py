@@ -29,9 +29,9 @@ from portbev.recording.capture import Call, captured, mapped
 from portbev.recording.dump import Plan, dump
 from portbev.recording.judgement import accuse, acquit
 from portbev.recording.replay import Replay, host_of, replay
-from portbev.recording.step import RecordedStep, Source, activated, prepare_step
+from portbev.recording.step import RecordedStep, Source, prepare_step
 from portbev.recording.values import tensors_in
-from portbev.runtime import find_backend
+from portbev.runtime import activated, find_backend
 
 INSIDE = 200
 """Operators of a wrong module that are looked at one by one."""
@@ -134,7 +134,7 @@ def step_of(
     """
     run = dump.header.run
     source = source or Source(load_config(run.config))
-    chosen, notes = activated(backend, source.config, emulate=emulate)
+    chosen, notes = activated(backend, source.config.compute, emulate=emulate)
     with comms.join(chosen) as comm:
         step = prepare_step(
             source,

@@ -26,8 +26,9 @@ from portbev.parity.dumps.record import Key, Record
 from portbev.parity.dumps.sketch import Level, distance
 from portbev.recording.modules import module_settings
 from portbev.recording.recorder import Recorder
-from portbev.recording.step import Kind, RecordedStep, Source, activated, local_device, prepare_step
+from portbev.recording.step import Kind, RecordedStep, Source, local_device, prepare_step
 from portbev.runs.ledger import LedgerPage
+from portbev.runtime import activated
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def dump(
         PortbevError: as training would, or ``out`` cannot be written. Nothing is left at ``out`` then.
     """
     out = Path(out)
-    chosen, notes = activated(backend, source.config, emulate=emulate)
+    chosen, notes = activated(backend, source.config.compute, emulate=emulate)
     with comms.join(chosen) as comm, in_one_line(), listening():
         comm.on_main(lambda: writing.begin(out))
         try:

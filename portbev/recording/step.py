@@ -28,7 +28,6 @@ from portbev.recording.watch import StepWatcher, record_batch
 from portbev.rng import watched_draws
 from portbev.runs import load_run
 from portbev.runs.layout import RUN
-from portbev.runtime import activate
 from portbev.train.batches import step_batches
 from portbev.train.checkpointing import restore
 from portbev.train.nonfinite import NonFiniteError
@@ -180,7 +179,7 @@ def prepare_step(
     is the one after its newest checkpoint.
 
     Args:
-        backend: activated, see :func:`activated`.
+        backend: activated, see :func:`portbev.runtime.activated`.
 
     Raises:
         PortbevError: as training would.
@@ -213,18 +212,6 @@ def prepare_step(
         else:
             number, epoch, batches = 0, 0, [_first_of_evaluation(parts)]
     return RecordedStep(parts, kind, number, epoch, batches, draws)
-
-
-def activated(backend: Backend | str, config: RunConfig, *, emulate: bool = False) -> tuple[Backend, list[str]]:
-    """The backend, activated as the configuration says; and notes."""
-    chosen = activate(
-        backend,
-        emulate=emulate,
-        precision=config.compute.precision,
-        deterministic=config.compute.deterministic,
-        kernels=config.compute.kernels,
-    )
-    return chosen, chosen.prepare_host(config.compute)
 
 
 def _take_up(parts: Parts, run: Path) -> int:

@@ -24,7 +24,7 @@ from portbev.plugins import plugins
 from portbev.runs import load_run
 from portbev.runs.evaluated import root_again
 from portbev.runs.weights import load_any
-from portbev.runtime import activate
+from portbev.runtime import activated
 
 
 class TrainedPredictor:
@@ -103,14 +103,8 @@ def open_run(
     config = run.config
     form = requests_of(config)
     folder = checkpoint_of(run, checkpoint)
-    chosen = activate(
-        backend,
-        emulate=emulate,
-        precision=config.compute.precision,
-        deterministic=config.compute.deterministic,
-        kernels=config.compute.kernels,
-    )
-    told = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic)]
+    chosen, told = activated(backend, config.compute, emulate=emulate)
+    told = [*told, *forecast(config.compute.deterministic)]
     dataset = _open(config, data_root or root_again(run.record.data))
     family = plugins().models()[config.model.family]
     model = build_model(family, config.model)

@@ -22,7 +22,7 @@ from portbev.progress import Reporter
 from portbev.runs import Run, load_run
 from portbev.runs.record import RunRecord
 from portbev.runs.scalars import Row
-from portbev.runtime import activate
+from portbev.runtime import activated
 from portbev.train.banner import HANG, details, heading
 from portbev.train.batches import step_batches
 from portbev.train.checkpointing import restore, save
@@ -69,14 +69,8 @@ def train(
         PortbevError: bad input, another process that trains into ``out``, a full disk, or a loss that is not finite
             (``status`` is then ``failed``).
     """
-    chosen = activate(
-        backend,
-        emulate=emulate,
-        precision=config.compute.precision,
-        deterministic=config.compute.deterministic,
-        kernels=config.compute.kernels,
-    )
-    notes = [*chosen.prepare_host(config.compute), *forecast(config.compute.deterministic)]
+    chosen, notes = activated(backend, config.compute, emulate=emulate)
+    notes = [*notes, *forecast(config.compute.deterministic)]
     out = Path(out)
     with comms.join(chosen) as comm, in_one_line(), listening(), claimed(out, comm, resume=resume) as claim:
         reporter = reporter or Reporter(every=config.train.log_every)
