@@ -1,17 +1,22 @@
 """What a dump costs: a full-size training step, plain, with hashes and with sketches of all that it computes.
 
-    python benchmarks/parity_dump.py [--config tiny] [--threads 2] [--repeats 3] [--no-bands]
+    python benchmarks/parity_dump.py [--config tiny] [--threads 2] [--repeats 3] [--no-bands] [--keep-freed-memory]
 
 A step of BEVFormer as training takes it, on noise of the published size: the frames of history, forward, losses,
 backward, update. Each round takes the plain step, the step with hashes and the step with sketches in turn, in this
 process; the ratios are of the medians, by the clock and by the process's CPU time (on a busy machine the clock says
 little). Then, once: what the bands take (the step moved by one unit in the last place, twice, and with sums in another
 order), the dump's size, and the seconds that reading two dumps and comparing them take.
+
+New pages of memory cost a step as much as a third of its time, and how many it needs is chance: glibc keeps freed
+memory or gives it back. ``MALLOC_MMAP_THRESHOLD_=131072`` in the environment makes it always give it back,
+``--keep-freed-memory`` always keep it.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import statistics
 import tempfile
@@ -41,15 +46,25 @@ from portbev.testing.runs import make_record
 CONFIGS = Path(__file__).parents[1] / "configs" / "bevformer"
 
 
-class Seconds(NamedTuple):
+class Spent(NamedTuple):
+    """Seconds by the clock and of the processors, and millions of pages of memory that were new to the process."""
+
     wall: float
     cpu: float
+    faults: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:7.2f} s wall {self.cpu:7.2f} s CPU {self.faults:6.2f} M new pages"
 
 
-def timed(work: Callable[[], Any]) -> Seconds:
-    wall, cpu = time.perf_counter(), time.process_time()
+def timed(work: Callable[[], Any]) -> Spent:
+    wall, cpu, faults = time.perf_counter(), time.process_time(), _faults()
     work()
-    return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
+    return Spent(time.perf_counter() - wall, time.process_time() - cpu, (_faults() - faults) / 1e6)
+
+
+def _faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def make_step(config: RunConfig) -> RecordedStep:
@@ -85,8 +100,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-bands", action="store_true", help="leave out what is measured once")
+    parser.add_argument("--keep-freed-memory", action="store_true", help="compute.keep_freed_memory=true")
     options = parser.parse_args()
-    config = load_config(CONFIGS / f"{options.config}.yaml", [f"compute.threads={options.threads}"])
+    kept = [f"compute.keep_freed_memory={str(options.keep_freed_memory).lower()}"]
+    config = load_config(CONFIGS / f"{options.config}.yaml", [f"compute.threads={options.threads}", *kept])
     step = make_step(config)
     print(f"BEVFormer {options.config}, one training step, {options.threads} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as temporary:
@@ -97,17 +114,17 @@ def main() -> None:
             "sketch": lambda: sizes.update(sketch=recorded(step, "sketch", folder)),
         }
         step.plain()
-        rows: dict[str, list[Seconds]] = {name: [] for name in ways}
+        rows: dict[str, list[Spent]] = {name: [] for name in ways}
         for _ in range(options.repeats):
             for name, way in ways.items():
                 rows[name].append(timed(way))
-                print(f"  {name}: {rows[name][-1].wall:.2f} s wall {rows[name][-1].cpu:.2f} s CPU", flush=True)
+                print(f"  {name:8} {rows[name][-1]}", flush=True)
         medians = {
-            name: Seconds(*(statistics.median(c) for c in zip(*found, strict=True))) for name, found in rows.items()
+            name: Spent(*(statistics.median(c) for c in zip(*found, strict=True))) for name, found in rows.items()
         }
         plain = medians["plain"]
         for name, found in medians.items():
-            told = f"{name:8} {found.wall:7.2f} s wall {found.cpu:7.2f} s CPU"
+            told = f"{name:8} {found}"
             if name != "plain":
                 told += f"   ratio {found.wall / plain.wall:.2f} wall {found.cpu / plain.cpu:.2f} CPU"
                 told += f"   {sizes[name] / 1e6:.1f} MB"

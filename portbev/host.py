@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
+import shutil
 from typing import Any
 
 import torch
@@ -44,6 +46,15 @@ class HostMemory:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def cxx_compiler() -> list[str] | None:
+    """The command of a C++ compiler: what ``CXX`` names (with its options, if it has some), g++, clang++ or c++."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    for command in ([named] if named else []) + [["g++"], ["clang++"], ["c++"]]:
+        if shutil.which(command[0]):
+            return command
+    return None
 
 
 def _processor() -> str:

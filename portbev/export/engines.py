@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
-import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +19,7 @@ from portbev.errors import ExportError
 from portbev.export.composed import forms
 from portbev.export.interface import Engine, Length, Tensors
 from portbev.export.manifest import Format
+from portbev.host import cxx_compiler
 
 OPSET = 20
 _TALKATIVE = ("torch.onnx", "torch._inductor", "torch._export", "torch._export.serde.serialize", "onnxscript")
@@ -100,15 +99,9 @@ def check_needs(form: Format) -> None:
     if form == "onnx":
         for name in ("onnx", "onnxscript", "onnxruntime"):
             _imported(name)
-    if form == "aoti" and _compiler() is None:
+    if form == "aoti" and cxx_compiler() is None:
         what = "compiling for this CPU needs a C++ compiler, and there is none (g++, clang++, or what CXX names)"
         raise ExportError(what, cure="Install one, for example: apt-get install g++; or export to pt2")
-
-
-def _compiler() -> str | None:
-    return next(
-        (found for name in (os.environ.get("CXX"), "g++", "clang++") if name and (found := shutil.which(name))), None
-    )
 
 
 def _imported(name: str) -> Any:

@@ -22,6 +22,7 @@ from portbev.nn.map_format import has_formats, other_formats
 from portbev.parity.dumps import writing
 from portbev.parity.dumps.bands import ULP_STEPS
 from portbev.parity.dumps.header import File, Header, Rank, Rerun, StepFacts
+from portbev.parity.dumps.one_pass import seek_one_pass
 from portbev.parity.dumps.record import Key, Record
 from portbev.parity.dumps.sketch import Level, distance
 from portbev.recording.modules import module_settings
@@ -29,6 +30,9 @@ from portbev.recording.recorder import Recorder
 from portbev.recording.step import Kind, RecordedStep, Source, local_device, prepare_step
 from portbev.runs.ledger import LedgerPage
 from portbev.runtime import activated
+
+COMPILED = "one compiled pass over each tensor"
+DEVICE = "torch on the device"
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,9 @@ def record_step(step: RecordedStep, out: Path, plan: Plan, *, say: Callable[[str
     on_host = not parts.backend.sums_wide
     writer = writing.RankWriter(out, comm.rank)
     base = _Base(writer)
+    sketched_by = _sketched_by(step, on_host)
+    if sketched_by not in (COMPILED, DEVICE):
+        say(f"sketches are made by {sketched_by}")
     say(f"recording {plan.kind} step {step.number} ({plan.level})")
     seconds, ended = step.take(Recorder(base, plan.level, plan.tensors, on_host=on_host))
     kernels = KERNELS.ledger.snapshot()
@@ -118,6 +125,7 @@ def record_step(step: RecordedStep, out: Path, plan: Plan, *, say: Callable[[str
         tensors=list(plan.tensors),
         ranks=[Rank.model_validate(rank) for rank in ranks],
         reruns=reruns,
+        sketched_by=sketched_by,
         seconds=seconds,
         ended=ended,
         files={name: File.model_validate(facts) for mine in files for name, facts in mine.items()},
@@ -198,6 +206,13 @@ def _rerun(
         if arguments or any(value != 0.0 for value in moved):
             writer.add_responses(record.n, moved, arguments=arguments)
     return [rerun for rerun, _, _ in ways]
+
+
+def _sketched_by(step: RecordedStep, on_host: bool) -> str:
+    if step.parts.device.type != "cpu" and not on_host:
+        return DEVICE
+    reason = seek_one_pass().reason
+    return f"torch, which takes longer: {reason}" if reason else COMPILED
 
 
 def _groups(step: RecordedStep) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from portbev.recording.recorder import Recorder
@@ -39,7 +40,7 @@ class _Modules:
             if not recorder.listening:
                 return
             before, recorder.place = recorder.place, name
-            with recorder.deaf():
+            with torch._C.DisableTorchFunction():  # what is called here is the recorder's own
                 tensors = tensors_in((args, kwargs))
                 self._running.append((before, [recorder.source(t, "", index) for index, t in enumerate(tensors)]))
 
@@ -51,7 +52,7 @@ class _Modules:
             if not recorder.listening or not self._running:
                 return
             before, inputs = self._running.pop()
-            with recorder.deaf():
+            with torch._C.DisableTorchFunction():
                 for index, tensor in enumerate(tensors_in(result)):
                     self._result(name, index, tensor, inputs)
             recorder.place = before if self._running else self._after

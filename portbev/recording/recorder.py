@@ -1,23 +1,22 @@
 """Turns what a step computes into records, in the order in which it is computed, and passes them on.
 
-Nothing is kept of a tensor but its sketch and the place of its record. Records whose sketches still are on the device
-wait in a short queue, so that the host need not wait for the device at each of them.
+Nothing is kept of a tensor but its sketch and the place of its record. Records are passed on by the hundred: the host
+need not wait for the device at each of them, and the step's code and data stay in the caches longer.
 """
 
 from __future__ import annotations
 
 import fnmatch
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from portbev.parity.dumps.means import Means
 from portbev.parity.dumps.record import Key, Record
-from portbev.parity.dumps.room import Room
 from portbev.parity.dumps.sketch import Level, Pending
 from portbev.recording.identity import Identities
 
@@ -60,20 +59,15 @@ class Recorder:
         self._read: list[int] = []
         self._places: dict[str, dict[str, int]] = defaultdict(dict)
         self._host: int | None = None
-        self._room = Room()
+        self._means = Means()
         self.listening = False
         self.place = ""
         self.known = Identities()
         self.count = 0
 
-    @contextmanager
-    def deaf(self) -> Iterator[None]:
+    def deaf(self) -> _Deaf:
         """Inside, nothing that is called is recorded: it is the recorder's own."""
-        before, self.listening = self.listening, False
-        try:
-            yield
-        finally:
-            self.listening = before
+        return _Deaf(self)
 
     def add(
         self,
@@ -95,25 +89,27 @@ class Recorder:
             tensor: sketched; None where ``same`` or the role says why not.
             consumes: the inputs' gradients will depend on this record's.
         """
-        with torch.no_grad(), torch._C.DisableTorchFunction():  # what is called here is the recorder's own
-            n, self.count = self.count, self.count + 1
-            named = (module, operator, role, index)
-            key = Key(*named, self._calls[named])
-            self._calls[named] += 1
-            if not operator:
-                self._places[role][module] = n
-            inputs = tuple(dict.fromkeys(inputs))
-            record = Record(n, key, inputs, same, arguments, provider)
-            if consumes:
-                self._inputs[n] = inputs
-                for source in inputs:
-                    self._consumers[source].append(n)
-            if tensor is not None and self._is_kept(key):
-                record = replace(record, tensor=self._sink.add_tensor(record, tensor))
-            if tensor is not None and self._on_host:
-                tensor = tensor.detach().cpu()
-            self._queue.append((record, None if tensor is None else Pending(tensor, self._level, self._room)))
-            if tensor is None or tensor.device.type == "cpu" or len(self._queue) >= _QUEUE:
+        n, self.count = self.count, self.count + 1
+        named = (module, operator, role, index)
+        key = Key(*named, self._calls[named])
+        self._calls[named] += 1
+        if not operator:
+            self._places[role][module] = n
+        inputs = tuple(dict.fromkeys(inputs))
+        record = Record(n, key, inputs, same, arguments, provider)
+        if consumes:
+            self._inputs[n] = inputs
+            for source in inputs:
+                self._consumers[source].append(n)
+        pending = None
+        if tensor is not None:
+            with torch._C.DisableTorchFunction(), torch.no_grad():  # what is called here is the recorder's own
+                if self._tensors and self._is_kept(key):
+                    record = replace(record, tensor=self._sink.add_tensor(record, tensor))
+                pending = Pending(tensor.detach().cpu() if self._on_host else tensor, self._level, self._means)
+        self._queue.append((record, pending))
+        if len(self._queue) >= _QUEUE:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
                 self.flush()
         return n
 
@@ -196,3 +192,18 @@ class Recorder:
         return any(
             fnmatch.fnmatchcase(key.module, pattern) or fnmatch.fnmatchcase(full, pattern) for pattern in self._tensors
         )
+
+
+class _Deaf:
+    """What :func:`contextlib.contextmanager` would make; it is entered at every operator."""
+
+    __slots__ = ("_before", "_recorder")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __enter__(self) -> None:
+        self._before, self._recorder.listening = self._recorder.listening, False
+
+    def __exit__(self, *_: object) -> None:
+        self._recorder.listening = self._before

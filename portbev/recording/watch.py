@@ -77,7 +77,8 @@ class StepWatcher(Watcher):
         for name, parameter in self.model.named_parameters():
             if name in self._before:
                 inputs = [grads[name]] if name in grads else []
-                change = parameter.detach() - self._before.pop(name)
+                before = self._before.pop(name)
+                change = torch.sub(parameter.detach(), before, out=before)
                 self.recorder.add(name, "", "update", 0, change, inputs, consumes=False)
         self.state("parameter.after", "buffer.after")
 

@@ -33,6 +33,7 @@ from portbev.export.manifest import (
     write_manifest,
 )
 from portbev.export.requests import checked
+from portbev.host import cxx_compiler
 
 
 class Doubled(nn.Module):
@@ -91,7 +92,7 @@ def test_a_graph_is_for_contiguous_inputs_whatever_the_examples_strides() -> Non
     assert given.is_contiguous()
 
 
-@pytest.mark.skipif(engines._compiler() is None, reason="no C++ compiler")
+@pytest.mark.skipif(cxx_compiler() is None, reason="no C++ compiler")
 def test_a_compiled_package_is_the_same_function(program: Any, tmp_path: Path) -> None:
     path = tmp_path / "x.aoti.pt2"
     engines.write(program, "aoti", path, ["x"], ["y"])

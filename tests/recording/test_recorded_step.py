@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import MakeDump
+from making import CONFIG, MakeDump
 
 from portbev.errors import PortbevError
 from portbev.parity.dumps.compare import compare
+from portbev.parity.dumps.one_pass import seek_one_pass
 from portbev.parity.dumps.reading import Dump, load_dump
 from portbev.parity.dumps.sketch import sketch
 from portbev.recording.dump import Plan, dump
@@ -179,3 +180,25 @@ def test_an_edited_truncated_or_foreign_dump_is_refused(base_copy: Path) -> None
 
 def test_recording_leaves_torch_and_the_model_as_they_were(base: Dump) -> None:
     assert torch.overrides._get_current_function_mode_stack() == []
+
+
+def test_a_dump_says_what_made_its_sketches_and_why_not_something_faster(
+    base: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not seek_one_pass().reason:
+        assert base.header.sketched_by == "one compiled pass over each tensor"
+    said: list[str] = []
+    monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CXX", "/bin/false")
+    seek_one_pass.cache_clear()
+    try:
+        out = dump(read_source(CONFIG, ()), tmp_path / "dump", Plan(bands=False), backend="cpu", say=said.append)
+    finally:
+        seek_one_pass.cache_clear()
+    told = load_dump(out)
+    line = "torch, which takes longer: /bin/false does not compile one_pass.cpp: exit status 1"
+    assert told.header.sketched_by == line
+    assert said.count(f"sketches are made by {line}") == 1
+    others = {r.key: r.sketch for r in base.ranks[0].records if r.sketch is not None}
+    for record in told.ranks[0].records:
+        assert record.sketch is None or record.sketch.hash == others[record.key].hash

@@ -66,6 +66,7 @@ class Header(Part):
         modules: what the modules are set to: class, names and plain attributes, modules alike in one entry.
         tensors: which tensors are kept whole; empty for none.
         reruns: in the order of each record's responses.
+        sketched_by: what made the sketches of large tensors, and why not something faster.
         seconds: of the recorded step itself.
         ended: why the step ended before its update, if a value was not finite; it has no bands then.
         files: digests of the dump's other files.
@@ -84,6 +85,7 @@ class Header(Part):
     tensors: list[str] = Field(default_factory=list)
     ranks: list[Rank]
     reruns: list[Rerun] = Field(default_factory=list)
+    sketched_by: str = ""
     seconds: float
     ended: str = ""
     files: dict[str, File] = Field(default_factory=dict)

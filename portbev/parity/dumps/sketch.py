@@ -5,8 +5,8 @@
   tensors of one shape the sum of ``(p - q)**2`` over the projections estimates the squared distance.
 * count, mean, mean square, least, greatest, numbers of NaN and infinities. What is not finite counts as zero in sums.
 
-Works through the tensor in pieces of two megabytes, which stay in the cores' caches: each is hashed and summed up at
-once. No copy is made of the whole unless it is not contiguous.
+Works through the tensor in pieces that stay in the cores' caches, and makes no copy of the whole unless it is not
+contiguous (:mod:`portbev.parity.dumps.means`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ import torch
 from torch import Tensor
 
 from portbev.parity.dumps.bits import significant_bits
-from portbev.parity.dumps.content import BYTES, Content, finish_hash, small_sums
-from portbev.parity.dumps.figures import Figures, small_figures
-from portbev.parity.dumps.room import Room
-from portbev.parity.dumps.signs import PROJECTIONS, SMALL
+from portbev.parity.dumps.content import finish_hash
+from portbev.parity.dumps.means import Means
+from portbev.parity.dumps.signs import PROJECTIONS
 
 Level = Literal["hashes", "sketch"]
 _PACKED = Struct(f"<{PROJECTIONS}d")
-_AT_ONCE = BYTES
 
 
 @dataclass(frozen=True)
@@ -117,21 +115,20 @@ def distance(a: Sketch, b: Sketch) -> float | None:
     return math.sqrt(sum((p - q) ** 2 for p, q in zip(a.projections, b.projections, strict=True)))
 
 
-@torch.no_grad()
 def sketch(tensor: Tensor, level: Level = "sketch") -> Sketch:
     """The sketch of ``tensor``, of any shape and of any dtype with a fixed size; the host waits for its device."""
-    return Pending(tensor, level, Room()).result()
+    with torch.no_grad(), torch._C.DisableTorchFunction():
+        return Pending(tensor, level, Means()).result()
 
 
 class Pending:
-    """A sketch whose figures are still on the tensor's device: nobody has waited for it yet."""
+    """A sketch whose figures are still on the tensor's device: nobody has waited for it yet.
 
-    @torch.no_grad()
-    def __init__(self, tensor: Tensor, level: Level, room: Room) -> None:
-        with torch._C.DisableTorchFunction():  # nobody need hear of these calls
-            self._begin(tensor.detach(), level, room)
+    It is made without gradients, and where nobody hears of the functions of torch that are called.
+    """
 
-    def _begin(self, tensor: Tensor, level: Level, room: Room) -> None:
+    def __init__(self, tensor: Tensor, level: Level, means: Means) -> None:
+        tensor = tensor.detach()
         self.shape, self.dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
         self._bytes = tensor.numel() * tensor.element_size()
         self._sums: Any = None
@@ -146,19 +143,7 @@ class Pending:
             flat = flat.as_strided((1,), (1,))  # along an axis of one element any stride will do; bytes need 1
         if level == "sketch":
             self._significant = significant_bits(flat)
-        if flat.device.type == "cpu" and flat.numel() <= SMALL:
-            self._sums = small_sums(flat)
-            self._figures = small_figures(flat) if level == "sketch" else None
-            return
-        content = Content(flat, room)
-        figures = Figures(flat, room) if level == "sketch" else None
-        for begin in range(0, self._bytes, _AT_ONCE):
-            end = min(begin + _AT_ONCE, self._bytes)
-            content.take(begin, end)
-            if figures is not None:
-                figures.take(begin // flat.element_size(), end // flat.element_size())
-        self._sums = content.sums()
-        self._figures = None if figures is None else figures.result()
+        self._sums, self._figures = means.measure(flat, figures=level == "sketch")
 
     def result(self) -> Sketch:
         """The sketch; waits."""

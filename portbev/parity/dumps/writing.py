@@ -32,6 +32,7 @@ from portbev.parity.dumps.header import HEADER, Header, header_hash
 from portbev.parity.dumps.record import Record
 from portbev.runs.tensors import write_safetensors
 
+_LINE = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _CURE = "Check that the folder is writable and the disk has room, or choose another output with --out"
 
 
@@ -123,7 +124,7 @@ class RankWriter:
         return self._files
 
     def _line(self, name: str, value: dict[str, Any]) -> None:
-        line = json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = _LINE.encode(value).encode() + b"\n"
         with _said(self._where):
             if name not in self._open:
                 self._open[name] = (open(self._folder / name, "wb"), hashlib.sha256())  # noqa: SIM115  (closed in close)
