@@ -10,20 +10,13 @@ one, ``device.cpp`` is built, once for each torch.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
-import shlex
-import shutil
-import subprocess
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from portbev.data.cache import cache_folder
+from portbev.compiled import NotCompiledError, load
 from portbev.errors import BackendError
-from portbev.files import atomic_write
 
 
 def answerer() -> Any:
@@ -72,34 +65,14 @@ def built() -> ctypes.CDLL:
     Raises:
         BackendError: it does not build or does not load.
     """
-    source = files(__package__).joinpath("device.cpp").read_text(encoding="utf-8")
-    made_of = hashlib.sha256(f"{source}\n{torch.__version__}\n{torch.__file__}".encode()).hexdigest()[:16]
-    path = cache_folder() / "emulated" / f"device-{made_of}.so"
-    if not path.is_file():
-        with atomic_write(path) as temporary:
-            _compile(source, temporary)
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise BackendError(f"cannot be loaded: {error}", where=str(path), cure="Delete it: it is built anew") from error
-
-
-def _compile(source: str, path: Path) -> None:
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-    if compiler is None:
-        raise _unbuilt("there is no C++ compiler")
     torch_folder = Path(torch.__file__).parent
-    abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
-    command = [*shlex.split(compiler), "-std=c++20", "-O1", "-shared", "-fPIC", abi, f"-I{torch_folder / 'include'}"]
-    command += ["-x", "c++", "-", f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10", "-o", str(path)]
+    flags = ["-std=c++20", "-O1", f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"]
+    flags += [f"-DPORTBEV_TORCH={torch.__version__}", f"-I{torch_folder / 'include'}"]  # another torch, another library
+    flags += [f"-L{torch_folder / 'lib'}", "-ltorch_cpu", "-lc10"]
     try:
-        done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=300, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _unbuilt(f"{compiler}: {error}") from error
-    if done.returncode:
-        said = done.stderr.splitlines()
-        line = next((line for line in said if "error" in line), said[0] if said else f"exit status {done.returncode}")
-        raise _unbuilt(f"{compiler}: {line.strip()}")
+        return load(Path(__file__).with_name("device.cpp"), [flags])
+    except NotCompiledError as error:
+        raise _unbuilt(error.what) from error
 
 
 def _unbuilt(why: str) -> BackendError:

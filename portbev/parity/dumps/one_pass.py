@@ -17,12 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from portbev.parity.dumps.compiled import NotCompiledError, load
+from portbev.compiled import NotCompiledError, load
 from portbev.parity.dumps.content import BYTES, Content
 from portbev.parity.dumps.figures import Figures
 from portbev.parity.dumps.signs import COLUMNS, PROJECTIONS, SMALL
 
 _SOURCE = Path(__file__).with_name("one_pass.cpp")
+_FLAGS = ("-std=c++17", "-O3")
+_ONE_TARGET = "-DPORTBEV_ONE_TARGET"
+ATTEMPTS = ((*_FLAGS, "-fopenmp"), (*_FLAGS, "-fopenmp", _ONE_TARGET), (*_FLAGS, _ONE_TARGET))
+"""Some compilers have no OpenMP, some no function for several kinds of processor."""
 _DTYPES = {torch.float32: 1, torch.float64: 2, torch.bfloat16: 3, torch.float16: 4}
 """Their numbers in the source."""
 
@@ -35,7 +39,7 @@ class OnePass:
     """
 
     def __init__(self) -> None:
-        self._call = load(_SOURCE).portbev_one_pass
+        self._call = load(_SOURCE, ATTEMPTS).portbev_one_pass
         at, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
         self._call.argtypes, self._call.restype = (at, size, number, number, at, at), None
         self._try()

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from portbev.compiled import NotCompiledError, load
 from portbev.host import cxx_compiler
 from portbev.parity.dumps import one_pass
-from portbev.parity.dumps.compiled import NotCompiledError, load
 from portbev.parity.dumps.content import BYTES
 from portbev.parity.dumps.means import Means
-from portbev.parity.dumps.one_pass import OnePass, seek_one_pass
+from portbev.parity.dumps.one_pass import ATTEMPTS, OnePass, seek_one_pass
 from portbev.parity.dumps.signs import COLUMNS, SMALL
 
 needs_compiler = pytest.mark.skipif(cxx_compiler() is None, reason="no C++ compiler")
@@ -113,7 +113,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 def test_it_is_compiled_once_and_again_if_the_library_is_broken(
     empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load(SOURCE).portbev_one_pass
+    assert load(SOURCE, ATTEMPTS).portbev_one_pass
     (library,) = (empty_cache / "compiled").iterdir()
     whole = library.read_bytes()
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "other"))  # what is loaded from one path stays loaded
@@ -123,10 +123,10 @@ def test_it_is_compiled_once_and_again_if_the_library_is_broken(
     with monkeypatch.context() as patched:
         patched.setenv("CXX", "/bin/false")
         with pytest.raises(NotCompiledError, match=r"/bin/false does not compile one_pass\.cpp: exit status 1"):
-            load(SOURCE)
+            load(SOURCE, ATTEMPTS)
         patched.setenv("PORTBEV_CACHE", str(empty_cache))
-        assert load(SOURCE).portbev_one_pass
-    assert load(SOURCE).portbev_one_pass
+        assert load(SOURCE, ATTEMPTS).portbev_one_pass
+    assert load(SOURCE, ATTEMPTS).portbev_one_pass
     assert len(broken.read_bytes()) == len(whole)
 
 
@@ -134,7 +134,7 @@ def test_it_is_compiled_once_and_again_if_the_library_is_broken(
 def test_a_cache_that_cannot_be_written_is_no_obstacle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "file" / "cache"))
-    assert load(SOURCE).portbev_one_pass
+    assert load(SOURCE, ATTEMPTS).portbev_one_pass
 
 
 @needs_compiler

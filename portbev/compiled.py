@@ -1,4 +1,4 @@
-"""A C++ source of this package as a library: compiled where it is first needed, and kept in the cache folder."""
+"""A C++ source of a package as a library: compiled where it is first needed, and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ from portbev.errors import PortbevError
 from portbev.files import atomic_write
 from portbev.host import cxx_compiler
 
-ATTEMPTS = (("-fopenmp",), ("-fopenmp", "-DPORTBEV_ONE_TARGET"), ("-DPORTBEV_ONE_TARGET",))
-"""Flags that are tried in turn: some compilers have no OpenMP, some no function for several kinds of processor."""
-_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared")
-_SECONDS = 120
+_FLAGS = ("-fPIC", "-shared")
+_SECONDS = 300
 _DIGEST = 32
 
 
@@ -27,29 +25,33 @@ class NotCompiledError(PortbevError):
     """Why a source could not be compiled, or its library not loaded."""
 
 
-def load(source: Path) -> ctypes.CDLL:
+def load(source: Path, attempts: Sequence[Sequence[str]]) -> ctypes.CDLL:
     """The library of a C++ source, compiled now or earlier.
 
-    Its name has the source's digest, and it is put in its place whole: several processes may compile it at once.
+    Its name has a digest of the source and the flags, and it is put in its place whole: several processes may compile
+    it at once.
+
+    Args:
+        attempts: the compiler's flags that are tried in turn, until a library loads.
 
     Raises:
         NotCompiledError: no compiler, it failed, or the system does not load what it made.
     """
-    kept = cache_folder() / "compiled" / _name(source)
+    kept = cache_folder() / "compiled" / _name(source, attempts)
     try:
         if _is_whole(kept):
             return ctypes.CDLL(str(kept))
     except OSError:  # not there, or compiled on a system that this one is not like
         pass
-    return _compile(source, kept)
+    return _compile(source, attempts, kept)
 
 
-def _name(source: Path) -> str:
-    key = hashlib.sha256(source.read_bytes() + repr((_FLAGS, ATTEMPTS, platform.machine())).encode()).hexdigest()
+def _name(source: Path, attempts: Sequence[Sequence[str]]) -> str:
+    key = hashlib.sha256(source.read_bytes() + repr((attempts, platform.machine())).encode()).hexdigest()
     return f"{source.stem}-{key[:16]}.so"
 
 
-def _compile(source: Path, kept: Path) -> ctypes.CDLL:
+def _compile(source: Path, attempts: Sequence[Sequence[str]], kept: Path) -> ctypes.CDLL:
     compiler = cxx_compiler()
     if compiler is None:
         what = "there is no C++ compiler (what CXX names, g++, clang++, c++)"
@@ -57,8 +59,8 @@ def _compile(source: Path, kept: Path) -> ctypes.CDLL:
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / kept.name
-        for flags in ATTEMPTS:
-            failure = _failure([*compiler, *_FLAGS, *flags, "-o", str(library), str(source)])
+        for flags in attempts:
+            failure = _failure([*compiler, str(source), *_FLAGS, *flags, "-o", str(library)])
             if failure is None:
                 try:
                     found = ctypes.CDLL(str(library))
