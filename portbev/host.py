@@ -49,12 +49,9 @@ class HostMemory:
 
 
 def cxx_compiler() -> list[str] | None:
-    """The command of a C++ compiler: what ``CXX`` names (with its options, if it has some), g++, clang++ or c++."""
+    """The command of a C++ compiler: what ``CXX`` names, be it there or not, or else g++, clang++ or c++."""
     named = shlex.split(os.environ.get("CXX", ""))
-    for command in ([named] if named else []) + [["g++"], ["clang++"], ["c++"]]:
-        if shutil.which(command[0]):
-            return command
-    return None
+    return named or next(([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
 
 
 def _processor() -> str:

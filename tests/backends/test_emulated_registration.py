@@ -48,7 +48,7 @@ def test_a_torch_that_takes_no_device_from_python_trains_on_one_that_is_built() 
 @compiles
 def test_the_library_is_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert registration.answerer() is not None
-    (built,) = (cache / "emulated").iterdir()
+    (built,) = (cache / "compiled").iterdir()
     monkeypatch.setenv("CXX", "/nonexistent/compiler")
     assert registration.answerer()._name == str(built)
 
@@ -59,7 +59,7 @@ def test_no_compiler_is_one_line_with_the_cure(monkeypatch: pytest.MonkeyPatch, 
         registration.answerer()
     said = str(caught.value)
     assert f"torch {torch.__version__} takes no device from Python" in said
-    assert "there is no C++ compiler. Install g++" in said
+    assert "there is no C++ compiler (what CXX names, g++, clang++, c++). Install g++" in said
     assert "\n" not in said
 
 
@@ -81,16 +81,33 @@ def test_what_the_compiler_says_is_told_and_nothing_is_kept(
         registration.answerer()
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert list((cache / "emulated").iterdir()) == []
+    assert not (cache / "compiled").exists()
 
 
-def test_a_library_that_does_not_load_is_named(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registration, "_compile", lambda source, path: path.write_bytes(b"no library"))
+def test_a_library_that_does_not_load_is_told_and_not_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho no library > "$2"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
     with pytest.raises(BackendError) as caught:
         registration.answerer()
-    (built,) = (cache / "emulated").iterdir()
-    assert str(built) in str(caught.value)
-    assert "Delete it" in str(caught.value)
+    assert f"{compiler} does not compile device.cpp: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (cache / "compiled").exists()
+
+
+@compiles
+def test_a_broken_library_is_built_anew(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registration.answerer()
+    (built,) = (cache / "compiled").iterdir()
+    monkeypatch.setenv("PORTBEV_CACHE", str(tmp_path / "other"))
+    broken = tmp_path / "other" / "compiled" / built.name
+    broken.parent.mkdir(parents=True)
+    broken.write_bytes(built.read_bytes()[:1000])
+    assert registration.answerer() is not None
+    assert len(broken.read_bytes()) == len(built.read_bytes())
 
 
 def test_a_torch_without_something_that_the_emulated_npu_uses_is_one_line() -> None:

@@ -258,7 +258,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_behind(
 
 
 def test_a_compiled_package_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ExportError, match=r"needs a C\+\+ compiler, and there is none .*apt-get install g\+\+"):
         engines.check_needs("aoti")
 
