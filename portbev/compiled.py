@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import os
 import platform
 import subprocess
 import tempfile
@@ -57,7 +58,7 @@ def _compile(source: Path, attempts: Sequence[Sequence[str]], kept: Path) -> cty
         what = "there is no C++ compiler (what CXX names, g++, clang++, c++)"
         raise NotCompiledError(what, cure="Install one, for example: apt-get install g++")
     failures = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_writable(kept.parent)) as folder:
         library = Path(folder) / kept.name
         for flags in attempts:
             failure = _failure([*compiler, str(source), *_FLAGS, *flags, "-o", str(library)])
@@ -67,9 +68,16 @@ def _compile(source: Path, attempts: Sequence[Sequence[str]], kept: Path) -> cty
                     _keep(library, kept)
                     return found
                 except OSError as error:
-                    failure = str(error)
+                    failure = f"{error} (PORTBEV_CACHE may name a folder whose files may be executed)"
             failures.append(failure)
     raise NotCompiledError(f"{' '.join(compiler)} does not compile {source.name}: {failures[-1]}")
+
+
+def _writable(folder: Path) -> Path | None:
+    """``folder``, or None where it cannot be written. Many systems load no library from their temporary folder."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _failure(command: Sequence[str]) -> str | None:
