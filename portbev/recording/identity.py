@@ -6,15 +6,19 @@ import weakref
 from typing import Any
 
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
 
 
 class Identities:
-    """From tensors to the places of their records. It keeps no tensor alive."""
+    """From tensors to the places of their records.
+
+    It keeps no tensor alive, and no storage: torch's own weak references to storages keep their heads, which lie among
+    the tensors in the C library's heap. Thousands of those cut it into pieces that no large tensor fits into, and a
+    step took a million new pages more.
+    """
 
     def __init__(self) -> None:
         self._objects: dict[int, tuple[Any, int, int]] = {}  # id -> reference, version, place
-        self._memory: dict[int, tuple[StorageWeakRef, int]] = {}  # storage -> reference, last place
+        self._memory: dict[int, tuple[Any, int]] = {}  # storage -> reference, last place
 
     def put(self, tensor: Tensor, n: int, *, owns: bool = True, whole: bool = True) -> None:
         """``tensor`` has the content of record ``n``.
@@ -29,7 +33,7 @@ class Identities:
             self._objects.pop(id(tensor), None)
         if owns:
             storage = tensor.untyped_storage()
-            self._memory[storage._cdata] = (StorageWeakRef(storage), n)
+            self._memory[storage._cdata] = (weakref.ref(storage), n)
 
     def exact(self, tensor: Tensor) -> int | None:
         """The record whose content is that of ``tensor`` as it is now; None if there is none."""
@@ -43,8 +47,9 @@ class Identities:
         n = self.exact(tensor)
         if n is not None:
             return n
-        found = self._memory.get(tensor.untyped_storage()._cdata)
-        return None if found is None or found[0].expired() else found[1]
+        storage = tensor.untyped_storage()
+        found = self._memory.get(storage._cdata)
+        return None if found is None or found[0]() is not storage else found[1]
 
 
 def shares_memory(a: Tensor, b: Tensor) -> bool:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from portbev.models import Batch
+from portbev.recording.bystanders import old_objects_left_alone
 from portbev.recording.calls import OperatorCalls
 from portbev.recording.modules import watched_modules
 from portbev.recording.recorder import Recorder
@@ -44,6 +45,7 @@ class StepWatcher(Watcher):
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:
                     open_.callback(parameter.register_hook(self._local_grad(name, parameter)).remove)
+            open_.enter_context(old_objects_left_alone())
             open_.enter_context(watched_modules(self.model, self.recorder, LOSSES))
             open_.enter_context(OperatorCalls(self.recorder))
             open_.callback(self.recorder.flush)  # a step that ends early, too
