@@ -184,7 +184,7 @@ def main() -> None:
         memory_format="channels_last" if options.channels_last else "contiguous",
         weight_gradients=options.weight_gradients,
         threads=options.threads,
-        keep_freed_memory=options.keep_freed_memory,
+        keep_freed_memory=options.keep_freed_memory or None,
     )
     backend = activate("cpu", deterministic=compute.deterministic)
     notes = backend.prepare_host(compute)

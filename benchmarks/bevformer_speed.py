@@ -239,7 +239,7 @@ def main() -> None:
         weight_gradients=options.weight_gradients,
         linear=options.linear,
         threads=options.threads,
-        keep_freed_memory=options.keep_freed_memory,
+        keep_freed_memory=options.keep_freed_memory or None,
     )
     backend = activate("cpu")
     notes = backend.prepare_host(compute)

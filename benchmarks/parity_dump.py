@@ -1,6 +1,7 @@
 """What a dump costs: a full-size training step, plain, with hashes and with sketches of all that it computes.
 
-    python benchmarks/parity_dump.py [--config tiny] [--threads 2] [--repeats 3] [--no-bands] [--keep-freed-memory]
+    python benchmarks/parity_dump.py [--config tiny] [--threads 2] [--repeats 3] [--no-bands]
+        [--keep-freed-memory null|false|true]
 
 A step of BEVFormer as training takes it, on noise of the published size: the frames of history, forward, losses,
 backward, update. Each round takes the plain step, the step with hashes and the step with sketches in turn, in this
@@ -8,9 +9,10 @@ process; the ratios are of the medians, by the clock and by the process's CPU ti
 little). Then, once: what the bands take (the step moved by one unit in the last place, twice, and with sums in another
 order), the dump's size, and the seconds that reading two dumps and comparing them take.
 
-New pages of memory cost a step as much as a third of its time, and how many it needs is chance: glibc keeps freed
-memory or gives it back. ``MALLOC_MMAP_THRESHOLD_=131072`` in the environment makes it always give it back,
-``--keep-freed-memory`` always keep it.
+New pages of memory cost a step as much as two fifths of its time. ``--keep-freed-memory`` is the configuration's
+``compute.keep_freed_memory``. Where it is ``false``, glibc keeps freed memory or gives it back, by chance;
+``MALLOC_MMAP_THRESHOLD_=131072`` in the environment makes it always give it back. Rounds that are not measured come
+first, until the heap has grown to what a step needs.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from portbev.runs.record import RunRecord
 from portbev.runtime import activate
 from portbev.testing.runs import make_record
 
+WARM_UP = 2  # rounds
 CONFIGS = Path(__file__).parents[1] / "configs" / "bevformer"
 
 
@@ -100,10 +103,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-bands", action="store_true", help="leave out what is measured once")
-    parser.add_argument("--keep-freed-memory", action="store_true", help="compute.keep_freed_memory=true")
+    parser.add_argument("--keep-freed-memory", choices=("null", "false", "true"), default="null")
     options = parser.parse_args()
-    kept = [f"compute.keep_freed_memory={str(options.keep_freed_memory).lower()}"]
-    config = load_config(CONFIGS / f"{options.config}.yaml", [f"compute.threads={options.threads}", *kept])
+    compute = {"threads": options.threads, "keep_freed_memory": options.keep_freed_memory}
+    config = load_config(CONFIGS / f"{options.config}.yaml", [f"compute.{k}={v}" for k, v in compute.items()])
     step = make_step(config)
     print(f"BEVFormer {options.config}, one training step, {options.threads} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as temporary:
@@ -113,7 +116,9 @@ def main() -> None:
             "hashes": lambda: sizes.update(hashes=recorded(step, "hashes", folder)),
             "sketch": lambda: sizes.update(sketch=recorded(step, "sketch", folder)),
         }
-        step.plain()
+        for _ in range(WARM_UP):
+            for way in ways.values():
+                way()
         rows: dict[str, list[Spent]] = {name: [] for name in ways}
         for _ in range(options.repeats):
             for name, way in ways.items():

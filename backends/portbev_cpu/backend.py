@@ -57,9 +57,9 @@ class CpuBackend(Backend):
     def prepare_host(self, compute: ComputeSection) -> list[str]:
         """Besides the threads: the C library keeps freed memory, which lasts until the process ends."""
         notes = super().prepare_host(compute)
-        if compute.keep_freed_memory:
-            state = heap.keep_freed_memory()
-            if state != "kept":
+        if compute.keep_freed_memory is not False:
+            state = heap.keep_freed_memory(everything=compute.keep_freed_memory is True)
+            if state != "kept" and compute.keep_freed_memory:
                 notes.append(f"compute.keep_freed_memory: the heap stays {state}")
         return notes
 

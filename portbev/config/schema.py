@@ -166,8 +166,8 @@ class ComputeSection(Section):
     """Whose products linear layers take on a CPU; rounding differs."""
     threads: int | None = Field(None, ge=1)
     """torch's CPU threads in each process; null: as torch takes them."""
-    keep_freed_memory: bool = False
-    """Keep the host's freed memory: less time a step on a CPU, up to twice the memory."""
+    keep_freed_memory: bool | None = None
+    """Freed memory of a CPU: `false` gives it back, null keeps most, `true` all: up to twice the memory."""
     pin_memory: Literal["auto", "off"] = "auto"
     """`auto`: batches in pinned memory, where a device profits from it."""
     fused_optimizer: bool = False
