@@ -17,15 +17,21 @@ class Node:
         self.itself = self
 
 
-def test_garbage_of_a_step_is_collected_and_old_objects_are_again_after_it() -> None:
-    old = Node()
-    gone = weakref.ref(old)
-    with pytest.raises(ValueError, match="a step fails"), old_objects_left_alone():
-        assert gc.get_freeze_count() > 0
+def failing_step(seen: list[bool]) -> None:
+    with old_objects_left_alone():
+        seen.append(gc.get_freeze_count() > 0)
         new = weakref.ref(Node())
         gc.collect()
-        assert new() is None
+        seen.append(new() is None)
         raise ValueError("a step fails")
+
+
+def test_garbage_of_a_step_is_collected_and_old_objects_are_again_after_it() -> None:
+    old, seen = Node(), list[bool]()
+    gone = weakref.ref(old)
+    with pytest.raises(ValueError, match="a step fails"):
+        failing_step(seen)
+    assert seen == [True, True]
     assert gc.get_freeze_count() == 0
     del old
     gc.collect()
