@@ -12,12 +12,9 @@ def old_objects_left_alone() -> Iterator[None]:
     """Inside, the collector looks at new objects alone; afterwards at all, as before.
 
     Records are objects by the ten thousand, so that every other step would have a full collection: a fifth of a second,
-    nearly all of it for the modules and functions of torch. Objects that somebody else has frozen stay frozen, and
-    then nothing is done.
+    nearly all of it for the modules and functions of torch. What somebody else had frozen is looked at too, afterwards:
+    Python cannot thaw a part (3.12 itself begins with some).
     """
-    if gc.get_freeze_count():
-        yield
-        return
     gc.freeze()
     try:
         yield

@@ -38,16 +38,6 @@ def test_garbage_of_a_step_is_collected_and_old_objects_are_again_after_it() -> 
     assert gone() is None
 
 
-def test_what_somebody_else_has_frozen_stays_frozen() -> None:
-    gc.freeze()
-    try:
-        with old_objects_left_alone():
-            pass
-        assert gc.get_freeze_count() > 0
-    finally:
-        gc.unfreeze()
-
-
 def test_memory_that_is_gone_is_not_taken_for_that_of_a_new_tensor() -> None:
     known = Identities()
     for n in range(200):  # the allocator gives the same places again and again
